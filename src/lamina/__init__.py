@@ -1,0 +1,24 @@
+"""lamina: a container engine and layered image store.
+
+>>> import lamina
+>>> engine = lamina.Engine("/var/lib/lamina")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__all__ = ["Engine", "__version__"]
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lamina.engine import Engine
+
+
+def __getattr__(name: str) -> object:
+    # The command line imports this package on every start, and most verbs need only a part of the engine.
+    if name == "Engine":
+        from lamina.engine import Engine
+
+        return Engine
+    raise AttributeError(name)

@@ -1,0 +1,53 @@
+"""Files that are there whole or not at all.
+
+A reader sees the old content or the new one; a crash leaves one of the two. The temporary name begins with
+``.tmp-``, as Docker's does, so that anyone who lists the directory can tell leftovers.
+"""
+
+from __future__ import annotations
+
+import os
+
+#: First characters of the name of a file that is being written.
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
+    """Replace ``path``'s content by ``data``.
+
+    With ``sync`` the data is on disk before the name points at it, and the name before this returns.
+    Raises :class:`OSError`; the old content is untouched then.
+    """
+    path = os.fspath(path)
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f"{TEMPORARY_PREFIX}{name}{os.getpid()}.{os.urandom(4).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        try:
+            write_all(descriptor, data)
+            if sync:
+                os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    if sync:
+        sync_directory(directory or ".")
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of ``data``: one ``write`` may take only a part of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Make the names in ``path`` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

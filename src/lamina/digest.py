@@ -1,0 +1,128 @@
+"""Content digests: ``<algorithm>:<lower-case hex>``.
+
+Format: OCI image-spec, ``descriptor.md``, section Digests. The registered algorithms are sha256, sha512 and
+blake3; sha384 is what Docker's own implementation knows besides. A digest is a ``str`` so that it is JSON,
+a dictionary key and a registry path as it stands, but only a validated one can be made: it is safe as a path
+component after its colon is replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol, Self
+
+from lamina.errors import Corrupt, InvalidArgument
+
+#: Registered algorithms and the length of their hex part.
+HEX_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
+
+_HEX = frozenset("0123456789abcdef")
+
+
+class InvalidDigest(InvalidArgument):
+    """The text is not a digest of a known algorithm.
+
+    :ivar text: what was given.
+    """
+
+    def __init__(self, text: str, why: str = "invalid checksum digest format") -> None:
+        super().__init__(why)
+        self.text = text
+
+
+class DigestMismatch(Corrupt):
+    """Content does not have the digest that names it."""
+
+    def __init__(self, what: str, expected: str, actual: str) -> None:
+        super().__init__(f"{what}: content has digest {actual}, expected {expected}")
+        self.expected = expected
+        self.actual = actual
+
+
+class Hasher(Protocol):
+    """What :mod:`hashlib` objects share."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> object: ...
+    def hexdigest(self) -> str: ...
+
+
+class Digest(str):
+    """A validated digest. Raises :class:`InvalidDigest` for anything else."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        algorithm, colon, hexpart = text.partition(":")
+        length = HEX_LENGTH.get(algorithm)
+        if length is None:
+            raise InvalidDigest(text, "unsupported digest algorithm" if colon else "invalid checksum digest format")
+        if len(hexpart) != length:
+            raise InvalidDigest(text, "invalid checksum digest length")
+        if not _HEX.issuperset(hexpart):
+            raise InvalidDigest(text)
+        return super().__new__(cls, text)
+
+    @property
+    def algorithm(self) -> str:
+        return self.partition(":")[0]
+
+    @property
+    def hex(self) -> str:
+        return self.partition(":")[2]
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """The sha256 digest of ``data``."""
+        return str.__new__(cls, "sha256:" + hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def from_hash(cls, hasher: Hasher, algorithm: str = "sha256") -> Self:
+        """The digest of what ``hasher`` has seen."""
+        return str.__new__(cls, f"{algorithm}:{hasher.hexdigest()}")
+
+
+class DiffID(Digest):
+    """Digest of a layer's uncompressed tar (image-spec, ``config.md``)."""
+
+    __slots__ = ()
+
+
+class ChainID(Digest):
+    """Digest of a stack of layers (image-spec, ``config.md``, "Layer ChainID")."""
+
+    __slots__ = ()
+
+
+class ImageID(Digest):
+    """Digest of an image configuration's raw bytes."""
+
+    __slots__ = ()
+
+
+def hasher(algorithm: str = "sha256") -> Hasher:
+    """A new hash object for a registered algorithm. Raises :class:`InvalidDigest` for another."""
+    if algorithm == "blake3":
+        import blake3
+
+        blake: Hasher = blake3.blake3()
+        return blake
+    if algorithm not in HEX_LENGTH:
+        raise InvalidDigest(algorithm, "unsupported digest algorithm")
+    return hashlib.new(algorithm)
+
+
+def chain_id(parent: ChainID | None, diff_id: DiffID) -> ChainID:
+    """ChainID of the stack ``parent`` with a layer ``diff_id`` on top."""
+    if parent is None:
+        return ChainID(diff_id)
+    return ChainID.of(f"{parent} {diff_id}".encode())
+
+
+def chain_ids(diff_ids: list[DiffID]) -> list[ChainID]:
+    """ChainIDs of all stacks from the bottom layer up to each of ``diff_ids``."""
+    chain: list[ChainID] = []
+    parent: ChainID | None = None
+    for diff_id in diff_ids:
+        parent = chain_id(parent, diff_id)
+        chain.append(parent)
+    return chain

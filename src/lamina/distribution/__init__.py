@@ -1,0 +1,1 @@
+"""How images come and go: pull, push, save, load, import, export."""

@@ -1,0 +1,1 @@
+"""Graph drivers: how a stack of layers becomes a directory."""

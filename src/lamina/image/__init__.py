@@ -1,0 +1,1 @@
+"""The image store: configurations, and what names point at them."""

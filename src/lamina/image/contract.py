@@ -1,0 +1,83 @@
+"""What an image store is: which configurations exist, and what names point at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from lamina.digest import Digest, ImageID
+from lamina.oci.image import ImageConfig
+from lamina.reference import Reference
+
+
+class Image(NamedTuple):
+    """One configuration and what the store knows beside it.
+
+    :ivar parent: the image it was built or committed from on this host, as ``docker history`` follows it.
+    :ivar last_updated: RFC 3339 text of the last tag or build, ``""`` when unknown (``lastUpdated``).
+    """
+
+    id: ImageID
+    config: ImageConfig
+    parent: ImageID | None = None
+    last_updated: str = ""
+
+
+class ReferenceStore(Protocol):
+    """``repositories.json``: names to image IDs. Every change is atomic and safe between processes."""
+
+    def get(self, reference: Reference) -> ImageID:
+        """Exact reference (tag or digest). Raises ``NotFound``."""
+
+    def add(self, reference: Reference, id: ImageID) -> ImageID | None:
+        """Point ``reference`` at ``id``; the image that it pointed at before, if another."""
+
+    def remove(self, reference: Reference) -> bool:
+        """Forget ``reference``; whether it was there."""
+
+    def of(self, id: ImageID) -> list[Reference]:
+        """All references of one image, sorted."""
+
+    def all(self) -> dict[Reference, ImageID]: ...
+
+
+class ImageStore(Protocol):
+    """Images on one data root. Thread-safe and safe between processes."""
+
+    references: ReferenceStore
+
+    def get(self, id: ImageID) -> Image:
+        """Raises ``NotFound``; ``Corrupt`` when the file's digest is not its name."""
+
+    def ids(self) -> list[ImageID]: ...
+
+    def all(self) -> Iterator[Image]:
+        """Every readable image; damaged ones are skipped (``problems`` lists them)."""
+
+    def create(self, raw: bytes, *, parent: ImageID | None = None) -> Image:
+        """Add a configuration. Its layers must exist (``NotFound`` otherwise). Idempotent."""
+
+    def delete(self, id: ImageID) -> None:
+        """Forget a configuration; its layers stay until ``LayerStore.release``. Idempotent."""
+
+    def children(self, id: ImageID) -> list[ImageID]:
+        """Images whose ``parent`` is ``id``."""
+
+    def resolve(self, text: str) -> Image:
+        """What a user means by ``text``: a reference, an ID or an unambiguous prefix of one (``sha256:`` or bare).
+
+        A name wins over an ID prefix, as in Docker. Raises ``NotFound`` ``No such image: TEXT``.
+        """
+
+    def resolve_name(self, text: str) -> tuple[Image, Reference | None]:
+        """The same, and the reference that matched (``None`` when an ID did)."""
+
+    def size(self, image: Image) -> int:
+        """Bytes of all its layers."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """The store-wide lock, the same as the layer store's: adding an image and releasing layers exclude each other."""
+
+    def digests(self, id: ImageID) -> list[tuple[str, Digest]]:
+        """``RepoDigests``: familiar repository name and manifest digest."""

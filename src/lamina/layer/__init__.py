@@ -1,0 +1,1 @@
+"""The layer store: which layers exist, and how a tar becomes one."""

@@ -1,0 +1,1 @@
+"""OCI and Docker documents as typed data: descriptors, manifests, indexes, configurations, platforms."""

@@ -1,0 +1,1 @@
+"""What a union of directories means: whiteouts, opaque directories, merged listings."""

@@ -1,0 +1,1 @@
+"""Docker's JSON for engine objects, shared by all fronts."""
