@@ -1,0 +1,249 @@
+"""The console script ``lamina``: global flags, choice of the verb, and how failures end.
+
+Only the chosen verb's module is imported. The environment is read here and nowhere else in the project:
+``LAMINA_ROOT``, ``DOCKER_CONFIG``, ``HOME``, ``XDG_DATA_HOME`` and the proxy variables.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TextIO
+
+from lamina.cli.command import PROGRAM, Command, CommandError, Context, Options
+from lamina.cli.flags import Flag, FlagError, Parsed, Parser, switch, text
+from lamina.cli.verbs import GROUPS, VERBS
+from lamina.errors import LaminaError, exit_code
+
+#: Exit code for flags that don't parse, as docker's.
+FLAG_ERROR = 125
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+_HELP = switch("help", "Print usage", hidden=True)
+_DEPRECATED_HELP = switch("deprecated help", "", short="h", hidden=True)
+
+
+def global_flags(environment: Mapping[str, str]) -> tuple[Flag, ...]:
+    """The flags before the verb."""
+    return (
+        text("config", "Location of client config files", default=_docker_config_dir(environment)),
+        switch("debug", "Enable debug mode", short="D"),
+        text("root", "Data root to work on", default=environment.get("LAMINA_ROOT", "")),
+        text("storage-driver", "Graph driver to use (default: what the data root has, else overlay2)"),
+        switch("version", "Print version information and quit", short="v"),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code. ``argv`` is without the program's name."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    stdout, stderr = _prepare(sys.stdout), _prepare(sys.stderr)
+    try:
+        code = _guarded(words, stdout, stderr)
+        stdout.flush()
+    except BrokenPipeError:
+        # The reader went away. Python would complain again at exit, when it flushes what is left.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stdout.fileno())
+        os.close(null)
+        return _BROKEN_PIPE
+    except OSError as error:
+        stderr.write(f"write /dev/stdout: {os.strerror(error.errno or 0).lower()}\n")
+        return 1
+    return code
+
+
+def _prepare(stream: TextIO) -> TextIO:
+    # Docker writes UTF-8 whatever the locale, and names from disk that are no text pass through unchanged.
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    return stream
+
+
+def _guarded(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
+    debug = "-D" in words[:1] or "--debug" in words[:1]
+    try:
+        return _dispatch(words, stdout, stderr)
+    except CommandError as refusal:
+        stdout.flush()
+        if refusal.text:
+            stderr.write(refusal.text + "\n")
+        return refusal.code
+    except LaminaError as error:
+        if debug:
+            raise
+        stdout.flush()
+        stderr.write(f"Error response from daemon: {error}\n")
+        return exit_code(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if debug:
+            raise
+        stdout.flush()
+        stderr.write(f"Error response from daemon: {_system_error(error)}\n")
+        return 1
+    except KeyboardInterrupt:
+        stderr.write("\n")
+        return _INTERRUPTED
+
+
+def _system_error(error: OSError) -> str:
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    return f"{error.filename}: {reason}" if error.filename is not None else reason
+
+
+def _dispatch(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
+    environment = os.environ
+    flags = global_flags(environment)
+    parsed = _parse(flags, words, "", interspersed=False, stderr=stderr)
+    options = Options(parsed)
+    rest = options.arguments
+    if options.on("help") or options.on("deprecated help") or not rest:
+        if options.on("version"):
+            stdout.write(f"{PROGRAM} version {_version()}\n")
+            return 0
+        stream = stdout if options.on("help") or options.on("deprecated help") else stderr
+        return _program_help(stream, flags)
+    if rest[0] == "help":
+        return _help_verb(rest[1:], stdout, flags)
+    name, verb_words = rest[0], rest[1:]
+    module_name = VERBS.get(name)
+    path = name
+    if module_name is None:
+        if name not in GROUPS:
+            return _unknown_verb(name, verb_words, stdout, flags)
+        found = _in_group(name, verb_words, stdout, stderr)
+        if isinstance(found, int):
+            return found
+        path, module_name, verb_words = found
+    module = import_module(f"lamina.cli.{module_name}")
+    command: Command = module.COMMAND
+    verb_options = _verb_options(command, path, verb_words, stdout, stderr)
+    if verb_options is None:
+        return 0
+    context = Context(
+        path,
+        root=options.text("root") or None,
+        storage_driver=options.text("storage-driver") or None,
+        docker_config_dir=options.text("config"),
+        debug=options.on("debug"),
+        environment=environment,
+        stdin=sys.stdin,
+        stdout=stdout,
+        stderr=stderr,
+    )
+    code: int = module.run(context, verb_options)
+    return code
+
+
+def _in_group(group_name: str, words: list[str], stdout: TextIO, stderr: TextIO) -> tuple[str, str, list[str]] | int:
+    """Path, module and remaining words of a verb in a group; an exit code when help was all that was wanted."""
+    from lamina.cli import help as usage
+
+    group = GROUPS[group_name]
+    options = Options(_parse((), words, group_name, interspersed=False, stderr=stderr))
+    if options.on("help") or options.on("deprecated help"):
+        stdout.write(usage.group_help(group_name))
+        return 0
+    if not options.arguments:
+        stderr.write(usage.group_help(group_name))
+        return 0
+    typed, *rest = options.arguments
+    verb = group.aliases.get(typed, typed)
+    if verb not in group.verbs:
+        if "--help" in rest:
+            stdout.write(usage.group_help(group_name))
+            return 0
+        stderr.write(usage.group_help(group_name))
+        return 1
+    return f"{group_name} {verb}", group.verbs[verb], rest
+
+
+def _verb_options(command: Command, path: str, words: list[str], stdout: TextIO, stderr: TextIO) -> Options | None:
+    """What was typed after the verb, checked; ``None`` after help was shown."""
+    options = Options(_parse(command.flags, words, path, interspersed=command.interspersed, stderr=stderr))
+    if options.on("help") or options.on_if_known("deprecated help"):
+        from lamina.cli import help as usage
+
+        stdout.write(usage.verb_help(command, path))
+        return None
+    complaint = command.arguments.complaint(len(options.arguments))
+    if complaint is not None:
+        raise CommandError(
+            f"\"{PROGRAM} {path}\" {complaint}\nSee '{PROGRAM} {path} --help'.\n\n"
+            f"Usage:  {PROGRAM} {path} {command.usage}".rstrip()
+            + f"\n\n{command.summary}"
+        )
+    return options
+
+
+def _parse(flags: Sequence[Flag], words: list[str], path: str, *, interspersed: bool, stderr: TextIO) -> Parsed:
+    """Parse with ``--help`` added, and ``-h`` where no flag has that letter."""
+    extra = [] if any(flag.name == "help" for flag in flags) else [_HELP]
+    if not any(flag.short == "h" for flag in flags):
+        extra.append(_DEPRECATED_HELP)
+    try:
+        parsed = Parser((*flags, *extra), interspersed=interspersed).parse(words)
+    except FlagError as error:
+        raise CommandError(_flag_complaint(str(error), path, flags), FLAG_ERROR) from None
+    if _DEPRECATED_HELP.name in parsed.given:
+        stderr.write("Flag shorthand -h has been deprecated, please use --help\n")
+    return parsed
+
+
+def _flag_complaint(message: str, path: str, flags: Sequence[Flag]) -> str:
+    name = f"{PROGRAM} {path}".rstrip()
+    complaint = f"{message}\nSee '{name} --help'."
+    if path and path not in GROUPS:
+        return complaint
+    from lamina.cli import help as usage
+
+    return f"{complaint}\n{usage.group_help(path) if path else usage.program_help(flags)}"
+
+
+def _program_help(stream: TextIO, flags: Sequence[Flag]) -> int:
+    from lamina.cli import help as usage
+
+    stream.write(usage.program_help(flags))
+    return 0
+
+
+def _help_verb(words: list[str], stdout: TextIO, flags: Sequence[Flag]) -> int:
+    """``lamina help [VERB...]``."""
+    from lamina.cli import help as usage
+
+    if not words:
+        return _program_help(stdout, flags)
+    if words[0] in VERBS:
+        stdout.write(usage.verb_help(import_module(f"lamina.cli.{VERBS[words[0]]}").COMMAND, words[0]))
+        return 0
+    if words[0] not in GROUPS:
+        raise CommandError(f"unknown help topic: {' '.join(words)}")
+    group = GROUPS[words[0]]
+    verb = group.aliases.get(words[1], words[1]) if len(words) > 1 else ""
+    if verb in group.verbs:
+        module = import_module(f"lamina.cli.{group.verbs[verb]}")
+        stdout.write(usage.verb_help(module.COMMAND, f"{words[0]} {verb}"))
+    else:
+        stdout.write(usage.group_help(words[0]))
+    return 0
+
+
+def _unknown_verb(name: str, words: list[str], stdout: TextIO, flags: Sequence[Flag]) -> int:
+    if "--help" in words:
+        return _program_help(stdout, flags)
+    raise CommandError(f"{PROGRAM}: '{name}' is not a {PROGRAM} command.\nSee '{PROGRAM} --help'")
+
+
+def _docker_config_dir(environment: Mapping[str, str]) -> str:
+    return environment.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")
+
+
+def _version() -> str:
+    from lamina import __version__
+
+    return __version__

@@ -1,0 +1,105 @@
+"""Which words are verbs, and which module of :mod:`lamina.cli` does each; imported only when chosen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Group(NamedTuple):
+    """A word with verbs of its own: ``image``.
+
+    :ivar verbs: verb to module.
+    :ivar aliases: other spelling to verb.
+    """
+
+    summary: str
+    verbs: dict[str, str]
+    aliases: dict[str, str] = {}  # noqa: RUF012 - a default of a NamedTuple, never changed
+
+
+#: Top-level verbs.
+VERBS: dict[str, str] = {
+    "commit": "commit",
+    "cp": "cp",
+    "create": "create",
+    "diff": "diff",
+    "export": "export",
+    "history": "history",
+    "images": "images",
+    "import": "import_",
+    "info": "info",
+    "inspect": "inspect",
+    "kill": "kill",
+    "load": "load",
+    "login": "login",
+    "logout": "logout",
+    "logs": "logs",
+    "ps": "ps",
+    "pull": "pull",
+    "push": "push",
+    "rm": "rm",
+    "rmi": "rmi",
+    "run": "run",
+    "save": "save",
+    "start": "start",
+    "stop": "stop",
+    "tag": "tag",
+    "version": "version",
+    "wait": "wait",
+}
+
+GROUPS: dict[str, Group] = {
+    "container": Group(
+        "Manage containers",
+        {
+            "commit": "commit",
+            "cp": "cp",
+            "create": "create",
+            "diff": "diff",
+            "export": "export",
+            "inspect": "container_inspect",
+            "kill": "kill",
+            "logs": "logs",
+            "ls": "ps",
+            "prune": "container_prune",
+            "rm": "rm",
+            "run": "run",
+            "start": "start",
+            "stop": "stop",
+            "wait": "wait",
+        },
+        {"list": "ls", "ps": "ls"},
+    ),
+    "image": Group(
+        "Manage images",
+        {
+            "history": "history",
+            "import": "import_",
+            "inspect": "image_inspect",
+            "load": "load",
+            "ls": "images",
+            "prune": "image_prune",
+            "pull": "pull",
+            "push": "push",
+            "rm": "rmi",
+            "save": "save",
+            "tag": "tag",
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+    "system": Group(
+        "Manage the data root",
+        {"df": "system_df", "fsck": "system_fsck", "info": "info", "prune": "system_prune"},
+    ),
+    "volume": Group(
+        "Manage volumes",
+        {
+            "create": "volume_create",
+            "inspect": "volume_inspect",
+            "ls": "volume_ls",
+            "prune": "volume_prune",
+            "rm": "volume_rm",
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+}
