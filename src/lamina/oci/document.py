@@ -37,7 +37,8 @@ def load(raw: bytes, what: str, limit: int) -> dict[str, Any]:
 
     :param what: how the message names the document: ``manifest of example.com/a:b``.
     :param limit: most bytes to look at.
-    :raises InvalidDocument: too large, not UTF-8, not JSON, nested too deeply, duplicate keys, ``NaN``, or not an object.
+    :raises InvalidDocument: too large, not UTF-8, not JSON, nested too deeply, duplicate keys, ``NaN``, or not
+        an object.
     """
     if len(raw) > limit:
         raise InvalidDocument(f"{what}: {len(raw)} bytes are more than the limit of {limit}")

@@ -31,7 +31,7 @@ class ImageConfig:
     :ivar history: build steps, oldest first.
     """
 
-    __slots__ = ("raw", "document", "diff_ids", "history", "_id")
+    __slots__ = ("_id", "diff_ids", "document", "history", "raw")
 
     def __init__(
         self, raw: bytes, document: dict[str, Any], diff_ids: list[DiffID], history: list[HistoryEntry]
