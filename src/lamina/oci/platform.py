@@ -92,7 +92,7 @@ def from_text(text: str) -> Platform:
         if known_os:
             return here._replace(os=parts[0].lower())
         return normalise(Platform(here.os, parts[0]))
-    return normalise(Platform(parts[0], parts[1], *parts[2:3]))
+    return normalise(Platform(parts[0], parts[1], parts[2] if len(parts) == 3 else ""))
 
 
 def host() -> Platform:
