@@ -1,0 +1,238 @@
+"""``daemon.json``: Docker's keys, and a few of our own.
+
+Reference: docker's "dockerd" page, section "Daemon configuration file". A key that Docker knows and lamina has no use
+for is accepted, so that an existing file can be used as it stands; a key that neither knows is a typing mistake, and an
+error.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from lamina.errors import InvalidArgument, NotFound
+from lamina.oci.document import InvalidDocument, load
+
+#: Most bytes of a configuration file.
+_LIMIT = 1 << 20
+
+_IGNORED_NAMES = (
+    "allow-nondistributable-artifacts api-cors-header authorization-plugins bip bridge bridge-accept-fwmark "
+    "builder cdi-spec-dirs cgroup-parent cluster-advertise cluster-store cluster-store-opts containerd "
+    "containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime debug default-address-pools "
+    "default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode default-network-opts exec-opts "
+    "exec-root experimental features firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip host- "
+    "gateway-ips hosts http-proxy https-proxy icc init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables "
+    "iptables ipv6 log-format log-level metrics-addr min-api-version mtu network-control-plane-mtu no-new- "
+    "privileges no-proxy node-generic-resources oom-score-adjust pidfile raw-logs rootless seccomp-profile "
+    "selinux-enabled shutdown-timeout swarm-default-advertise-addr tls tlscacert tlscert tlskey tlsverify "
+    "userland-proxy userland-proxy-path userns-remap validate "
+)
+#: Keys of Docker's that change nothing here.
+_IGNORED = frozenset(_IGNORED_NAMES.split())
+
+
+class InvalidConfiguration(InvalidArgument):
+    """The configuration file is not usable."""
+
+
+class ProxySettings(NamedTuple):
+    """``proxies``: URLs, and the hosts that are reached without."""
+
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+
+
+class Configuration(NamedTuple):
+    """One configuration; a field is named as its key with ``_`` for ``-``.
+
+    :ivar registry_mirrors: mirrors of Docker Hub, tried in order before it.
+    :ivar registry_mirrors_for: ours: mirrors of any registry, ``{"quay.io": ["https://mirror.example"]}``.
+    :ivar keep_blobs: ours: whether ``pull`` keeps the compressed layers, so that a push sends the very same bytes.
+    :ivar ca_file: ours: PEM file of certificate authorities to trust besides the system's.
+    :ivar runtimes: Docker's ``runtimes``: name to the runtime's program.
+    """
+
+    data_root: str = ""
+    storage_driver: str = ""
+    storage_opts: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    registry_mirrors_for: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
+    proxies: ProxySettings = ProxySettings()
+    ca_file: str = ""
+    keep_blobs: bool = False
+    log_driver: str = "json-file"
+    log_opts: tuple[tuple[str, str], ...] = ()
+    default_ulimits: tuple[tuple[str, int, int], ...] = ()
+    default_runtime: str = ""
+    runtimes: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opts: tuple[str, ...] = ()
+    default_shm_size: int = 64 << 20
+    init: bool = False
+    live_restore: bool = False
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, path: str, *, required: bool = False) -> Configuration:
+        """Read ``path``; the defaults when it is absent and not ``required``.
+
+        :raises NotFound: it is absent and ``required``.
+        :raises InvalidConfiguration: not JSON, an unknown key, or a value of a wrong type or range.
+        """
+        try:
+            with open(path, "rb") as file:
+                raw = file.read(_LIMIT + 1)
+        except FileNotFoundError:
+            if required:
+                raise NotFound(f"configuration file {path} does not exist") from None
+            return cls()
+        except OSError as error:
+            raise InvalidConfiguration(f"configuration file {path} can't be read: {error.strerror}") from error
+        return cls.parse(raw, path)
+
+    @classmethod
+    def parse(cls, raw: bytes, path: str = "daemon.json") -> Configuration:
+        """A configuration from the bytes of a file; an empty file is the defaults. Raises as :meth:`load` does."""
+        if not raw.strip():
+            return cls()
+        what = f"unable to configure lamina with file {path}"
+        try:
+            document = load(raw, what, _LIMIT)
+        except InvalidDocument as error:
+            raise InvalidConfiguration(str(error)) from error
+        return cls(**_Reader(document, what).fields())
+
+
+class _Reader:
+    """Turns the JSON object into fields, and names what is wrong with it."""
+
+    def __init__(self, document: dict[str, Any], what: str) -> None:
+        self._document = document
+        self._what = what
+
+    def fields(self) -> dict[str, Any]:
+        readers = {
+            "data-root": self._text,
+            "storage-driver": self._text,
+            "storage-opts": self._texts,
+            "registry-mirrors": self._texts,
+            "registry-mirrors-for": self._lists_by_name,
+            "insecure-registries": self._texts,
+            "max-concurrent-downloads": self._count,
+            "max-concurrent-uploads": self._count,
+            "max-download-attempts": self._count,
+            "proxies": self._proxies,
+            "ca-file": self._text,
+            "keep-blobs": self._flag,
+            "log-driver": self._text,
+            "log-opts": self._text_map,
+            "default-ulimits": self._ulimits,
+            "default-runtime": self._text,
+            "runtimes": self._runtimes,
+            "dns": self._texts,
+            "dns-search": self._texts,
+            "dns-opts": self._texts,
+            "default-shm-size": self._size,
+            "init": self._flag,
+            "live-restore": self._flag,
+            "labels": self._texts,
+        }
+        unknown = sorted(key for key in self._document if key not in readers and key not in _IGNORED)
+        if unknown:
+            names = ", ".join(unknown)
+            raise InvalidConfiguration(
+                f"{self._what}: the following directives don't match any configuration option: {names}"
+            )
+        return {
+            key.replace("-", "_"): read(key) for key, read in readers.items() if self._document.get(key) is not None
+        }
+
+    def _fail(self, key: str, expected: str) -> InvalidConfiguration:
+        return InvalidConfiguration(f"{self._what}: {key!r} must be {expected}")
+
+    def _text(self, key: str) -> str:
+        value = self._document[key]
+        if not isinstance(value, str):
+            raise self._fail(key, "a string")
+        return value
+
+    def _flag(self, key: str) -> bool:
+        value = self._document[key]
+        if not isinstance(value, bool):
+            raise self._fail(key, "true or false")
+        return value
+
+    def _count(self, key: str) -> int:
+        value = self._document[key]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self._fail(key, "a number of at least 1")
+        return value
+
+    def _size(self, key: str) -> int:
+        value = self._document[key]
+        if isinstance(value, str) and value:
+            number, unit = value.lower().removesuffix("b").removesuffix("i"), 1
+            factor = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}.get(number[-1:])
+            if factor:
+                number, unit = number[:-1], factor
+            if number.isdecimal():
+                return int(number) * unit
+        elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        raise self._fail(key, "a size such as 64M")
+
+    def _texts(self, key: str) -> tuple[str, ...]:
+        return self._as_texts(key, self._document[key])
+
+    def _as_texts(self, key: str, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self._fail(key, "a list of strings")
+        return tuple(value)
+
+    def _map(self, key: str) -> dict[str, Any]:
+        value = self._document[key]
+        if not isinstance(value, dict):
+            raise self._fail(key, "an object")
+        return value
+
+    def _text_map(self, key: str) -> tuple[tuple[str, str], ...]:
+        items = self._map(key).items()
+        if not all(isinstance(value, str) for _, value in items):
+            raise self._fail(key, "an object of strings")
+        return tuple(items)
+
+    def _lists_by_name(self, key: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return tuple((name, self._as_texts(key, value)) for name, value in self._map(key).items())
+
+    def _proxies(self, key: str) -> ProxySettings:
+        members = dict(self._text_map(key))
+        known = ("http-proxy", "https-proxy", "no-proxy")
+        for name in members:
+            if name not in known:
+                raise self._fail(key, f"an object with {', '.join(known)}; {name!r} is none of them")
+        return ProxySettings(*(members.get(name, "") for name in known))
+
+    def _runtimes(self, key: str) -> tuple[tuple[str, str], ...]:
+        runtimes = []
+        for name, value in self._map(key).items():
+            program = value.get("path") if isinstance(value, dict) else None
+            if not isinstance(program, str):
+                raise self._fail(key, 'an object such as {"name": {"path": "/usr/bin/crun"}}')
+            runtimes.append((name, program))
+        return tuple(runtimes)
+
+    def _ulimits(self, key: str) -> tuple[tuple[str, int, int], ...]:
+        limits = []
+        for name, value in self._map(key).items():
+            soft = value.get("Soft") if isinstance(value, dict) else None
+            hard = value.get("Hard") if isinstance(value, dict) else None
+            if not isinstance(soft, int) or not isinstance(hard, int):
+                raise self._fail(key, 'an object such as {"nofile": {"Name": "nofile", "Soft": 64, "Hard": 128}}')
+            limits.append((name, soft, hard))
+        return tuple(limits)
