@@ -1,0 +1,1 @@
+"""Benchmarks: lamina next to docker, podman and containerd, on one machine, in one run."""

@@ -1,0 +1,1 @@
+"""Dockerfile instructions, parsed without touching anything."""
