@@ -126,7 +126,7 @@ def registry(tmp_path: Path) -> Iterator[Callable[..., Registry]]:
             if tls:
                 programs.need("openssl")
             directory = tmp_path / f"registry-{next(numbers)}"
-            server = Registry(str(directory), users=users, tls=tls, environment=environment or {})
+            server = Registry(str(directory), users=users, tls=tls, environment=environment)
             running.callback(server.stop)
             return server.start()
 

@@ -25,7 +25,12 @@ class Registry:
     """
 
     def __init__(
-        self, directory: str, *, users: dict[str, str] | None = None, tls: bool = False, environment: dict[str, str]
+        self,
+        directory: str,
+        *,
+        users: dict[str, str] | None = None,
+        tls: bool = False,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.users = users or {}
@@ -35,7 +40,7 @@ class Registry:
         self.certificate = f"{directory}/certificate.pem" if tls else None
         self.storage = f"{directory}/storage"
         self._configuration = f"{directory}/config.json"
-        self._environment = environment
+        self._environment = environment or {}
         os.makedirs(self.storage)
         with open(self._configuration, "w") as file:
             json.dump(self._settings(), file)  # every JSON document is a YAML document

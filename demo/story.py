@@ -1,0 +1,279 @@
+"""The story, chapter by chapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import urllib.error
+import urllib.request
+
+from demo import material
+from demo.stage import Stage
+from support.leaks import LeakCheck
+from support.mounts import mounts_below
+from support.processes import accepts, free_port, wait_until
+from support.registry import Registry
+
+PAGE = "var/www/html/index.html"
+WELCOME = "var/www/html/index.nginx-debian.html"
+ADDED = "<p>Changed in the container</p>\n"
+
+
+class Story:
+    """State that chapters hand on.
+
+    :ivar first: reference of the image's first version, ``second`` of the one committed later.
+    :ivar port: where the demo's nginx listens on the loopback interface.
+    """
+
+    def __init__(self, stage: Stage, registry: Registry, directory: str, cache: str) -> None:
+        self.stage = stage
+        self.registry = registry
+        self.directory = directory
+        self.cache = cache
+        self.port = free_port()
+        self.first = f"{registry.address}/demo/nginx:1"
+        self.second = f"{registry.address}/demo/nginx:2"
+
+    def tell(self) -> None:
+        """All of it. Raises ``CheckError`` at the first claim that does not hold."""
+        leaks = LeakCheck(self.directory)
+        self.build()
+        self.push()
+        self.remove_and_pull()
+        self.look_at_the_image()
+        self.look_at_the_disk()
+        self.serve()
+        self.change_and_delete()
+        self.commit_and_push()
+        self.go_back()
+        self.remove_everything(leaks)
+
+    def build(self) -> None:
+        stage = self.stage
+        stage.chapter("Make a layered nginx image from Debian packages")
+        if not os.path.exists(os.path.join(self.cache, "base.tar")):
+            stage.tell("Fetching a Debian root file system and nginx's packages (half a minute, the first time only).")
+        base, packages = material.base_and_packages(self.cache)
+        settings = os.path.join(self.directory, "settings")
+        material.write_settings(settings, self.port)
+
+        stage.tell("The base layer is an imported root file system; each layer above is one committed container.")
+        stage.lamina("import", "--message", "Debian", "--change", 'CMD ["bash"]', base, "debian:demo")
+        install = "dpkg --install /packages/*.deb > /dev/null"
+        self._layer("debian:demo", "nginx:packages", "nginx's packages", packages, "/packages", install)
+        configure = "cp /settings/nginx.conf /etc/nginx/ && rm -r /etc/nginx/sites-enabled"
+        start = ["--change", 'CMD ["nginx", "-g", "daemon off;"]', "--change", f"EXPOSE {self.port}"]
+        self._layer("nginx:packages", "nginx:config", "configuration", settings, "/settings", configure, *start)
+        place = f"cp /settings/index.html /{PAGE}"
+        self._layer("nginx:config", self.first, "a page", settings, "/settings", place)
+        stage.lamina("images")
+        layers = self._layers(self.first)
+        stage.check("the image has four layers", len(layers) == 4, layers)
+
+    def _layer(self, base: str, name: str, message: str, source: str, target: str, script: str, *changes: str) -> None:
+        stage = self.stage
+        volume = f"{source}:{target}:ro"
+        stage.lamina("run", "--name", "step", "--network", "none", "-v", volume, base, "sh", "-c", script)
+        keep = () if changes else ("--change", 'CMD ["nginx", "-g", "daemon off;"]')
+        stage.lamina("commit", "--message", message, *(changes or keep), "step", name)
+        stage.lamina("rm", "step")
+
+    def push(self) -> None:
+        stage = self.stage
+        stage.chapter(f"Push it to Debian's docker-registry on {self.registry.address}")
+        since = len(self.registry.requests())
+        stage.lamina("push", self.first)
+        sent = self._sent(since)
+        stage.check("four layers and one configuration travelled", len(sent) == 5, sent)
+
+    def remove_and_pull(self) -> None:
+        stage = self.stage
+        stage.chapter("Remove it, pull it back: only missing layers travel")
+        before = json.loads(stage.run("image", "inspect", self.first).stdout)[0]
+        stage.lamina("rmi", self.first, "nginx:config", "nginx:packages")
+        stage.tell("The base layer stays, because debian:demo still needs it.")
+        since = len(self.registry.requests())
+        said = stage.lamina("pull", self.first)
+        fetched = self._fetched(since)
+        stage.check("the base layer was there already", said.count("Already exists") == 1, said)
+        stage.check("three layers and one configuration travelled", len(fetched) == 4, fetched)
+        after = json.loads(stage.run("image", "inspect", self.first).stdout)[0]
+        stage.check("the image ID is the same as before", after["Id"] == before["Id"], after["Id"])
+        stage.check("so is the digest in the registry", after["RepoDigests"] == before["RepoDigests"])
+
+    def look_at_the_image(self) -> None:
+        stage = self.stage
+        stage.chapter("Look at the image")
+        history = stage.lamina("history", self.first)
+        stage.check("history has a line for each layer", len(history.splitlines()) == 5)
+        document = json.loads(stage.lamina("image", "inspect", self.first, lines=24))[0]
+        stage.check("the command is nginx", document["Config"]["Cmd"] == ["nginx", "-g", "daemon off;"])
+        stage.lamina(
+            "image", "inspect", "--format", "{{.Os}}/{{.Architecture}}, {{len .RootFS.Layers}} layers", self.first
+        )
+
+    def look_at_the_disk(self) -> None:
+        stage = self.stage
+        stage.chapter("Look at the overlay2 folder")
+        data = self._graph_driver("image", self.first)
+        top = os.path.dirname(data["UpperDir"])
+        home = os.path.dirname(top)
+        stage.show(f"ls {home}", [name[:16] + ("..." if len(name) > 16 else "") for name in sorted(os.listdir(home))])
+        link, lower = _read(f"{top}/link"), _read(f"{top}/lower")
+        stage.show("the top layer", [f"link   {link}", *(f"lower  {name}" for name in lower.split(":"))])
+        target = os.readlink(f"{home}/l/{link}")
+        stage.show(f"readlink l/{link}", [target])
+        stage.check(
+            "link names the short symbolic link to the layer", target == f"../{os.path.basename(top)}/diff", target
+        )
+        below = [os.path.realpath(os.path.join(home, name)) for name in lower.split(":")]
+        stage.check("lower lists the three layers below, nearest first", below == data["LowerDir"].split(":"), below)
+        stage.check("the page is in the top layer", os.path.exists(f"{data['UpperDir']}/{PAGE}"))
+        stage.check("nginx is two layers down", os.path.exists(f"{below[1]}/usr/sbin/nginx"))
+
+    def serve(self) -> None:
+        stage = self.stage
+        stage.chapter("Run it and fetch its page")
+        self._start("web", self.first)
+        stage.lamina("ps")
+        page = self._fetch()
+        stage.show(f"GET http://127.0.0.1:{self.port}/", page.splitlines())
+        stage.check("nginx serves the page of the top layer", page == "<h1>Served from a stack of layers</h1>\n", page)
+        stage.check("logs show the request", '"GET / HTTP/1.1" 200' in stage.lamina("logs", "web"))
+
+    def change_and_delete(self) -> None:
+        stage = self.stage
+        stage.chapter("Change a file of a lower layer, delete another")
+        data = self._graph_driver("container", "web")
+        merged, upper = data["MergedDir"], data["UpperDir"]
+        lower = data["LowerDir"].split(":")[1]  # the first is the -init layer
+        stage.check("the merged directory is mounted", merged in mounts_below(self.directory))
+        stage.check("the container's own layer does not have the page", not os.path.exists(f"{upper}/{PAGE}"))
+        original = _read(f"{lower}/{PAGE}")
+        with open(f"{merged}/{PAGE}", "a") as page:
+            page.write(ADDED)
+        os.unlink(f"{merged}/{WELCOME}")
+        stage.show(f"ls -l UpperDir/{os.path.dirname(PAGE)}", _listing(os.path.join(upper, os.path.dirname(PAGE))))
+        stage.check("copy-up: the upper directory has the page, changed", _read(f"{upper}/{PAGE}") == original + ADDED)
+        stage.check("the lower one is unchanged", _read(f"{lower}/{PAGE}") == original)
+        mark = os.lstat(f"{upper}/{WELCOME}")
+        stage.check("the deleted file is a character device 0:0", stat.S_ISCHR(mark.st_mode) and mark.st_rdev == 0)
+        stage.check("nginx serves the changed page", self._fetch() == original + ADDED)
+        differences = stage.lamina("diff", "web").splitlines()
+        stage.check("diff lists the change", f"C /{PAGE}" in differences)
+        stage.check("diff lists the deletion", f"D /{WELCOME}" in differences)
+
+    def commit_and_push(self) -> None:
+        stage = self.stage
+        stage.chapter("Commit it as version 2, push: one layer travels")
+        stage.lamina("commit", "--message", "a better page", "web", self.second)
+        first, second = self._layers(self.first), self._layers(self.second)
+        stage.check("version 2 is version 1 and one layer", second[:-1] == first and len(second) == 5)
+        since = len(self.registry.requests())
+        stage.lamina("push", self.second)
+        sent = self._sent(since)
+        stage.check("one layer and one configuration travelled", len(sent) == 2, sent)
+        stage.lamina("history", self.second)
+
+    def go_back(self) -> None:
+        stage = self.stage
+        stage.chapter("Run version 2, go back to version 1")
+        merged = self._graph_driver("container", "web")["MergedDir"]
+        self._stop("web")
+        stage.check("the merged directory is gone", not os.path.exists(merged))
+        self._start("newer", self.second)
+        stage.check("version 2 serves the changed page", ADDED in self._fetch())
+        stage.check("and not the deleted one", self._status(os.path.basename(WELCOME)) == 404)
+        self._stop("newer")
+        self._start("older", self.first)
+        stage.check("version 1 serves the first page", ADDED not in self._fetch())
+        stage.check("and the one that version 2 deleted", self._status(os.path.basename(WELCOME)) == 200)
+        self._stop("older")
+
+    def remove_everything(self, leaks: LeakCheck) -> None:
+        stage = self.stage
+        stage.chapter("Remove everything: nothing is left")
+        stage.lamina("rmi", self.second, self.first, "debian:demo", lines=6)
+        root = stage.root
+        stage.check("no image is listed", stage.lamina("images", "--all", "--quiet") == "")
+        stage.check("no container is listed", stage.lamina("ps", "--all", "--quiet") == "")
+        stage.check("overlay2 holds nothing", _files_below(f"{root}/overlay2") == [], _files_below(f"{root}/overlay2"))
+        for store in ("layerdb/sha256", "layerdb/mounts", "imagedb/content/sha256", "imagedb/metadata/sha256"):
+            path = f"{root}/image/overlay2/{store}"
+            left = os.listdir(path) if os.path.isdir(path) else []
+            stage.check(f"{store} is empty", left == [], left)
+        stage.lamina("system", "fsck")
+        stage.check("fsck finds nothing unaccounted for", True)
+        stage.check("nothing is mounted below the root", mounts_below(root) == [])
+        left_over = leaks.leftovers()
+        stage.check("no process is left", left_over == [], left_over)
+
+    # Containers
+
+    def _start(self, name: str, image: str) -> None:
+        self.stage.lamina("run", "--detach", "--name", name, "--network", "host", image)
+        wait_until(lambda: accepts(self.port), seconds=20, what="nginx listens")
+
+    def _stop(self, name: str) -> None:
+        self.stage.lamina("rm", "--force", name)
+        wait_until(lambda: not accepts(self.port), seconds=20, what="nginx has ended")
+
+    def _fetch(self) -> str:
+        with self._open("") as answer:
+            return str(answer.read().decode())
+
+    def _status(self, name: str) -> int:
+        try:
+            with self._open(name) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def _open(self, name: str):  # type: ignore[no-untyped-def]  # the library's own annotation is private
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return direct.open(f"http://127.0.0.1:{self.port}/{name}", timeout=10)
+
+    # Images
+
+    def _layers(self, image: str) -> list[str]:
+        document = json.loads(self.stage.run("image", "inspect", image).stdout)
+        return list(document[0]["RootFS"]["Layers"])
+
+    def _graph_driver(self, kind: str, name: str) -> dict[str, str]:
+        done = self.stage.run(kind, "inspect", "--format", "{{json .GraphDriver.Data}}", name)
+        data: dict[str, str] = json.loads(done.stdout)
+        return data
+
+    # The registry's own log
+
+    def _sent(self, since: int) -> set[str]:
+        """Digests of the blobs that were uploaded."""
+        lines = self.registry.requests()[since:]
+        return {match[1] for line in lines if (match := re.match(r"PUT \S+[?&]digest=(\S+?)(&|$)", line))}
+
+    def _fetched(self, since: int) -> set[str]:
+        """Digests of the blobs that were downloaded."""
+        lines = self.registry.requests()[since:]
+        return {match[1] for line in lines if (match := re.match(r"GET \S+/blobs/(\S+)$", line))}
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def _listing(directory: str) -> list[str]:
+    rows = []
+    for name in sorted(os.listdir(directory)):
+        status = os.lstat(os.path.join(directory, name))
+        device = stat.S_ISCHR(status.st_mode)
+        size = f"{os.major(status.st_rdev)}, {os.minor(status.st_rdev)}" if device else str(status.st_size)
+        rows.append(f"{stat.filemode(status.st_mode)} {size:>6} {name}")
+    return rows
+
+
+def _files_below(directory: str) -> list[str]:
+    return [name for name in os.listdir(directory) if name != "l"] + os.listdir(os.path.join(directory, "l"))
