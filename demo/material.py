@@ -14,16 +14,13 @@ from collections.abc import Iterable
 #: Left out of the root file system, as Debian's own small images do.
 _EXCLUDED = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 
-#: Fetches nginx and what it needs into the finished root file system's apt cache, then moves it out. A policy-rc.d
-#: keeps maintainer scripts from starting services, as in every container image.
+#: Fetches nginx and what it needs into the finished root file system's apt cache, then moves it out.
 _HOOK = """
 set -e
 mkdir -p "$1/var/cache/apt/archives/partial"
 APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes --no-install-recommends --download-only \
     -o DPkg::Pre-Install-Pkgs::= install nginx
 mv "$1"/var/cache/apt/archives/*.deb "$PACKAGES/"
-printf '#!/bin/sh\\nexit 101\\n' > "$1/usr/sbin/policy-rc.d"
-chmod 755 "$1/usr/sbin/policy-rc.d"
 """
 
 

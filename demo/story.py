@@ -62,7 +62,7 @@ class Story:
 
         stage.tell("The base layer is an imported root file system; each layer above is one committed container.")
         stage.lamina("import", "--message", "Debian", "--change", 'CMD ["bash"]', base, "debian:demo")
-        install = "dpkg --install /packages/*.deb > /dev/null"
+        install = "DEBIAN_FRONTEND=noninteractive dpkg --install /packages/*.deb > /dev/null"
         self._layer("debian:demo", "nginx:packages", "nginx's packages", packages, "/packages", install)
         configure = "cp /settings/nginx.conf /etc/nginx/ && rm -r /etc/nginx/sites-enabled"
         start = ["--change", 'CMD ["nginx", "-g", "daemon off;"]', "--change", f"EXPOSE {self.port}"]
