@@ -1,0 +1,17 @@
+"""What every way in or out of an image works on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lamina.dataroot import DataRoot
+from lamina.image.contract import ImageStore
+from lamina.layer.contract import LayerStore
+
+
+class Stores(NamedTuple):
+    """One data root and the two stores on it."""
+
+    root: DataRoot
+    layers: LayerStore
+    images: ImageStore

@@ -1,0 +1,123 @@
+"""One HTTP answer, read with a cap."""
+
+from __future__ import annotations
+
+import zlib
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from lamina.registry.errors import ConnectionFailed, ServerFailure, printable
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+_GZIP_WINDOW = 31
+#: Most bytes of an error document that are read.
+ERROR_LIMIT = 64 << 10
+
+
+class Answer:
+    """Status, headers and a body that is still on the wire. Close it, or leave its ``with`` block.
+
+    :ivar method: of the request.
+    :ivar url: where the answer came from in the end, after redirects.
+    :ivar redirected: whether that is another origin than the request's.
+    """
+
+    __slots__ = ("_response", "method", "redirected", "status", "url")
+
+    def __init__(self, response: BaseHTTPResponse, method: str, url: str, *, redirected: bool) -> None:
+        self._response = response
+        self.status = response.status
+        self.method = method
+        self.url = url
+        self.redirected = redirected
+
+    @property
+    def what(self) -> str:
+        """How messages name the request. Queries hold signatures, so they stay out."""
+        return f'{self.method.capitalize()} "{printable(self.url.partition("?")[0])}"'
+
+    def header(self, name: str) -> str:
+        """The value of a header, ``""`` when it is absent."""
+        value: str = self._response.headers.get(name, "")
+        return value
+
+    def headers(self, name: str) -> list[str]:
+        """Every value of a header that may come several times."""
+        return list(self._response.headers.getlist(name))
+
+    @property
+    def length(self) -> int | None:
+        """``Content-Length``; ``None`` when the body is chunked or ends with the connection."""
+        text = self.header("Content-Length")
+        return int(text) if text.isascii() and text.isdigit() and not self.header("Transfer-Encoding") else None
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes as they travel (never decoded), ``b""`` at the end.
+
+        :raises ConnectionFailed: the connection broke, or ended before ``Content-Length``.
+        """
+        from http.client import HTTPException
+
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return self._response.read(size, decode_content=False)
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            raise ConnectionFailed(f"{self.what}: {printable(str(error))}") from error
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body, decoded when the server compressed it.
+
+        :raises ServerFailure: it is longer than ``limit``, or compressed in a way that nobody asked for.
+        """
+        raw = self._read_up_to(limit + 1)
+        encoding = self.header("Content-Encoding").strip().lower()
+        if encoding in ("gzip", "x-gzip") and raw[:2] == b"\x1f\x8b":
+            raw = self._decompress(raw, limit)
+        elif encoding not in ("", "identity", "gzip", "x-gzip"):
+            raise ServerFailure("UNKNOWN", f"{self.what}: unsupported Content-Encoding {printable(encoding)!r}")
+        if len(raw) > limit:
+            raise ServerFailure("UNKNOWN", f"{self.what}: the answer is longer than {limit} bytes", self.status)
+        return raw
+
+    def read_error(self) -> bytes:
+        """The beginning of an error document; whatever goes wrong with it is not worth another error."""
+        try:
+            return self._read_up_to(ERROR_LIMIT)
+        except ConnectionFailed:
+            return b""
+
+    def _read_up_to(self, limit: int) -> bytes:
+        body = bytearray()
+        while len(body) < limit and (chunk := self.read(min(64 << 10, limit - len(body)))):
+            body += chunk
+        return bytes(body)
+
+    def _decompress(self, raw: bytes, limit: int) -> bytes:
+        try:
+            return zlib.decompressobj(_GZIP_WINDOW).decompress(raw, limit + 1)
+        except zlib.error as error:
+            raise ServerFailure("UNKNOWN", f"{self.what}: {error}", self.status) from error
+
+    def interrupt(self) -> None:
+        """Wake a thread that is in :meth:`read`; it raises :class:`ConnectionFailed` or sees the end."""
+        try:
+            self._response.shutdown()
+        except (OSError, ValueError, RuntimeError):
+            return  # it has no connection any more
+
+    def close(self) -> None:
+        """Give the connection back when little or nothing of the body is left, else drop it."""
+        if self.method == "HEAD" or (self.length is not None and self.length <= ERROR_LIMIT):
+            self.read_error()
+        self._response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
