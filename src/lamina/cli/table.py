@@ -1,0 +1,43 @@
+"""Columns as Go's ``text/tabwriter`` aligns them with docker's settings: at least 10 wide, 3 spaces apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_LEAST_WIDTH = 10
+_PADDING = 3
+
+
+def align(text: str) -> str:
+    """Replace the tabs in ``text``. A tab ends a cell; a column is as wide as its widest cell in consecutive lines."""
+    lines = [line.split("\t") for line in text.split("\n")]
+    widths: list[list[int]] = [[] for _ in lines]
+    _measure(lines, widths, 0, len(lines))
+    return "\n".join(
+        "".join(cell.ljust(width) for cell, width in zip(cells, row, strict=False)) + cells[-1]
+        for cells, row in zip(lines, widths, strict=True)
+    )
+
+
+def _measure(lines: Sequence[Sequence[str]], widths: list[list[int]], first: int, last: int) -> None:
+    """Append the next column's width to the rows ``first`` to ``last``, block by block, and go on to the right."""
+    row = first
+    while row < last:
+        column = len(widths[row])
+        if column >= len(lines[row]) - 1:
+            row += 1
+            continue
+        end = row
+        width = _LEAST_WIDTH
+        while end < last and column < len(lines[end]) - 1:
+            width = max(width, len(lines[end][column]) + _PADDING)
+            end += 1
+        for inside in range(row, end):
+            widths[inside].append(width)
+        _measure(lines, widths, row, end)
+        row = end
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A whole table with its last line end."""
+    return align("\n".join("\t".join(cells) for cells in (headers, *rows)) + "\n")

@@ -1,0 +1,98 @@
+"""Values that templates see, and how Go prints them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+
+class Record:
+    """A row whose columns are computed when a template asks for them.
+
+    :ivar type_name: Go's name of the type, for error texts: ``*formatter.imageContext``.
+    """
+
+    __slots__ = ("columns", "type_name")
+
+    def __init__(self, columns: Mapping[str, Callable[[], object]], type_name: str) -> None:
+        self.columns = columns
+        self.type_name = type_name
+
+    def to_json(self) -> dict[str, object]:
+        """All columns by name, sorted, as ``{{json .}}`` shows them."""
+        return {name: self.columns[name]() for name in sorted(self.columns)}
+
+
+class GoTime(str):
+    """An RFC 3339 time that JSON shows as it is and templates print as Go prints a ``time.Time``."""
+
+    __slots__ = ()
+
+    def printed(self) -> str:
+        """``2006-01-02 15:04:05.123 +0000 UTC``; only UTC, which is what Docker stores."""
+        return self.removesuffix("Z").replace("T", " ") + " +0000 UTC" if self.endswith("Z") else str(self)
+
+
+def truth(value: object) -> bool:
+    """Go's: everything but false, 0, nil and what is empty."""
+    return isinstance(value, Record) or bool(value)
+
+
+def type_name(value: object) -> str:
+    """Go's name of a value's type, as error texts and ``%T`` show it."""
+    if isinstance(value, Record):
+        return value.type_name
+    names: dict[type, str] = {
+        bool: "bool",
+        int: "int64",
+        float: "float64",
+        str: "string",
+        list: "[]interface {}",
+        dict: "map[string]interface {}",
+    }
+    return names.get(type(value), "interface {}")
+
+
+def printed(value: object, *, inner: bool = False) -> str:
+    """Go's ``%v``. ``inner``: inside a list or map, where nil has another look."""
+    if value is None:
+        return "<nil>" if inner else "<no value>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, GoTime):
+        return value.printed()
+    if isinstance(value, str | int):
+        return str(value)
+    if isinstance(value, float):
+        return _float(value)
+    if isinstance(value, Mapping):
+        return f"map[{' '.join(f'{key}:{_member(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list | tuple):
+        return f"[{' '.join(printed(item, inner=True) for item in value)}]"
+    if isinstance(value, Record):
+        return f"{{{' '.join(printed(item, inner=True) for item in value.to_json().values())}}}"
+    return str(value)
+
+
+def _member(value: object) -> str:
+    # The values of ExposedPorts and Volumes are Go's empty struct.
+    return "{}" if value == {} else printed(value, inner=True)
+
+
+def _float(value: float) -> str:
+    text = repr(value)
+    mantissa, e, exponent = text.partition("e")
+    if e:
+        return f"{mantissa.removesuffix('.0')}e{int(exponent):+03d}"
+    return text.removesuffix(".0")
+
+
+def to_json(value: object) -> str:
+    """Go's ``json.Encoder`` without HTML escapes: no spaces, ``null`` for nil."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_encode)
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, Record):
+        return value.to_json()
+    return str(value)
