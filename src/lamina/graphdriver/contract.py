@@ -95,3 +95,9 @@ class GraphDriver(Protocol):
 
     def repair(self, problem: Problem) -> None:
         """Mend or reclaim one problem that :meth:`problems` called repairable."""
+
+    def restore_parent(self, id: str, parent: str | None) -> None:
+        """Write down again what ``id`` was made on, for a caller who knows it from the layer store.
+
+        Mends what :meth:`problems` found damaged and could not derive by itself. ``parent`` must be intact.
+        """

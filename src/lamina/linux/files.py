@@ -148,3 +148,18 @@ def file_system_type(path: str) -> int:
 def file_system_name(path: str) -> str:
     """Docker's name for the file system that holds ``path``: ``extfs``, ``xfs``, ``tmpfs``; ``<unknown>``."""
     return _FILE_SYSTEM_NAMES.get(file_system_type(path), "<unknown>")
+
+
+def supports_d_type(path: str) -> bool:
+    """Whether directory listings of the file system tell files from directories, which overlayfs relies on.
+
+    Judged by the entries of ``path`` itself; an empty directory still has ``.`` and ``..``.
+    """
+    buffer = ctypes.create_string_buffer(4096)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        length = check(int(LIBC.getdents64(descriptor, buffer, ctypes.c_size_t(len(buffer)))), path)
+    finally:
+        os.close(descriptor)
+    # struct linux_dirent64 of linux/dirent.h: inode (8 bytes), offset (8), record length (2), type (1), name
+    return length > 18 and buffer.raw[18] != 0

@@ -239,8 +239,12 @@ def _mount_id(descriptor: int) -> bytes:
 
 
 def mount_points(prefix: str) -> list[str]:
-    """Everything mounted at or below ``prefix`` in this mount namespace, latest first: in order for unmounting."""
-    base = os.path.realpath(prefix).rstrip("/")
+    """Everything mounted at or below ``prefix`` in this mount namespace, latest first: in order for unmounting.
+
+    A symbolic link as the last component of ``prefix`` is not followed: nothing is mounted on a link.
+    """
+    directory, name = os.path.split(prefix.rstrip("/"))
+    base = os.path.join(os.path.realpath(directory), name)
     found = []
     with open("/proc/self/mountinfo", "rb") as table:
         for line in table:

@@ -1,0 +1,226 @@
+"""The driver itself: layers made, mounted, removed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from lamina.graphdriver import overlayfs
+from lamina.graphdriver.contract import DiffForm, Problem
+from lamina.graphdriver.failure import DriverFailure, LayerDamaged, LayerMissing, TooManyLayers, translated
+from lamina.graphdriver.overlay2 import inspection
+from lamina.graphdriver.overlay2.layout import Layout, make_directory
+from lamina.graphdriver.overlayfs import Overlay
+from lamina.graphdriver.removal import remove_tree
+from lamina.linux import files, mount
+
+#: The mark of a volatile mount, which the kernel refuses to mount over: the last one may not have been synced.
+VOLATILE_MARK = "work/incompat/volatile"
+
+
+class Overlay2Driver:
+    """See :class:`lamina.graphdriver.contract.GraphDriver`. Needs ``CAP_SYS_ADMIN`` to mount and nothing else.
+
+    A layer that is a parent is always shown read-only, as Docker does: it belongs to others too.
+    """
+
+    name = "overlay2"
+    form = DiffForm.OVERLAY
+
+    def __init__(self, root: str) -> None:
+        """``root`` is the data root. Nothing is written until the first layer is made."""
+        self.home = os.path.join(os.path.abspath(root), "overlay2")
+        self._layout = Layout(self.home)
+
+    # Layers
+
+    def create(self, id: str, parent: str | None) -> None:
+        if parent is not None and len(self._layout.lowers(parent)) + 1 > overlayfs.MAXIMUM_LOWERS:
+            raise TooManyLayers(f"max depth exceeded: {overlayfs.MAXIMUM_LOWERS} layers below one")
+        fresh = not self.exists(id)
+        with translated(f"layer {id} could not be created"):
+            try:
+                self._layout.create(id, parent)
+            except OSError:
+                if fresh:
+                    self.remove(id)
+                raise
+
+    def create_read_write(self, id: str, parent: str | None) -> None:
+        self.create(id, parent)
+
+    def remove(self, id: str) -> None:
+        try:
+            with self._locked(id) as directory, translated(f"layer {id} could not be removed"):
+                self._detach(f"{directory}/merged")
+                self._remove_links(id)
+                remove_tree(directory)
+        except LayerMissing:
+            self._remove_links(id)
+
+    def exists(self, id: str) -> bool:
+        return os.path.isdir(self._layout.directory(id))
+
+    def ids(self) -> Iterator[str]:
+        return self._layout.ids()
+
+    def parent_ids(self, id: str) -> list[str]:
+        return self._layout.lower_ids(id)
+
+    def diff_path(self, id: str) -> str:
+        return f"{self._layout.directory(id)}/diff"
+
+    # Mounts
+
+    def mount(self, id: str, *, read_only: bool = False, volatile: bool = False) -> str:
+        with self._locked(id) as directory, translated(f"layer {id} could not be mounted"):
+            merged = f"{directory}/merged"
+            read_only = read_only or self._layout.is_committed(id)
+            if mount.is_mount_point(merged):
+                if read_only or not os.statvfs(merged).f_flag & os.ST_RDONLY:
+                    return merged
+                self._detach(merged)
+            lowers = self._layout.lowers(id)
+            with suppress(FileExistsError):  # left by a crash
+                make_directory(merged, 0o700)
+            try:
+                self._attach(id, lowers, merged, read_only=read_only, volatile=volatile)
+            except BaseException:
+                os.rmdir(merged)
+                raise
+            return merged
+
+    def unmount(self, id: str) -> None:
+        try:
+            with self._locked(id) as directory, translated(f"layer {id} could not be unmounted"):
+                self._detach(f"{directory}/merged")
+        except LayerMissing:
+            return
+
+    def is_mounted(self, id: str) -> bool:
+        return mount.is_mount_point(f"{self._layout.directory(id)}/merged")
+
+    # What it looks like
+
+    def metadata(self, id: str) -> dict[str, str]:
+        directory = self._layout.directory(id)
+        lowers = [f"{self.home}/{lower}/diff" for lower in self._layout.lower_ids(id)]
+        data = {"LowerDir": ":".join(lowers)} if lowers else {}
+        data |= {"MergedDir": f"{directory}/merged", "UpperDir": f"{directory}/diff", "WorkDir": f"{directory}/work"}
+        return data
+
+    def status(self) -> list[tuple[str, str]]:
+        place = self.home if os.path.isdir(self.home) else os.path.dirname(self.home)
+        return [
+            ("Backing Filesystem", files.file_system_name(place)),
+            ("Supports d_type", str(files.supports_d_type(place)).lower()),
+            # Both follow from the options that every mount is given; see overlayfs.options.
+            ("Using metacopy", "false"),
+            ("Native Overlay Diff", "true"),
+            ("userxattr", "false"),
+        ]
+
+    def sync(self) -> None:
+        if os.path.isdir(self.home):
+            with translated("the layers could not be written to disk"):
+                files.syncfs(self.home)
+
+    # Faults
+
+    def problems(self, referenced: frozenset[str]) -> Iterator[Problem]:
+        return inspection.problems(self._layout, referenced)
+
+    def repair(self, problem: Problem) -> None:
+        with translated(f"{problem.path} could not be repaired"):
+            orphan = inspection.repair(self._layout, problem)
+            if orphan is not None:
+                self.remove(orphan)
+
+    def restore_parent(self, id: str, parent: str | None) -> None:
+        """Write ``id``'s ``lower`` file again, for a caller who knows from elsewhere what it was made on."""
+        with translated(f"layer {id} could not be repaired"):
+            if parent is not None:
+                self._layout.write_lower(id, [self._layout.link(parent), *self._layout.lowers(parent)])
+
+    # Inside
+
+    @contextmanager
+    def _locked(self, id: str) -> Iterator[str]:
+        """The layer's directory, locked between threads and processes by ``flock`` on it: a crash lets go of it.
+
+        Raises ``LayerMissing``, also when it was removed while waiting.
+        """
+        directory = self._layout.directory(id)
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise LayerMissing(f"layer {id} does not exist in {self.home}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not os.path.isdir(directory):
+                raise LayerMissing(f"layer {id} does not exist in {self.home}")
+            yield directory
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile must not keep it
+            os.close(descriptor)
+
+    def _attach(self, id: str, lowers: list[str], merged: str, *, read_only: bool, volatile: bool) -> None:
+        directory = self._layout.directory(id)
+        below = [f"l/{name}" for name in lowers]
+        if not below:
+            # One directory is no overlay: overlayfs wants an upper or a second lower.
+            mount.bind(f"{directory}/diff", merged, read_only=read_only)
+            return
+        if read_only:
+            overlay = Overlay(self.home, [f"{id}/diff", *below])
+        else:
+            self._prepare_work(f"{directory}/work")
+            overlay = Overlay(self.home, below, f"{id}/diff", f"{id}/work", volatile)
+        try:
+            overlayfs.attach(overlay, merged)
+        except FileNotFoundError as error:
+            self._layout.lower_ids(id)  # says which link is broken
+            raise LayerDamaged(f"layer {id}: {error}") from error
+
+    @staticmethod
+    def _prepare_work(work: str) -> None:
+        try:
+            make_directory(work, 0o700)
+        except FileExistsError:
+            mark = f"{work}/{VOLATILE_MARK}"
+            if os.path.isdir(mark):
+                remove_tree(mark)
+
+    @staticmethod
+    def _detach(merged: str) -> None:
+        """Unmount whatever is at ``merged``, however often, and remove it; lazily, as Docker does.
+
+        Removing the directory takes the mount away in other mount namespaces too.
+        """
+        while mount.is_mount_point(merged):
+            try:
+                mount.unmount(merged, lazy=True)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                break
+        try:
+            os.rmdir(merged)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise DriverFailure(f"mount point {merged} could not be removed: {error}") from error
+
+    def _remove_links(self, id: str) -> None:
+        """Remove the layer's name in ``l/``; without a readable ``link`` file every name that points at it."""
+        try:
+            names = [self._layout.link(id)]
+        except (LayerDamaged, LayerMissing):
+            names = [name for name, target in self._layout.links() if target == id]
+        for name in names:
+            if self._layout.link_target(name) == id:
+                os.unlink(self._layout.link_path(name))
