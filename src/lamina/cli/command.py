@@ -190,6 +190,17 @@ class Context:
             self._engine = open_engine(self)
         return self._engine
 
+    def preferred_format(self, key: str) -> str:
+        """The user's default for ``--format``: ``imagesFormat`` or ``psFormat`` of docker's ``config.json``."""
+        import json
+
+        try:
+            with open(f"{self.docker_config_dir}/config.json", encoding="utf-8") as file:
+                value = json.load(file).get(key, "")
+        except (OSError, ValueError, AttributeError):
+            return ""
+        return value if isinstance(value, str) else ""
+
     def print(self, line: str = "") -> None:
         """A line to standard output."""
         self.stdout.write(line + "\n")
