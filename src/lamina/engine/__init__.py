@@ -1,0 +1,156 @@
+"""The engine: one object that wires everything to one data root, and the Python API.
+
+>>> import lamina
+>>> engine = lamina.Engine("/var/lib/lamina")  # doctest: +SKIP
+>>> for event in engine.images.pull("nginx"):  # doctest: +SKIP
+...     print(event.id, event.status)
+
+The parts are imported where they are first used: a command that lists containers has no need of an HTTP client.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from lamina.configuration import Configuration
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from lamina.container.service import ContainerService
+    from lamina.dataroot import DataRoot
+    from lamina.distribution.stores import Stores
+    from lamina.engine.containers import Containers
+    from lamina.engine.images import Images
+    from lamina.graphdriver.contract import GraphDriver
+    from lamina.image.contract import ImageStore
+    from lamina.layer.contract import LayerStore
+    from lamina.registry.client import RegistryClient
+    from lamina.registry.credentials import CredentialSource
+    from lamina.registry.settings import Proxies
+    from lamina.volume.store import VolumeStore
+
+__all__ = ["DEFAULT_ROOT", "Engine"]
+
+#: Where images and containers are when nobody says otherwise.
+DEFAULT_ROOT = "/var/lib/lamina"
+
+
+class Engine:
+    """Images, layers and containers of one data root.
+
+    Opening one is cheap and changes nothing. It may be shared between threads, and any number of processes may have
+    one on the same root. Closing it (or leaving its ``with`` block) closes connections; containers go on.
+
+    :param root: the data root; made at the first write when it is absent. Default: the configuration's, else
+        :data:`DEFAULT_ROOT`.
+    :param storage_driver: ``overlay2`` or ``vfs``. Default: what the root has, else the first that works.
+    :param configuration: default: the defaults; nothing is read from ``/etc``.
+    :param proxies: how to reach registries when the configuration does not say.
+    :param credentials: who to be at a registry. Default: nobody.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        *,
+        storage_driver: str | None = None,
+        configuration: Configuration | None = None,
+        proxies: Proxies | None = None,
+        credentials: CredentialSource | None = None,
+    ) -> None:
+        self.configuration = configuration if configuration is not None else Configuration()
+        self._path = root or self.configuration.data_root or DEFAULT_ROOT
+        self._storage_driver = storage_driver or self.configuration.storage_driver or None
+        self._proxies = proxies
+        self._credentials = credentials
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open. Idempotent; the engine can be used again."""
+        client: RegistryClient | None = self.__dict__.pop("registry", None)
+        if client is not None:
+            client.close()
+
+    # The Python API
+
+    @cached_property
+    def images(self) -> Images:
+        """Pull, build on, look at and push images."""
+        from lamina.engine.images import Images
+
+        return Images(self)
+
+    @cached_property
+    def containers(self) -> Containers:
+        """Run containers and look after them."""
+        from lamina.engine.containers import Containers
+
+        return Containers(self)
+
+    # The parts, for the fronts
+
+    @cached_property
+    def root(self) -> DataRoot:
+        from lamina.dataroot import DataRoot
+
+        return DataRoot.open(self._path)
+
+    @cached_property
+    def driver(self) -> GraphDriver:
+        from lamina.graphdriver.choice import open_driver
+
+        driver = open_driver(self.root.path, self._storage_driver)
+        self.root.prepare(driver.name)
+        return driver
+
+    @cached_property
+    def layers(self) -> LayerStore:
+        from lamina.layer.store import FileLayerStore
+
+        return FileLayerStore(self.root, self.driver)
+
+    @cached_property
+    def image_store(self) -> ImageStore:
+        from lamina.image.store import FileImageStore
+
+        return FileImageStore(self.root, self.layers)
+
+    @property
+    def stores(self) -> Stores:
+        """What pull, push, save, load and import work on."""
+        from lamina.distribution.stores import Stores
+
+        return Stores(self.root, self.layers, self.image_store)
+
+    @cached_property
+    def volumes(self) -> VolumeStore:
+        from lamina.volume.store import VolumeStore
+
+        return VolumeStore(self.root)
+
+    @cached_property
+    def container_service(self) -> ContainerService:
+        from lamina.container.service import ContainerService
+
+        return ContainerService(self.root, self.layers, self.image_store, self.volumes)
+
+    @cached_property
+    def registry(self) -> RegistryClient:
+        """The HTTP client for registries, with the configuration's mirrors, proxies and certificates."""
+        from lamina.registry.client import RegistryClient
+        from lamina.registry.credentials import NoCredentials
+        from lamina.registry.settings import Proxies, from_configuration
+
+        settings = from_configuration(self.configuration)
+        if self._proxies is not None and settings.proxies == Proxies():
+            settings = settings._replace(proxies=self._proxies)
+        return RegistryClient(settings, self._credentials or NoCredentials())
