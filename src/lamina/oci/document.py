@@ -1,4 +1,4 @@
-"""JSON from outside: strict, bounded, and always an object at the top.
+"""JSON from outside: strict, bounded, and an object at the top, or a list of them.
 
 Python's parser accepts ``NaN``, recurses, and lets the last of two equal keys win; two readers that disagree
 about a document are how a signature is bypassed, so all of it is refused here.
@@ -37,9 +37,24 @@ def load(raw: bytes, what: str, limit: int) -> dict[str, Any]:
 
     :param what: how the message names the document: ``manifest of example.com/a:b``.
     :param limit: most bytes to look at.
-    :raises InvalidDocument: too large, not UTF-8, not JSON, nested too deeply, duplicate keys, ``NaN``, or not
-        an object.
+    :raises InvalidDocument: too large, not UTF-8, not JSON, nested too deeply, duplicate keys, ``NaN``, or not an
+        object.
     """
+    document = _parse(raw, what, limit)
+    if not isinstance(document, dict):
+        raise InvalidDocument(f"{what}: not a JSON object")
+    return document
+
+
+def load_list(raw: bytes, what: str, limit: int) -> list[dict[str, Any]]:
+    """Parse ``raw`` into a list of objects, as Docker's ``manifest.json`` is one. Otherwise as :func:`load`."""
+    items = _parse(raw, what, limit)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise InvalidDocument(f"{what}: not a JSON list of objects")
+    return items
+
+
+def _parse(raw: bytes, what: str, limit: int) -> Any:
     if len(raw) > limit:
         raise InvalidDocument(f"{what}: {len(raw)} bytes are more than the limit of {limit}")
     try:
@@ -51,8 +66,6 @@ def load(raw: bytes, what: str, limit: int) -> dict[str, Any]:
         raise InvalidDocument(f"{what}: nested too deeply") from None
     except ValueError as error:
         raise InvalidDocument(f"{what}: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidDocument(f"{what}: not a JSON object")
     return document
 
 
