@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import urllib.error
 import urllib.request
@@ -86,7 +85,7 @@ class Story:
         stage.chapter(f"Push it to Debian's docker-registry on {self.registry.address}")
         since = len(self.registry.requests())
         stage.lamina("push", self.first)
-        sent = self._sent(since)
+        sent = self.registry.blobs_sent(since)
         stage.check("four layers and one configuration travelled", len(sent) == 5, sent)
 
     def remove_and_pull(self) -> None:
@@ -97,7 +96,7 @@ class Story:
         stage.tell("The base layer stays, because debian:demo still needs it.")
         since = len(self.registry.requests())
         said = stage.lamina("pull", self.first)
-        fetched = self._fetched(since)
+        fetched = self.registry.blobs_fetched(since)
         stage.check("the base layer was there already", said.count("Already exists") == 1, said)
         stage.check("three layers and one configuration travelled", len(fetched) == 4, fetched)
         after = json.loads(stage.run("image", "inspect", self.first).stdout)[0]
@@ -174,7 +173,7 @@ class Story:
         stage.check("version 2 is version 1 and one layer", second[:-1] == first and len(second) == 5)
         since = len(self.registry.requests())
         stage.lamina("push", self.second)
-        sent = self._sent(since)
+        sent = self.registry.blobs_sent(since)
         stage.check("one layer and one configuration travelled", len(sent) == 2, sent)
         stage.lamina("history", self.second)
 
@@ -246,18 +245,6 @@ class Story:
         done = self.stage.run(kind, "inspect", "--format", "{{json .GraphDriver.Data}}", name)
         data: dict[str, str] = json.loads(done.stdout)
         return data
-
-    # The registry's own log
-
-    def _sent(self, since: int) -> set[str]:
-        """Digests of the blobs that were uploaded."""
-        lines = self.registry.requests()[since:]
-        return {match[1] for line in lines if (match := re.match(r"PUT \S+[?&]digest=(\S+?)(&|$)", line))}
-
-    def _fetched(self, since: int) -> set[str]:
-        """Digests of the blobs that were downloaded."""
-        lines = self.registry.requests()[since:]
-        return {match[1] for line in lines if (match := re.match(r"GET \S+/blobs/(\S+)$", line))}
 
 
 def _read(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import ssl
 import subprocess
 import urllib.parse
@@ -85,6 +86,16 @@ class Registry:
         with open(f"{self.directory}/log", errors="replace") as log:
             # The access log has the combined format: ... "GET /v2/ HTTP/1.1" 200 ...
             return [line.split('"')[1].rsplit(" ", 1)[0] for line in log if '] "' in line and " HTTP/1." in line]
+
+    def blobs_sent(self, since: int = 0) -> set[str]:
+        """Digests of the blobs that were uploaded, from request number ``since`` on."""
+        lines = (urllib.parse.unquote(line) for line in self.requests()[since:])
+        return {match[1] for line in lines if (match := re.match(r"PUT \S+[?&]digest=([^\s&]+)", line))}
+
+    def blobs_fetched(self, since: int = 0) -> set[str]:
+        """Digests of the blobs that were downloaded, from request number ``since`` on."""
+        lines = (urllib.parse.unquote(line) for line in self.requests()[since:])
+        return {match[1] for line in lines if (match := re.match(r"GET \S+/blobs/(\S+)$", line))}
 
     def http(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
