@@ -1,0 +1,474 @@
+"""Extracting a layer's tar into a directory that is nobody else's yet.
+
+Semantics are those of Docker's ``pkg/archive`` where it has any that can be relied on: a later entry replaces an
+earlier one unless both are directories, missing parents are created, hard links and links in parent directories
+resolve with the layer as root, times of directories are set last, an unsupported extended attribute is no error. A
+whiteout hides what *lower* layers have, in either order with an entry of the same name (image-spec, ``layer.md``).
+
+Every system call takes a descriptor of a directory that the kernel found inside the layer, and a single name in it;
+files are only ever created, never opened. So nothing outside can be touched, whatever the names and links are.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from lamina.errors import Unsupported
+from lamina.graphdriver.contract import DiffForm
+from lamina.layer.entry import DuplicatePath, InvalidEntry, clean, from_os_error, is_ignored_directory
+from lamina.layer.place import Place, remove
+from lamina.layer.times import DirectoryTimes, storable_time
+from lamina.tarball import header as tar
+from lamina.tarball.header import Header
+from lamina.tarball.reader import TarReader
+from lamina.unionfs import whiteout
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+#: ``(uid_t) -1`` means "leave it" to the kernel and so can be nobody's (CVE-2024-40635).
+_MAX_ID = (1 << 32) - 2
+
+_REGULAR = frozenset((tar.REGULAR, tar.CONTIGUOUS))
+_PERMISSIONS = 0o777
+_ALL_MODES = 0o7777
+
+_DEVICE_TYPE = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}
+
+
+class Applier:
+    """Extracts one layer. The calling thread's umask must be 0 (see :mod:`lamina.layer.pipeline`).
+
+    :param root: descriptor of the layer's directory; the caller closes it.
+    :param form: whether deletions become overlayfs's marks or happen.
+    """
+
+    def __init__(self, root: int, form: DiffForm) -> None:
+        self._root = root
+        self._overlay = form is DiffForm.OVERLAY
+        self._place = Place(root, self._imply)
+        self._user, self._group = os.geteuid(), os.getegid()
+        self._privileged = self._user == 0
+        self._times = DirectoryTimes()
+        #: Bytes as Docker counts them: of what is on disk for overlayfs, of what the tar says otherwise.
+        self.size = 0
+        self._directory = b""
+        self._raw_directory: bytes | None = None
+        self._parent = -1
+        self._parent_setgid = False
+        self._ignored = False
+        #: Directories that were created because an entry needed them; the archive may still bring them.
+        self._implied: set[bytes] = set()
+        #: SNAPSHOT form: what this layer brought, to tell it from what was there; and directories it went into.
+        self._own: set[bytes] = set()
+        self._entered: set[bytes] = set()
+        self._reader: TarReader
+
+    def apply(self, reader: TarReader) -> None:
+        """Extract everything.
+
+        Raises :class:`InvalidEntry` and what the reader raises, ``NoSpace``, ``Unsupported``, ``SystemFailure``. What
+        was extracted so far stays.
+        """
+        self._reader = reader
+        name = b""
+        try:
+            while (header := reader.next()) is not None:
+                name = header.name
+                if header.kind in _REGULAR:
+                    self._regular(header)
+                elif header.kind != tar.PAX_GLOBAL:
+                    self._other(header)
+            name = b"."
+            self._set_directory_times()
+        except OSError as error:
+            raise from_os_error(name, error) from error
+        finally:
+            self._leave()
+
+    # Where
+
+    def _enter(self, name: bytes) -> bytes:
+        """Make the directory of the entry ``name`` current; the last component, ``b""`` for the root itself."""
+        directory, slash, base = name.rpartition(b"/")
+        if slash and not base:
+            directory, _, base = name.rstrip(b"/").rpartition(b"/")
+        if base in (b"", b".", b".."):
+            directory, _, base = clean(name).rpartition(b"/")
+        if directory != self._raw_directory:
+            path = clean(directory)
+            self._ignored = is_ignored_directory(path, name)
+            if not self._ignored:
+                self._parent, self._parent_setgid = self._place.directory(path)
+            self._directory = path
+            self._raw_directory = directory
+            if not self._overlay:
+                while path and path not in self._entered:
+                    self._entered.add(path)
+                    path = path.rpartition(b"/")[0]
+        return base
+
+    def _leave(self) -> None:
+        """Forget every open directory: one was removed or replaced."""
+        self._raw_directory = None
+        self._parent = -1
+        self._place.forget()
+
+    def _return(self) -> None:
+        """Open the current directory again after :meth:`_leave`."""
+        self._place.forget()
+        self._parent, self._parent_setgid = self._place.directory(self._directory)
+
+    def _path(self, base: bytes) -> bytes:
+        return self._directory + b"/" + base if self._directory else base
+
+    def _imply(self, path: bytes) -> None:
+        self._implied.add(path)
+
+    # What
+
+    def _regular(self, header: Header) -> None:
+        base = self._enter(header.name)
+        if base.startswith(whiteout.PREFIX) or self._ignored:
+            self._mark(header, base)
+            return
+        if not base:
+            raise InvalidEntry(header.name, "the layer's root can't be a file")
+        mode = header.mode
+        try:
+            file = os.open(base, _CREATE, mode & _PERMISSIONS, dir_fd=self._parent)
+        except FileExistsError:
+            self._replace(header, base)
+            file = os.open(base, _CREATE, mode & _PERMISSIONS, dir_fd=self._parent)
+        try:
+            self._write(file, header)
+            if self._must_own(header):
+                os.chown(file, header.uid, header.gid)
+            if header.xattrs:
+                self._set_xattrs(file, header)
+            if mode & 0o7000:
+                os.chmod(file, mode & _ALL_MODES)
+            mtime = storable_time(header.mtime)
+            os.utime(file, ns=(self._access_time(header, mtime), mtime))
+        finally:
+            os.close(file)
+        self.size += header.size
+        if not self._overlay:
+            self._own.add(self._path(base))
+
+    def _other(self, header: Header) -> None:
+        base = self._enter(header.name)
+        if base.startswith(whiteout.PREFIX) or self._ignored:
+            self._mark(header, base)
+            return
+        if not base:
+            if header.kind != tar.DIRECTORY:
+                raise InvalidEntry(header.name, "the layer's root can't be anything but a directory")
+            return
+        make = _MAKERS.get(header.kind)
+        if make is None:
+            raise InvalidEntry(header.name, f"unhandled tar header type {header.kind[0]}")
+        make(self, header, base)
+        if not self._overlay:
+            self._own.add(self._path(base))
+
+    def _make_directory(self, header: Header, base: bytes) -> None:
+        mode = header.mode & _ALL_MODES
+        merged = False
+        try:
+            os.mkdir(base, mode & _PERMISSIONS, dir_fd=self._parent)
+        except FileExistsError:
+            merged = self._replace(header, base)
+            if not merged:
+                os.mkdir(base, mode & _PERMISSIONS, dir_fd=self._parent)
+        if merged or self._must_own(header):
+            self._own_it(header, base)
+        if merged or mode & 0o7000 or self._parent_setgid:
+            os.chmod(base, mode, dir_fd=self._parent)
+        if header.xattrs:
+            self._set_xattrs(self._name_on_host(base), header)
+        if merged:
+            self._return()  # the directory may be open, and its set-group-id bit be another now
+        mtime = storable_time(header.mtime)
+        self._times.add(self._path(base), self._access_time(header, mtime), mtime)
+
+    def _make_symlink(self, header: Header, base: bytes) -> None:
+        if not header.linkname:
+            raise InvalidEntry(header.name, "a symbolic link without a target")
+        try:
+            os.symlink(header.linkname, base, dir_fd=self._parent)
+        except FileExistsError:
+            self._replace(header, base)
+            os.symlink(header.linkname, base, dir_fd=self._parent)
+        if self._must_own(header):
+            self._own_it(header, base)
+        self._finish_name(header, base)
+        if self._overlay:
+            self.size += len(header.linkname)
+
+    def _make_node(self, header: Header, base: bytes) -> None:
+        """A device or a fifo. A character device 0:0 is overlayfs's own mark; no image may bring it."""
+        if header.kind == tar.CHARACTER and header.major == header.minor == 0:
+            raise InvalidEntry(header.name, "a character device 0:0 is overlayfs's own mark for a deleted file")
+        mode = header.mode & _ALL_MODES
+        if not (0 <= header.major < 1 << 32 and 0 <= header.minor < 1 << 32):
+            raise InvalidEntry(header.name, f"device number {header.major}:{header.minor}")
+        device = os.makedev(header.major, header.minor) if header.kind != tar.FIFO else 0
+        if device == 0 and header.kind == tar.CHARACTER:
+            raise InvalidEntry(header.name, f"device number {header.major}:{header.minor}")
+        node = mode | _DEVICE_TYPE[header.kind]
+        try:
+            os.mknod(base, node, device, dir_fd=self._parent)
+        except FileExistsError:
+            self._replace(header, base)
+            os.mknod(base, node, device, dir_fd=self._parent)
+        if self._must_own(header):
+            self._own_it(header, base)
+            os.chmod(base, mode, dir_fd=self._parent)
+        self._finish_name(header, base)
+
+    def _make_hard_link(self, header: Header, base: bytes) -> None:
+        target = clean(header.linkname)
+        if not target or target == self._path(base):
+            raise InvalidEntry(header.name, f"hard link to {os.fsdecode(header.linkname)!r}")
+        try:
+            status = self._link(header, target, base)
+        except FileExistsError:
+            self._replace(header, base)
+            status = self._link(header, target, base)
+        self._settle_link(header, base, status)
+
+    def _link(self, header: Header, target: bytes, base: bytes) -> os.stat_result:
+        directory, _, name = target.rpartition(b"/")
+        source, _ = self._place.directory(directory, create=False)
+        status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode) or whiteout.is_overlay_whiteout(status):
+            raise InvalidEntry(header.name, f"hard link to {os.fsdecode(header.linkname)!r}, which is no file")
+        os.link(name, base, src_dir_fd=source, dst_dir_fd=self._parent, follow_symlinks=False)
+        return status
+
+    def _settle_link(self, header: Header, base: bytes, status: os.stat_result) -> None:
+        """A hard link's own header counts for the file; what is the same already stays, capabilities with it."""
+        link = stat.S_ISLNK(status.st_mode)
+        if self._privileged and (status.st_uid, status.st_gid) != (header.uid, header.gid):
+            self._own_it(header, base)
+            status = os.stat(base, dir_fd=self._parent, follow_symlinks=False)
+        if not link and stat.S_IMODE(status.st_mode) != header.mode & _ALL_MODES:
+            os.chmod(base, header.mode & _ALL_MODES, dir_fd=self._parent)
+        self._finish_name(header, base)
+
+    # Whiteouts
+
+    def _mark(self, header: Header, base: bytes) -> None:
+        """A whiteout, an opaque mark or one of AUFS's records: nothing of that name comes to be on disk."""
+        self._reader.inline()
+        if self._ignored or (base.startswith(whiteout.META_PREFIX) and base != whiteout.OPAQUE):
+            return
+        if base == whiteout.OPAQUE:
+            if self._overlay:
+                os.setxattr(f"/proc/self/fd/{self._parent}", whiteout.OPAQUE_XATTR, b"y")
+            else:
+                self._clear(self._directory)
+            return
+        name = whiteout.hidden_name(base)
+        if name is None:
+            raise InvalidEntry(header.name, "a whiteout that hides no name")
+        if self._overlay:
+            self._hide(header, name)
+        else:
+            self._delete(name)
+
+    def _hide(self, header: Header, name: bytes) -> None:
+        try:
+            os.mknod(name, stat.S_IFCHR, 0, dir_fd=self._parent)
+        except FileExistsError:
+            # This layer brought the name already and keeps it; of a directory only the layer's own content remains.
+            if stat.S_ISDIR(os.stat(name, dir_fd=self._parent, follow_symlinks=False).st_mode):
+                self._make_opaque(name)
+            return
+        if self._must_own(header):
+            os.chown(name, header.uid, header.gid, dir_fd=self._parent, follow_symlinks=False)
+
+    def _make_opaque(self, base: bytes) -> None:
+        os.setxattr(self._name_on_host(base), whiteout.OPAQUE_XATTR, b"y", follow_symlinks=False)
+
+    def _delete(self, name: bytes) -> None:
+        """SNAPSHOT form: remove what lower layers have called ``name``."""
+        path = self._path(name)
+        try:
+            status = os.stat(name, dir_fd=self._parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if path not in self._own and path not in self._entered:
+            remove(self._parent, name, status)
+            self._return()
+        elif stat.S_ISDIR(status.st_mode):
+            self._clear(path)
+
+    def _clear(self, path: bytes) -> None:
+        """SNAPSHOT form: remove what lower layers have below the directory ``path``."""
+        pending = [path]
+        while pending:
+            directory = pending.pop()
+            descriptor = os.dup(self._place.directory(directory)[0])
+            try:
+                for text in os.listdir(f"/proc/self/fd/{descriptor}"):
+                    name = os.fsencode(text)
+                    inner = directory + b"/" + name if directory else name
+                    status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                    if inner not in self._own and inner not in self._entered:
+                        remove(descriptor, name, status)
+                    elif stat.S_ISDIR(status.st_mode):
+                        pending.append(inner)
+            finally:
+                os.close(descriptor)
+        self._return()
+
+    # Replacing
+
+    def _replace(self, header: Header, base: bytes) -> bool:
+        """Make room for the entry where something is already; ``True`` when both are directories and merge."""
+        status = os.stat(base, dir_fd=self._parent, follow_symlinks=False)
+        path = self._path(base)
+        if self._overlay and whiteout.is_overlay_whiteout(status):
+            os.unlink(base, dir_fd=self._parent)
+            if header.kind == tar.DIRECTORY:
+                self._opaque_directory(header, base)
+                return True
+            return False
+        if header.kind == tar.DIRECTORY and stat.S_ISDIR(status.st_mode):
+            if path in self._implied:
+                self._implied.discard(path)
+            elif self._overlay or path in self._own:
+                self._reader.inline(anonymous=True)
+            return True
+        brought = self._overlay or path in self._own or path in self._entered
+        if brought:
+            self._reader.inline(anonymous=path not in self._implied)
+        if stat.S_ISLNK(status.st_mode) and self._overlay:
+            self.size -= status.st_size
+        if remove(self._parent, base, status) and brought:
+            raise DuplicatePath(header.name)
+        if stat.S_ISDIR(status.st_mode):
+            self._times.replaced = True
+            self._return()
+        return False
+
+    def _opaque_directory(self, header: Header, base: bytes) -> None:
+        """A directory where this layer deleted a name: nothing of what was below that name shines through."""
+        os.mkdir(base, header.mode & _PERMISSIONS, dir_fd=self._parent)
+        self._make_opaque(base)
+
+    # Metadata
+
+    def _write(self, file: int, header: Header) -> None:
+        if header.sparse is not None:
+            self._write_sparse(file, header)
+            return
+        take = self._reader.take
+        while data := take():
+            written = os.write(file, data)
+            while written < len(data):
+                written += os.write(file, memoryview(data)[written:])
+
+    def _write_sparse(self, file: int, header: Header) -> None:
+        """The stored parts in their places; what is between stays a hole."""
+        regions = header.sparse
+        assert regions is not None
+        os.ftruncate(file, header.size)
+        for index in range(0, len(regions), 2):
+            offset, left = regions[index], regions[index + 1]
+            while left:
+                data = self._reader.take(left)
+                left -= len(data)
+                while data:
+                    written = os.pwrite(file, data, offset)
+                    offset += written
+                    data = data[written:]
+
+    def _must_own(self, header: Header) -> bool:
+        """Whether a new file has another owner than it should have. Without privileges nothing can be done about it."""
+        if not self._privileged:
+            return False
+        if header.uid == self._user and header.gid == self._group and not self._parent_setgid:
+            return False
+        if not (0 <= header.uid <= _MAX_ID and 0 <= header.gid <= _MAX_ID):
+            raise InvalidEntry(header.name, f"owner {header.uid}:{header.gid} is not a valid user and group")
+        return True
+
+    def _own_it(self, header: Header, base: bytes) -> None:
+        if self._privileged:
+            if not (0 <= header.uid <= _MAX_ID and 0 <= header.gid <= _MAX_ID):
+                raise InvalidEntry(header.name, f"owner {header.uid}:{header.gid} is not a valid user and group")
+            os.chown(base, header.uid, header.gid, dir_fd=self._parent, follow_symlinks=False)
+
+    def _finish_name(self, header: Header, base: bytes) -> None:
+        """Extended attributes and times of what can't be held open."""
+        if header.xattrs:
+            self._set_xattrs(self._name_on_host(base), header)
+        mtime = storable_time(header.mtime)
+        times = (self._access_time(header, mtime), mtime)
+        os.utime(base, ns=times, dir_fd=self._parent, follow_symlinks=False)
+
+    def _set_xattrs(self, file: int | bytes, header: Header) -> None:
+        """Set what the file system takes. Docker, too, drops what it does not support, and ``user.`` on a link.
+
+        What steers overlayfs is dropped: it would show lower files under other names or hide them.
+        """
+        assert header.xattrs is not None
+        for name, value in header.xattrs.items():
+            if whiteout.is_overlay_xattr(name):
+                continue
+            try:
+                if isinstance(file, int):
+                    os.setxattr(file, name, value)
+                else:
+                    os.setxattr(file, name, value, follow_symlinks=False)
+            except OSError as error:
+                if error.errno == errno.EOPNOTSUPP:
+                    continue
+                if error.errno == errno.EPERM and (name.startswith(b"user.") or not self._privileged):
+                    continue
+                if error.errno in (errno.E2BIG, errno.ERANGE, errno.ENOSPC) and len(name) + len(value) > 2048:
+                    raise Unsupported(
+                        f"failed to register layer: {os.fsdecode(header.name)!r}: extended attribute "
+                        f"{os.fsdecode(name)[:80]!r} of {len(value)} bytes is too large for the file system"
+                    ) from error
+                if error.errno in (errno.EINVAL, errno.ERANGE):
+                    raise InvalidEntry(header.name, f"extended attribute {os.fsdecode(name)[:80]!r}") from error
+                raise
+
+    def _name_on_host(self, base: bytes) -> bytes:
+        """A path for calls that take no directory descriptor; ``base`` itself is never followed."""
+        return b"/proc/self/fd/%d/%b" % (self._parent, base)
+
+    def _access_time(self, header: Header, mtime: int) -> int:
+        """Docker never sets an access time that is before the modification time."""
+        if header.atime is None:
+            return mtime
+        return max(storable_time(header.atime), mtime)
+
+    def _set_directory_times(self) -> None:
+        """Last of all: whatever is created in a directory changes its time."""
+        for path, times in self._times:
+            directory, _, base = path.rpartition(b"/")
+            try:
+                parent, _ = self._place.directory(directory, create=False)
+                if self._times.replaced:
+                    status = os.stat(base, dir_fd=parent, follow_symlinks=False)
+                    if not stat.S_ISDIR(status.st_mode):
+                        continue
+                os.utime(base, ns=times, dir_fd=parent, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # replaced by something else later in the archive
+
+
+_MAKERS = {
+    tar.DIRECTORY: Applier._make_directory,
+    tar.SYMLINK: Applier._make_symlink,
+    tar.HARD_LINK: Applier._make_hard_link,
+    tar.CHARACTER: Applier._make_node,
+    tar.BLOCK_DEVICE: Applier._make_node,
+    tar.FIFO: Applier._make_node,
+}

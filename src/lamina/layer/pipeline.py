@@ -1,0 +1,163 @@
+"""One layer's way from compressed bytes to files: decompress, hash, record, extract."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from queue import Queue
+from threading import Thread
+from typing import NamedTuple
+
+from lamina.digest import DiffID
+from lamina.graphdriver.contract import DiffForm
+from lamina.layer.apply import Applier
+from lamina.layer.contract import UnpackResult
+from lamina.tarball.compression import decompress
+from lamina.tarball.reader import TarReader
+from lamina.tarball.tarsplit import Recorder
+
+#: Chunks of at most 1 MiB that wait between two threads.
+_WAITING = 4
+
+#: isal's fastest level: half of a tar-split file is zeros.
+_TAR_SPLIT_LEVEL = 1
+
+
+class UnpackTarget(NamedTuple):
+    """Where a layer goes.
+
+    :ivar directory: existing host directory that gets the content.
+    :ivar tar_split_path: file to write ``tar-split.json.gz`` to; ``""`` for none.
+    :ivar inherit: descriptors that the worker keeps open: a lock that must be held until it has ended.
+    """
+
+    directory: str
+    form: DiffForm
+    tar_split_path: str = ""
+    inherit: tuple[int, ...] = ()
+
+
+class _TarSplitFile:
+    """The gzip file that a recorder writes its lines to."""
+
+    def __init__(self, path: str) -> None:
+        from isal import isal_zlib
+
+        self._compressor = isal_zlib.compressobj(level=_TAR_SPLIT_LEVEL, wbits=31)
+        self._file = open(path, "wb", buffering=0, opener=_open_metadata)  # noqa: SIM115  # closed by close()
+
+    def write(self, lines: bytes) -> None:
+        self._file.write(self._compressor.compress(lines))
+
+    def close(self) -> None:
+        self._file.write(self._compressor.flush())
+        self._file.close()
+
+
+def _open_metadata(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o644)
+
+
+#: Calls a function with some bytes, now or soon; calls keep their order.
+Offload = Callable[[Callable[[bytes], object], bytes], object]
+
+
+def unpack(compressed: Iterable[bytes], target: UnpackTarget) -> UnpackResult:
+    """Fill ``target`` in the calling thread, whose umask must be 0.
+
+    Raises ``Corrupt``, ``NoSpace``, ``Unsupported``, ``SystemFailure``; what was written stays.
+    """
+    return _unpack(decompress(compressed), target, lambda function, data: function(data))
+
+
+def unpack_in_threads(compressed: Iterable[bytes], target: UnpackTarget) -> UnpackResult:
+    """:func:`unpack` with decompression, and hashing and recording, in a thread each.
+
+    Meant for a process of its own: after an error the threads are left where they are.
+    """
+    return _unpack(_Ahead(decompress(compressed)), target, _Aside())
+
+
+def _unpack(plain: Iterable[bytes], target: UnpackTarget, offload: Offload) -> UnpackResult:
+    hasher = hashlib.sha256()
+    total = 0
+
+    def observed() -> Iterator[bytes]:
+        nonlocal total
+        for chunk in plain:
+            total += len(chunk)
+            offload(hasher.update, chunk)
+            yield chunk
+
+    file = _TarSplitFile(target.tar_split_path) if target.tar_split_path else None
+    recorder = Recorder(lambda lines: offload(file.write, lines)) if file else None
+    reader = TarReader(observed(), recorder)
+    root = os.open(target.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        applier = Applier(root, target.form)
+        applier.apply(reader)
+        reader.drain()
+    finally:
+        os.close(root)
+    if recorder is not None and file is not None:
+        recorder.close()
+    if isinstance(offload, _Aside):
+        offload.join()
+    if file is not None:
+        file.close()
+    return UnpackResult(DiffID.from_hash(hasher), applier.size, total)
+
+
+class _Ahead:
+    """Runs an iterator in a thread, some items ahead of who reads them. Its error is raised where it belongs."""
+
+    def __init__(self, items: Iterator[bytes]) -> None:
+        self._items = items
+        self._queue: Queue[bytes | BaseException | None] = Queue(_WAITING)
+        Thread(target=self._run, name="lamina-decompress", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                self._queue.put(item)
+        except BaseException as error:
+            self._queue.put(error)
+        else:
+            self._queue.put(None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+
+class _Aside:
+    """Calls functions in a thread, in order. The first error is raised by a later call."""
+
+    def __init__(self) -> None:
+        self._queue: Queue[tuple[Callable[[bytes], object], bytes] | None] = Queue(_WAITING)
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name="lamina-hash", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    item[0](item[1])
+                except BaseException as error:
+                    self._error = error
+
+    def __call__(self, function: Callable[[bytes], object], data: bytes) -> None:
+        if self._error is not None:
+            raise self._error
+        self._queue.put((function, data))
+
+    def join(self) -> None:
+        """Wait until everything is done."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,183 @@
+"""Unpacking a layer beside the caller: small ones here, large ones in a process of their own.
+
+Nothing is decided before there is reason to: the first bytes are kept, and only when there are more of them than a
+small layer has is a worker started (about 30 ms of a core). What is small is unpacked at the end, in a thread because
+the umask must be 0 meanwhile and a thread can have its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lamina import errors
+from lamina.digest import DiffID
+from lamina.layer.contract import UnpackResult
+from lamina.layer.pipeline import UnpackTarget, unpack
+from lamina.linux.process import CLONE_FS, unshare
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+__all__ = ["UnpackTarget", "start_unpack", "unpack_here"]
+
+#: Compressed bytes up to which a layer is small.
+SMALL = 1 << 20
+
+#: What the worker runs. Its module path is the parent's, so that it needs neither ``site`` nor the environment.
+_START = (
+    "import sys, json; s = json.loads(sys.argv[1]); sys.path[:] = s['path']; import lamina.layer.worker as w; w.main(s)"
+)
+
+
+def start_unpack(target: UnpackTarget, *, expected_size_hint: int | None = None) -> Job:
+    """Begin to fill ``target`` with a layer.
+
+    :param expected_size_hint: compressed bytes to come, if known: a large one starts the worker right away.
+    """
+    job = Job(target)
+    if expected_size_hint is not None and expected_size_hint > SMALL:
+        job.start_worker()
+    return job
+
+
+def unpack_here(chunks: list[bytes], target: UnpackTarget) -> UnpackResult:
+    """Unpack in this process, in a thread with its own umask, and wait. Raises what unpacking raises."""
+    from threading import Thread
+
+    results: list[UnpackResult] = []
+    failures: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            unshare(CLONE_FS)
+            os.umask(0)
+            results.append(unpack(chunks, target))
+        except BaseException as error:
+            failures.append(error)
+
+    thread = Thread(target=body, name="lamina-unpack")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+class Job:
+    """An :class:`~lamina.layer.contract.UnpackJob`."""
+
+    def __init__(self, target: UnpackTarget) -> None:
+        self._target = target
+        self._kept: list[bytes] = []
+        self._kept_size = 0
+        self._process: Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._answer = -1
+        self._ended = False
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        if self._socket is not None:
+            self._send(data)
+            return
+        if self._ended:
+            raise ValueError("the job has ended")
+        self._kept.append(bytes(data))
+        self._kept_size += len(data)
+        if self._kept_size > SMALL:
+            self.start_worker()
+
+    def finish(self) -> UnpackResult:
+        if self._ended:
+            raise ValueError("the job has ended")
+        if self._socket is None:
+            self._ended = True
+            kept, self._kept = self._kept, []
+            return unpack_here(kept, self._target)
+        self._socket.shutdown(socket.SHUT_WR)
+        return self._outcome()
+
+    def abort(self) -> None:
+        self._kept.clear()
+        self._ended = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+        self._close()
+
+    def start_worker(self) -> None:
+        """Run the rest in a process of its own, and give it what was fed so far."""
+        from subprocess import DEVNULL, Popen
+
+        ours, theirs = socket.socketpair()
+        answer_read, answer_write = os.pipe()
+        specification = {
+            "directory": self._target.directory,
+            "form": self._target.form.value,
+            "tar_split_path": self._target.tar_split_path,
+            "answer": answer_write,
+            "parent": os.getpid(),
+            "path": sys.path,
+        }
+        try:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+            self._process = Popen(
+                [sys.executable, "-I", "-S", "-c", _START, json.dumps(specification)],
+                stdin=theirs.fileno(),
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                pass_fds=(answer_write, *self._target.inherit),
+            )
+        except BaseException:
+            ours.close()
+            os.close(answer_read)
+            raise
+        finally:
+            theirs.close()
+            os.close(answer_write)
+        self._socket, self._answer = ours, answer_read
+        kept, self._kept = self._kept, []
+        for data in kept:
+            self._send(data)
+
+    def _send(self, data: bytes | bytearray | memoryview) -> None:
+        assert self._socket is not None
+        try:
+            self._socket.sendall(data, socket.MSG_NOSIGNAL)
+        except OSError:  # it has ended before the stream did, and says why
+            self._outcome()
+            raise errors.SystemFailure("unpack: the worker ended early") from None
+
+    def _outcome(self) -> UnpackResult:
+        """Wait for the worker's answer; raise the error that it names."""
+        parts = []
+        while part := os.read(self._answer, 1 << 16):
+            parts.append(part)
+        process = self._process
+        assert process is not None
+        self._close()
+        return parse_answer(b"".join(parts), process.returncode)
+
+    def _close(self) -> None:
+        """Release everything and wait for the worker's end."""
+        self._ended = True
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+            os.close(self._answer)
+        if self._process is not None:
+            self._process.wait()
+
+
+def parse_answer(line: bytes, status: int) -> UnpackResult:
+    """The worker's result. Raises the error it reports, or ``SystemFailure`` when it died without a word."""
+    try:
+        answer: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise errors.SystemFailure(f"unpack: the worker ended with status {status} and no answer") from None
+    if "error" in answer:
+        kind = getattr(errors, answer["error"], errors.SystemFailure)
+        raise kind(answer["message"])
+    return UnpackResult(DiffID(answer["diff_id"]), answer["size"], answer["tar_size"])

@@ -1,0 +1,180 @@
+"""What one tar entry says about itself, and how its 512-byte block is read.
+
+Formats: POSIX.1-1988 (ustar), POSIX.1-2001 (pax), GNU tar's manual ("Basic Tar Format"); where they leave a choice,
+what Go's ``archive/tar`` accepts, because that is what Docker reads layers with.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from typing import NamedTuple
+from zlib import adler32
+
+from lamina.errors import Corrupt
+
+BLOCK = 512
+ZERO_BLOCK = bytes(BLOCK)
+
+# Type flags.
+REGULAR = b"0"
+HARD_LINK = b"1"
+SYMLINK = b"2"
+CHARACTER = b"3"
+BLOCK_DEVICE = b"4"
+DIRECTORY = b"5"
+FIFO = b"6"
+CONTIGUOUS = b"7"
+PAX = b"x"
+PAX_GLOBAL = b"g"
+GNU_SPARSE = b"S"
+GNU_LONG_NAME = b"L"
+GNU_LONG_LINK = b"K"
+OLD_REGULAR = b"\0"
+
+#: Entries that have no content, whatever their size field says.
+HEADER_ONLY = frozenset((HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO))
+
+#: name mode uid gid size mtime checksum type linkname magic+version uname gname major minor prefix
+FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+
+USTAR_MAGIC = b"ustar\x0000"
+GNU_MAGIC = b"ustar  \0"
+
+_MAX_INT64 = (1 << 63) - 1
+
+
+class InvalidTar(Corrupt):
+    """The bytes are not a tar archive, or one that says impossible things."""
+
+
+class Header(NamedTuple):
+    """One entry of an archive.
+
+    :ivar name: path as the archive has it: not normalised, perhaps hostile.
+    :ivar kind: one of the type flags above; old and GNU spellings of a regular file are :data:`REGULAR`.
+    :ivar size: bytes of content after extraction; 0 for what has no content.
+    :ivar stored: bytes of content in the archive; differs from ``size`` for sparse files only.
+    :ivar mtime: nanoseconds since the epoch. ``atime`` is ``None`` when the archive does not say.
+    :ivar xattrs: extended attributes by full name (``security.capability``).
+    :ivar sparse: offset, length, offset, length, ... of the stored parts, ascending; ``None`` when not sparse.
+    """
+
+    name: bytes
+    kind: bytes = REGULAR
+    size: int = 0
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    linkname: bytes = b""
+    stored: int = 0
+    major: int = 0
+    minor: int = 0
+    uname: bytes = b""
+    gname: bytes = b""
+    atime: int | None = None
+    xattrs: dict[bytes, bytes] | None = None
+    sparse: array[int] | None = None
+
+
+def checksum(block: bytes) -> int:
+    """Sum of the block's bytes with the checksum field taken as spaces.
+
+    Adler-32's low half is one more than the sum of the bytes, modulo 65521; half a block can't reach that.
+    """
+    first = (adler32(block[:256]) & 0xFFFF) - 1
+    second = (adler32(block[256:]) & 0xFFFF) - 1
+    return first + second - sum(block[148:156]) + 256
+
+
+def _signed_checksum(block: bytes) -> int:
+    """The sum as some old writers took it: bytes as signed characters."""
+    plain = block[:148] + b" " * 8 + block[156:]
+    return sum(byte - 256 if byte > 127 else byte for byte in plain)
+
+
+def text(field: bytes) -> bytes:
+    """A string field up to its NUL."""
+    return field.partition(b"\0")[0]
+
+
+def octal(field: bytes) -> int:
+    """An octal field; spaces and NULs around it don't count, an empty one is 0."""
+    digits = text(field.strip(b" \0"))
+    if not digits:
+        return 0
+    # int() would take signs, underscores and a 0o prefix.
+    if not digits.isdigit():
+        raise InvalidTar(f"archive/tar: invalid tar header: number {field!r}")
+    try:
+        return int(digits, 8)
+    except ValueError:
+        raise InvalidTar(f"archive/tar: invalid tar header: number {field!r}") from None
+
+
+def number(field: bytes) -> int:
+    """A numeric field: octal, or GNU's base 256 when the first bit is set (two's complement)."""
+    if not field[0] & 0x80:
+        return octal(field)
+    value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+    if field[0] & 0x40:
+        value -= 1 << (8 * len(field) - 1)
+    if not -_MAX_INT64 - 1 <= value <= _MAX_INT64:
+        raise InvalidTar(f"archive/tar: invalid tar header: number {field!r} does not fit 64 bits")
+    return value
+
+
+_numbers: dict[bytes, int] = {}
+
+
+def cached_number(field: bytes) -> int:
+    """:func:`number` of fields that repeat: modes, owners."""
+    value = _numbers.get(field)
+    if value is None:
+        value = number(field)
+        if len(_numbers) < 4096:
+            _numbers[field] = value
+    return value
+
+
+def parse(block: bytes) -> Header:
+    """Read one header block on its own, without what extension headers before it said.
+
+    ``stored`` is the size field whatever the kind; names are as in the block, the ustar prefix joined.
+    Raises :class:`InvalidTar`.
+    """
+    (name, mode, uid, gid, size, mtime, check, kind, link, magic, uname, gname, major, minor, prefix) = FIELDS.unpack(
+        block
+    )
+    stated = octal(check)
+    if stated != checksum(block) and stated != _signed_checksum(block):
+        raise InvalidTar("archive/tar: invalid tar header: checksum does not match")
+    name = name.partition(b"\0")[0]
+    device_major = device_minor = 0
+    if magic[:5] == b"ustar":
+        if kind in (CHARACTER, BLOCK_DEVICE):
+            device_major, device_minor = number(major), number(minor)
+        if magic == USTAR_MAGIC and prefix[0]:
+            star = block[508:] == b"tar\0"
+            name = text(prefix[:131] if star else prefix) + b"/" + name
+    else:
+        uname = gname = b""
+    length = number(size)
+    if length < 0:
+        raise InvalidTar(f"archive/tar: invalid tar header: size {length}")
+    return Header(
+        name,
+        kind,
+        length,
+        cached_number(mode),
+        cached_number(uid),
+        cached_number(gid),
+        number(mtime) * 1_000_000_000,
+        link.partition(b"\0")[0],
+        length,
+        device_major,
+        device_minor,
+        uname.partition(b"\0")[0],
+        gname.partition(b"\0")[0],
+    )

@@ -1,0 +1,220 @@
+"""tar-split: what is needed beside a layer's files to get back the exact bytes of its tar.
+
+Format: ``vbatts/tar-split``, ``tar/storage``: gzip of JSON lines in the order of the archive. Type 2 is a segment, raw
+bytes in base 64; type 1 a file, whose content is read from the layer's directory and whose payload is the CRC-64 (ISO
+3309, initial value and output inverted) of that content, big endian, in base 64. ``position`` counts the lines. A name
+that isn't UTF-8 stands in ``name_raw`` in base 64. Docker keeps it as ``layerdb/sha256/<chain id>/tar-split.json.gz``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from fastcrc.crc64 import go_iso
+
+from lamina.errors import Corrupt
+from lamina.tarball.compression import CorruptStream, decompress, read_chunks
+
+#: Raw bytes per segment line at most, so that whoever reads it back needs little memory.
+MAX_SEGMENT = 1 << 20
+
+#: Longest line that is believed: a segment of 1 MiB in base 64; Docker's own may be larger for long PAX headers.
+_MAX_LINE = 64 << 20
+
+#: What is written to the sink at a time.
+_BATCH = 1 << 18
+
+_FILE = 1
+_SEGMENT = 2
+
+_SEGMENT_START = b'{"type":2,"payload":"'
+
+_PLAIN_NAME = re.compile(rb"[ !#-%'-;=?-\[\]-~]*\Z")
+
+
+class CorruptTarSplit(Corrupt):
+    """The tar-split file is malformed, or a file in the layer is not what it was when the layer was made."""
+
+
+def _quote(name: str) -> str:
+    """A JSON string as Go's ``encoding/json`` writes it: markup and two line separators are escaped too."""
+    quoted = json.dumps(name, ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        if character in quoted:
+            quoted = quoted.replace(character, f"\\u{ord(character):04x}")
+    return quoted.replace("\\b", "\\u0008").replace("\\f", "\\u000c") if "\\" in quoted else quoted
+
+
+def _name_member(name: bytes) -> bytes:
+    if _PLAIN_NAME.match(name):
+        return b'"name":"' + name + b'",' if name else b""
+    try:
+        return b'"name":' + _quote(name.decode()).encode() + b","
+    except UnicodeDecodeError:
+        return b'"name_raw":"' + b2a_base64(name, newline=False) + b'",'
+
+
+class Recorder:
+    """Writes down what a :class:`~lamina.tarball.reader.TarReader` sees.
+
+    :param write: gets the uncompressed JSON lines in batches.
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._lines: list[bytes] = []
+        self._pending = 0
+        self._position = 0
+        self._crc: int | None = None
+
+    def segment(self, data: bytes) -> None:
+        for start in range(0, len(data), MAX_SEGMENT):
+            self._segment(data[start : start + MAX_SEGMENT])
+
+    def _segment(self, data: bytes) -> None:
+        line = b'{"type":2,"payload":"%b","position":%d}\n' % (b2a_base64(data, newline=False), self._position)
+        self._add(line)
+
+    def content(self, data: bytes) -> None:
+        self._crc = go_iso(data, self._crc)
+
+    def file(self, name: bytes, size: int) -> None:
+        if size:
+            payload = b2a_base64((self._crc or 0).to_bytes(8, "big"), newline=False)
+            line = b'{"type":1,%b"size":%d,"payload":"%b","position":%d}\n' % (
+                _name_member(name),
+                size,
+                payload,
+                self._position,
+            )
+            self._crc = None
+        else:
+            line = b'{"type":1,%b"payload":null,"position":%d}\n' % (_name_member(name), self._position)
+        self._add(line)
+
+    def _add(self, line: bytes) -> None:
+        self._position += 1
+        self._lines.append(line)
+        self._pending += len(line)
+        if self._pending >= _BATCH:
+            self.flush()
+
+    def close(self) -> None:
+        """End the record: Docker's has one last, empty segment."""
+        self._segment(b"")
+        self.flush()
+
+    def flush(self) -> None:
+        if self._lines:
+            self._write(b"".join(self._lines))
+            self._lines.clear()
+            self._pending = 0
+
+
+class Entry(NamedTuple):
+    """One line. ``payload`` is raw bytes: a segment's, or the CRC of a file."""
+
+    is_file: bool
+    name: bytes
+    size: int
+    payload: bytes
+
+
+def read(path: str) -> Iterator[Entry]:
+    """The entries of the tar-split file at ``path``. Raises :class:`CorruptTarSplit`."""
+    with open(path, "rb", buffering=0) as stream:
+        try:
+            for line in _lines(decompress(read_chunks(stream))):
+                yield parse_line(line)
+        except CorruptStream as error:
+            raise CorruptTarSplit(f"{path}: {error}") from error
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, without their ends, from ``chunks``. What follows the last line end is ignored, as Docker does."""
+    rest = b""
+    for chunk in chunks:
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > _MAX_LINE:
+            raise CorruptTarSplit("tar-split: malformed line: too long")
+        yield from lines
+
+
+def parse_line(line: bytes) -> Entry:
+    """One line. Raises :class:`CorruptTarSplit`."""
+    try:
+        if line.startswith(_SEGMENT_START):  # half of all lines; they need no JSON parser
+            end = line.index(b'"', len(_SEGMENT_START))
+            return Entry(False, b"", 0, a2b_base64(line[len(_SEGMENT_START) : end]))
+        document = json.loads(line)
+        kind = document["type"]
+        name = a2b_base64(document["name_raw"]) if document.get("name_raw") else document.get("name", "").encode()
+        payload = a2b_base64(document.get("payload") or "")
+        size = document.get("size", 0)
+    except (ValueError, KeyError, TypeError, AttributeError, Base64Error, RecursionError) as error:
+        raise CorruptTarSplit(f"tar-split: malformed line: {error}") from error
+    if kind not in (_FILE, _SEGMENT) or not isinstance(size, int) or size < 0:
+        raise CorruptTarSplit(f"tar-split: malformed line: type {kind!r}, size {size!r}")
+    return Entry(kind == _FILE, name, size, payload)
+
+
+def assemble(path: str, open_file: Callable[[bytes], int]) -> Iterator[bytes]:
+    """The archive's bytes again.
+
+    :param path: the tar-split file.
+    :param open_file: gives a descriptor, to be closed here, for a file of the layer by its name in the archive.
+    Raises :class:`CorruptTarSplit` when a file's size or CRC is not what was recorded.
+    """
+    return assemble_entries(read(path), open_file)
+
+
+def assemble_entries(lines: Iterable[Entry], open_file: Callable[[bytes], int]) -> Iterator[bytes]:
+    """:func:`assemble` from entries. Small pieces are gathered into chunks."""
+    batch: list[bytes] = []
+    pending = 0
+    for entry in lines:
+        if not entry.is_file:
+            pieces: Iterator[bytes] = iter((entry.payload,))
+        elif entry.size:
+            pieces = _content(entry, open_file)
+        else:
+            continue
+        for piece in pieces:
+            batch.append(piece)
+            pending += len(piece)
+            if pending >= _BATCH:
+                yield b"".join(batch)
+                batch.clear()
+                pending = 0
+    if pending:
+        yield b"".join(batch)
+
+
+def _content(entry: Entry, open_file: Callable[[bytes], int]) -> Iterator[bytes]:
+    """A file's content, verified. At most the recorded size is read: the file may have grown."""
+    name = os.fsdecode(entry.name)
+    try:
+        descriptor = open_file(entry.name)
+    except OSError as error:
+        raise CorruptTarSplit(f"file integrity checksum failed for {name!r}: {error.strerror}") from error
+    try:
+        crc: int | None = None
+        left = entry.size
+        while left:
+            piece = os.read(descriptor, min(left, 1 << 20))
+            if not piece:
+                raise CorruptTarSplit(f"file integrity checksum failed for {name!r}: {left} bytes are missing")
+            left -= len(piece)
+            crc = go_iso(piece, crc)
+            yield piece
+    finally:
+        os.close(descriptor)
+    if (crc or 0).to_bytes(8, "big") != entry.payload:
+        raise CorruptTarSplit(f"file integrity checksum failed for {name!r}")
