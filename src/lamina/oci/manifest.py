@@ -117,14 +117,19 @@ def _parse_manifest(document: dict[str, Any], kind: str, raw: bytes, what: str) 
 
 def build(config: Descriptor, layers: list[Descriptor], *, media_type: str = mediatype.DOCKER_MANIFEST) -> Manifest:
     """A manifest as Docker writes it: three-space indentation for its own type, compact for OCI's."""
+    docker = media_type == mediatype.DOCKER_MANIFEST
+    to_json = _docker_descriptor if docker else Descriptor.to_json
     document = {
         "schemaVersion": 2,
         "mediaType": media_type,
-        "config": config.to_json(),
-        "layers": [layer.to_json() for layer in layers],
+        "config": to_json(config),
+        "layers": [to_json(layer) for layer in layers],
     }
-    if media_type == mediatype.DOCKER_MANIFEST:
-        raw = json.dumps(document, indent=3).encode()
-    else:
-        raw = json.dumps(document, separators=(",", ":")).encode()
-    return Manifest(media_type, config, tuple(layers), raw)
+    raw = json.dumps(document, indent=3) if docker else json.dumps(document, separators=(",", ":"))
+    return Manifest(media_type, config, tuple(layers), raw.encode())
+
+
+def _docker_descriptor(descriptor: Descriptor) -> dict[str, Any]:
+    """Members in the order of Docker's own descriptor, which has ``size`` before ``digest``."""
+    document = descriptor.to_json()
+    return {"mediaType": document.pop("mediaType"), "size": document.pop("size"), **document}

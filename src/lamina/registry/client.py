@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from lamina.digest import Digest, DigestMismatch, InvalidDigest, hasher
@@ -77,6 +78,18 @@ class RegistryClient:
     def close(self) -> None:
         """Close idle connections."""
         self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait after the failed attempt number ``attempt`` of something that may be tried again."""
+        return self._transport.delay(attempt)
 
     def credential(self, reference: Reference) -> Credential | None:
         """The credentials that requests for ``reference`` use when they are asked for."""

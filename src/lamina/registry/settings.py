@@ -32,6 +32,9 @@ class Settings(NamedTuple):
     :ivar attempts: how often a request or a download that makes no headway is tried in all.
     :ivar backoff: seconds before the second attempt; doubles each time.
     :ivar backoff_limit: most seconds between two attempts, whatever ``Retry-After`` says.
+    :ivar concurrent_downloads: layers of one image that are downloaded at once.
+    :ivar concurrent_uploads: layers of one image that are uploaded at once.
+    :ivar keep_blobs: whether a pull keeps the layers as they travelled, so that a push sends the very same bytes.
     :ivar connect_timeout: seconds to wait for a connection.
     :ivar read_timeout: seconds to wait for the next bytes.
     """
@@ -44,6 +47,9 @@ class Settings(NamedTuple):
     attempts: int = 5
     backoff: float = 1.0
     backoff_limit: float = 60.0
+    concurrent_downloads: int = 3
+    concurrent_uploads: int = 5
+    keep_blobs: bool = False
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
     user_agent: str = "lamina"
@@ -64,4 +70,7 @@ def from_configuration(configuration: Configuration) -> Settings:
         proxies=Proxies(proxies.http_proxy, proxies.https_proxy, no_proxy),
         ca_file=configuration.ca_file,
         attempts=configuration.max_download_attempts,
+        concurrent_downloads=configuration.max_concurrent_downloads,
+        concurrent_uploads=configuration.max_concurrent_uploads,
+        keep_blobs=configuration.keep_blobs,
     )

@@ -1,0 +1,157 @@
+"""``push``: an image goes to a registry.
+
+The manifest goes last, so that a tag never points at something incomplete. An image that was pulled keeps the manifest
+it came by wherever all the blobs that it names can be brought into the repository unchanged.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
+
+from lamina.digest import DiffID, Digest, ImageID
+from lamina.distribution import originals
+from lamina.distribution.metadata import hmac_key
+from lamina.distribution.stores import Stores
+from lamina.distribution.uploads import LayerUpload, Placed
+from lamina.errors import Cancelled, InvalidArgument, NotFound
+from lamina.image.contract import Image
+from lamina.layer.contract import Layer
+from lamina.oci import manifest as manifests
+from lamina.oci import mediatype
+from lamina.oci.descriptor import Descriptor
+from lamina.oci.manifest import Manifest
+from lamina.progress import Event, Report, ignore
+from lamina.reference import Reference
+from lamina.registry.client import RegistryClient
+
+_TO_OCI = {
+    mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
+    mediatype.DOCKER_LAYER_GZIP: mediatype.OCI_LAYER_GZIP,
+    mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
+}
+_TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
+
+
+class PushResult(NamedTuple):
+    """One tag that was pushed.
+
+    :ivar digest: of the manifest.
+    :ivar size: of the manifest, in bytes.
+    """
+
+    reference: Reference
+    digest: Digest
+    size: int
+
+
+class NothingToPush(NotFound):
+    """No image has the name."""
+
+
+def push(
+    reference: Reference,
+    stores: Stores,
+    client: RegistryClient,
+    *,
+    all_tags: bool = False,
+    report: Report = ignore,
+) -> list[PushResult]:
+    """Send an image to the registry that its name says.
+
+    :param reference: with a tag (``latest`` by default), or a repository with ``all_tags``.
+    :returns: one result, or one for each tag with ``all_tags``.
+    :raises NothingToPush: no such tag here.
+    """
+    if reference.digest is not None:
+        raise InvalidArgument("cannot push a digest reference")
+    report(Event(f"The push refers to repository [{reference.name}]"))
+    tagged = _tagged(reference, stores, all_tags=all_tags)
+    return [_push_one(name, image_id, stores, client, report) for name, image_id in tagged]
+
+
+def _tagged(reference: Reference, stores: Stores, *, all_tags: bool) -> list[tuple[Reference, ImageID]]:
+    same = {
+        name: image_id
+        for name, image_id in stores.images.references.all().items()
+        if name.name == reference.name and name.tag is not None
+    }
+    if not same:
+        raise NothingToPush(f"An image does not exist locally with the tag: {reference.familiar_name}")
+    if all_tags:
+        return sorted(same.items(), key=lambda item: item[0].tag or "")
+    wanted = reference.tagged()
+    if wanted not in same:
+        raise NothingToPush(f"tag does not exist: {wanted.familiar}")
+    return [(wanted, same[wanted])]
+
+
+def _push_one(
+    reference: Reference, image_id: ImageID, stores: Stores, client: RegistryClient, report: Report
+) -> PushResult:
+    image = stores.images.get(image_id)
+    known = [
+        manifest
+        for manifest in originals.manifests_of(stores.root, image_id)
+        if len(manifest.layers) == len(image.config.diff_ids)
+    ]
+    stack = stores.layers.stack(image.config.chain_id)
+    for layer in reversed(stack):
+        report(Event("Preparing", layer.diff_id.hex[:12]))
+    upload = LayerUpload(stores, client, reference, report, hmac_key=hmac_key(client.credential(reference)))
+    placed = _place_all(upload, stack, known, client.settings.concurrent_uploads)
+    manifest = _manifest(image, [placed[layer.diff_id] for layer in stack], known)
+    upload.send_config(manifest.config, image.config.raw)
+    digest = client.put_manifest(reference, manifest.raw, manifest.media_type)
+    stores.images.references.add(reference._replace(tag=None, digest=digest), image_id)
+    size = len(manifest.raw)
+    report(Event(f"{reference.tag}: digest: {digest} size: {size}"))
+    report(Event("", aux={"Tag": reference.tag, "Digest": str(digest), "Size": size}))
+    return PushResult(reference, digest, size)
+
+
+def _place_all(
+    upload: LayerUpload, stack: list[Layer], known: list[Manifest], concurrency: int
+) -> dict[DiffID, Descriptor]:
+    """Bring every layer into the repository, several at once, equal ones once."""
+    wanted: dict[DiffID, list[Descriptor]] = {layer.diff_id: [] for layer in stack}
+    for manifest in known:
+        for layer, descriptor in zip(stack, manifest.layers, strict=True):
+            wanted[layer.diff_id].append(descriptor)
+    unique = {layer.diff_id: layer for layer in stack}.values()
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="lamina-upload") as pool:
+        futures = [pool.submit(upload.place, layer, wanted[layer.diff_id]) for layer in unique]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            _raise_first(futures)
+        except BaseException:
+            upload.cancel()
+            pool.shutdown(wait=True, cancel_futures=True)
+            _raise_first(futures)
+            raise
+    return {placed.layer.diff_id: placed.descriptor for placed in (future.result() for future in futures)}
+
+
+def _raise_first(futures: list[Future[Placed]]) -> None:
+    """Raise the error of a future that has one: the cause, not what was cancelled because of it."""
+    done = [future for future in futures if future.done() and not future.cancelled()]
+    errors = [error for future in done if (error := future.exception()) is not None]
+    if errors:
+        raise next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
+
+
+def _manifest(image: Image, layers: list[Descriptor], known: list[Manifest]) -> Manifest:
+    """The manifest that names ``layers``: one that the image came by, else a new one of the same family."""
+    digests = [layer.digest for layer in layers]
+    for manifest in known:
+        if [layer.digest for layer in manifest.layers] == digests:
+            return manifest
+    oci = any(manifest.media_type == mediatype.OCI_MANIFEST for manifest in known)
+    config_type = mediatype.OCI_CONFIG if oci else mediatype.DOCKER_CONFIG
+    names = _TO_OCI if oci else _TO_DOCKER
+    config = Descriptor(config_type, Digest(image.id), len(image.config.raw))
+    return manifests.build(
+        config,
+        [Descriptor(names.get(layer.media_type, layer.media_type), layer.digest, layer.size) for layer in layers],
+        media_type=mediatype.OCI_MANIFEST if oci else mediatype.DOCKER_MANIFEST,
+    )
