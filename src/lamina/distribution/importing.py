@@ -1,0 +1,134 @@
+"""``docker import``: a root file system's tar becomes an image of one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, NamedTuple, cast
+
+from lamina import __version__
+from lamina.digest import DiffID, ImageID
+from lamina.distribution import timestamps
+from lamina.distribution.archive import NoSuchArchive
+from lamina.distribution.stores import Stores
+from lamina.dockerfile import changes as instructions
+from lamina.errors import InvalidArgument, Unavailable
+from lamina.oci import dockerconfig, gojson
+from lamina.oci import platform as platforms
+from lamina.oci.platform import Platform
+from lamina.progress import Event, Report, ignore
+from lamina.reference import Reference
+from lamina.registry.settings import Settings
+from lamina.registry.transport import Request, Transport
+
+_CHUNK = 1 << 20
+
+
+class DownloadFailed(Unavailable):
+    """A server did not give the file that a URL names."""
+
+
+class _Stream(NamedTuple):
+    """What to read, where it is said to come from, and its size; 0 when nobody knows."""
+
+    file: IO[bytes]
+    origin: str
+    size: int = 0
+
+
+def import_image(
+    source: IO[bytes] | str,
+    stores: Stores,
+    *,
+    reference: Reference | None = None,
+    changes: Sequence[str] = (),
+    message: str = "",
+    platform: Platform | None = None,
+    report: Report = ignore,
+    transport: Transport | None = None,
+) -> ImageID:
+    """Make an image of a tar, plain or compressed, and name it.
+
+    :param source: path, ``http://`` or ``https://`` URL, or a binary stream, which stays open.
+    :param reference: the name to give it; ``latest`` when it has no tag.
+    :param changes: Dockerfile instructions, see :mod:`lamina.dockerfile.changes`.
+    :param message: comment in its history; by default where it came from.
+    :param transport: what downloads a URL.
+    :raises InvalidArgument: a change or the reference is malformed; nothing has been read then.
+    :raises Corrupt: the stream is no tar, or a hostile one.
+    """
+    stores.root.require_writable()
+    if reference is not None and reference.digest is not None:
+        raise InvalidArgument("cannot import digest reference")
+    config = dockerconfig.complete(instructions.apply({}, changes))
+    with _opened(source, transport, report) as stream, stores.layers.begin() as transaction:
+        staged = transaction.stage(None)
+        result = staged.fill_from(cast("IO[bytes]", _Counted(stream, report)))
+        comment = message or f"Imported from {stream.origin}"
+        raw = _configuration(config, comment, platform or platforms.host(), result.diff_id)
+        with stores.images.lock():
+            transaction.commit()
+            image = stores.images.create(raw)
+            if reference is not None:
+                stores.images.references.add(reference.tagged(), image.id)
+    return image.id
+
+
+def _configuration(config: dict[str, Any], comment: str, platform: Platform, diff_id: DiffID) -> bytes:
+    """The image configuration as Docker writes it: members sorted, ``container_config`` empty."""
+    created = timestamps.now()
+    document: dict[str, Any] = {
+        "architecture": platform.architecture,
+        "comment": comment,
+        "config": config,
+        "container_config": dockerconfig.complete({}),
+        "created": created,
+        "docker_version": __version__,
+        "history": [{"created": created, "comment": comment}],
+        "os": platform.os,
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    }
+    if platform.variant:
+        document["variant"] = platform.variant
+    return gojson.encode(document)
+
+
+@contextmanager
+def _opened(source: IO[bytes] | str, transport: Transport | None, report: Report) -> Iterator[_Stream]:
+    if not isinstance(source, str):
+        yield _Stream(source, "-")
+    elif source.startswith(("http://", "https://")):
+        with _download(source, transport or Transport(Settings()), report) as stream:
+            yield stream
+    else:
+        try:
+            file = open(source, "rb")  # noqa: SIM115 - closed below; only opening can say that there is no such file
+        except FileNotFoundError as error:
+            raise NoSuchArchive(source) from error
+        with file:
+            yield _Stream(file, "-")
+
+
+@contextmanager
+def _download(url: str, transport: Transport, report: Report) -> Iterator[_Stream]:
+    report(Event(f"Downloading from {url}"))
+    with transport.send(Request("GET", url)) as answer:
+        if answer.status != 200:
+            raise DownloadFailed(f"failed to GET {url} with status {answer.status}")
+        yield _Stream(cast("IO[bytes]", answer), url, answer.length or 0)
+
+
+class _Counted:
+    """The reading half of a stream, which reports how far it is."""
+
+    def __init__(self, stream: _Stream, report: Report) -> None:
+        self._stream = stream
+        self._report = report
+        self._done = 0
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        data = self._stream.file.read(size)
+        self._done += len(data)
+        if data:
+            self._report(Event("Importing", "", self._done, self._stream.size))
+        return data
