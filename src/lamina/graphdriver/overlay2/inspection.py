@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 from lamina.graphdriver.contract import Problem
 from lamina.graphdriver.failure import LayerDamaged, LayerMissing
@@ -181,9 +182,11 @@ def repair(layout: Layout, problem: Problem) -> str | None:
     elif len(parts) == 1:
         if os.path.isdir(problem.path) and not os.path.islink(problem.path):
             return parts[0]
-        _unlink(problem.path)
+        with suppress(FileNotFoundError):
+            os.unlink(problem.path)
     elif parts[1] == "merged":
-        os.rmdir(problem.path)
+        with suppress(FileNotFoundError):
+            os.rmdir(problem.path)
     elif parts[1] == "work":
         remove_tree(problem.path)
     elif parts[1] == "link":
@@ -200,7 +203,8 @@ def _repair_link(layout: Layout, name: str) -> None:
     owner = Index(layout).owners.get(name)
     if owner is not None and layout.link_target(name) == owner:
         return
-    _unlink(layout.link_path(name))
+    with suppress(FileNotFoundError):
+        os.unlink(layout.link_path(name))
     if owner is not None:
         layout.new_link(owner, name)
 
@@ -212,10 +216,3 @@ def _repair_link_file(index: Index, id: str) -> None:
     elif name not in index.targets:
         index.layout.new_link(id, name)
     index.layout.write_link(id, name)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return

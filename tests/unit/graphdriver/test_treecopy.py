@@ -1,0 +1,66 @@
+"""Copies are whole and leave no traces of how they were made."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from lamina.graphdriver.treecopy import copy_tree
+from support.stacks import snapshot
+
+
+def copied(tmp_path: Path, source: Path) -> Path:
+    target = tmp_path / "target"
+    target.mkdir()
+    copy_tree(str(source), str(target))
+    return target
+
+
+def test_hard_links_across_directories_stay_and_no_folder_for_them_remains(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "a" / "b").mkdir(parents=True)
+    (source / "one").write_text("x")
+    os.link(source / "one", source / "a" / "b" / "two")
+    (source / "link").symlink_to("nowhere")
+    os.link(source / "link", source / "a" / "link", follow_symlinks=False)
+    target = copied(tmp_path, source)
+    assert snapshot(str(target)) == snapshot(str(source))
+    assert (target / "one").stat().st_ino == (target / "a" / "b" / "two").stat().st_ino
+    assert (target / "one").stat().st_nlink == 2
+
+
+def test_the_top_directorys_own_mode_times_and_attributes_are_copied(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").touch()
+    os.setxattr(source, "user.note", b"top")
+    source.chmod(0o1750)
+    os.utime(source, ns=(1, 123_456_789))
+    target = copied(tmp_path, source)
+    assert target.stat().st_mode == source.stat().st_mode
+    assert target.stat().st_mtime_ns == 123_456_789
+    assert os.getxattr(target, "user.note") == b"top"
+
+
+def test_sockets_fifos_and_empty_directories_are_copied(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "empty").mkdir(parents=True)
+    os.mkfifo(source / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.getcwd()
+        os.chdir(source)  # socket paths are short
+        try:
+            server.bind("socket")
+        finally:
+            os.chdir(here)
+    assert snapshot(str(copied(tmp_path, source))) == snapshot(str(source))
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "a" / "b").mkdir(parents=True)
+    (source / "a" / "file").touch()
+    before = len(os.listdir("/proc/self/fd"))
+    copied(tmp_path, source)
+    assert len(os.listdir("/proc/self/fd")) == before
