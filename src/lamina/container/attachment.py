@@ -1,0 +1,105 @@
+"""The client's side of a start: the socket to the monitor, and moving bytes between it and the client's own streams."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from lamina.atomicfile import write_all
+from lamina.container import frames
+from lamina.errors import SystemFailure
+
+
+class MonitorLost(SystemFailure):
+    """The monitor went away without saying how the container ended."""
+
+
+class StartFailed(SystemFailure):
+    """The container could not be started.
+
+    :ivar code: exit code of ``run``.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Attachment:
+    """A connection to a running container's monitor. Close it, or :meth:`relay` to its end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def wait_until_started(self) -> None:
+        """Raises :class:`StartFailed`, :class:`MonitorLost`."""
+        frame = self._receive()
+        if frame[:1] == frames.FAILED:
+            failure = frames.Failure.decode(frame)
+            raise StartFailed(failure.message, failure.code)
+        if frame != frames.STARTED:
+            raise MonitorLost("the container's monitor ended before the container started")
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the container's terminal its size."""
+        self._send(frames.resize(rows, columns))
+
+    def relay(self, stdin: int | None, stdout: int | None, stderr: int | None) -> int:
+        """Move bytes until the container has ended; its exit code. ``None`` for streams that are not attached.
+
+        A stream that can't be written any more is dropped, the others go on.
+        """
+        targets = {frames.OUT: stdout, frames.ERR: stderr}
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if stdin is not None:
+            poll.register(stdin, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == stdin:
+                    if not self._forward(stdin):
+                        poll.unregister(stdin)
+                    continue
+                frame = self._receive()
+                kind = frame[:1]
+                if kind == frames.EXITED:
+                    self.close()
+                    return int(frame[1:])
+                if not frame:
+                    raise MonitorLost("the container's monitor ended unexpectedly")
+                target = targets.get(kind)
+                if target is not None:
+                    try:
+                        write_all(target, memoryview(frame)[1:])
+                    except BrokenPipeError:
+                        targets[kind] = None
+
+    def _forward(self, stdin: int) -> bool:
+        """Send a piece of input; ``False`` at its end."""
+        try:
+            data = os.read(stdin, frames.CHUNK)
+        except OSError:
+            data = b""
+        self._send(frames.INPUT + data if data else frames.INPUT_END)
+        return bool(data)
+
+    def _send(self, frame: bytes) -> None:
+        try:
+            os.write(self._descriptor, frame)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # what the monitor had to say before it went is still to be read
+
+    def _receive(self) -> bytes:
+        try:
+            return os.read(self._descriptor, frames.CHUNK + 1)
+        except ConnectionResetError:
+            return b""
+
+    def close(self) -> None:
+        """Let the container go on without this client. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,190 @@
+"""Making a container: checks, writable layer, volumes, files. All or nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from lamina.container import configuring, copyup, defaults, initlayer, mounts, names, rootfs, specification, timestamp
+from lamina.container.mounts import MountRequest
+from lamina.container.names import NameInUse
+from lamina.container.parts import Parts, Volume
+from lamina.container.record import Container, new_state
+from lamina.image.contract import Image
+
+_ATTEMPTS = 10
+
+
+class CreateRequest(NamedTuple):
+    """What ``POST /containers/create`` says.
+
+    :ivar config: Docker's ``Config``; ``Image`` is what the user typed.
+    :ivar host_config: Docker's ``HostConfig``; members may be missing.
+    :ivar name: ``""`` for a random one.
+    """
+
+    config: Mapping[str, Any]
+    host_config: Mapping[str, Any]
+    name: str = ""
+
+
+def create(parts: Parts, request: CreateRequest) -> Container:
+    """Make it; nothing is left of one that can't be made.
+
+    :raises NotFound: no such image.
+    :raises NameInUse: the name is taken. Other errors are ``InvalidArgument`` and ``Unsupported``, with Docker's texts.
+    """
+    name = names.check(request.name) if request.name else ""
+    image = parts.images.resolve(str(request.config.get("Image") or ""))
+    container = _describe(parts, request, image)
+    requests = mounts.collect(container.config, container.host_config)
+    if name:
+        parts.store.require_free(name)
+    with ExitStack() as undo:
+        parts.layers.create_writable(container.id, image.config.chain_id, initlayer.initialise)
+        undo.callback(parts.layers.remove_writable, container.id)
+        container.document["MountPoints"] = _mount_points(parts, requests, undo)
+        _prepare_root(parts, container, requests)
+        _publish(parts, container, name)
+        undo.pop_all()
+    parts.layers.settle(container.id)
+    return container
+
+
+def _describe(parts: Parts, request: CreateRequest, image: Image) -> Container:
+    config = configuring.merge(request.config, image.config.config)
+    host_config = defaults.host_config(
+        request.host_config, runtime=parts.runtime().name, cgroup_namespace=specification.cgroup_namespace()
+    )
+    mode = specification.check_supported(host_config)
+    host_config["NetworkMode"] = mode
+    path, *arguments = configuring.command(config)
+    container_id = os.urandom(32).hex()
+    if not config["Hostname"]:
+        config["Hostname"] = os.uname().nodename if mode == "host" else container_id[:12]
+    document = {
+        "StreamConfig": {},
+        "State": new_state(),
+        "ID": container_id,
+        "Created": timestamp.now(),
+        "Managed": False,
+        "Path": path,
+        "Args": arguments,
+        "Config": config,
+        "Image": str(image.id),
+        "NetworkSettings": defaults.network_settings(mode),
+        "LogPath": "",
+        "Name": "",
+        "Driver": parts.layers.driver.name,
+        "OS": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "RestartCount": 0,
+        "HasBeenStartedBefore": False,
+        "HasBeenManuallyStopped": False,
+        "MountPoints": {},
+        "SecretReferences": None,
+        "ConfigReferences": None,
+        "AppArmorProfile": "",
+        "HostnamePath": "",
+        "HostsPath": "",
+        "ShmPath": "",
+        "ResolvConfPath": "",
+        "SeccompProfile": "",
+        "NoNewPrivileges": False,
+        "LocalLogCacheMeta": {"HaveNotifyEnabled": False},
+    }
+    return Container(document, host_config)
+
+
+def _mount_points(parts: Parts, requests: list[MountRequest], undo: ExitStack) -> dict[str, dict[str, Any]]:
+    """Docker's ``MountPoints``; volumes are made, and removed again by ``undo``."""
+    points: dict[str, dict[str, Any]] = {}
+    for request in requests:
+        if request.type == mounts.TMPFS and request.spec is None:
+            continue  # --tmpfs stays in HostConfig.Tmpfs
+        point: dict[str, Any] = {
+            "Source": request.source,
+            "Destination": request.target,
+            "RW": not request.read_only,
+            "Name": "",
+            "Driver": "",
+            "Type": request.type,
+        }
+        if request.mode:
+            point["Relabel"] = request.mode
+        if request.type == mounts.BIND:
+            point["Propagation"] = _propagation(parts, request)
+        elif request.type == mounts.VOLUME:
+            volume = _volume(parts, request, undo)
+            point.update(Source=volume.path, Name=volume.name, Driver="local", ID=os.urandom(32).hex())
+        point["Spec"] = request.spec if request.spec is not None else {}
+        point["SkipMountpointCreation"] = request.type == mounts.BIND and not request.create_source
+        points[request.target] = point
+    return points
+
+
+def _propagation(parts: Parts, request: MountRequest) -> str:
+    """``rslave`` where the source holds the data root, or the container would keep other containers' mounts alive."""
+    if request.propagation == "rprivate":
+        root, source = f"{parts.root.path}/", f"{request.source.rstrip('/')}/"
+        if root.startswith(source) or source.startswith(root):
+            return "rslave"
+    return request.propagation
+
+
+def _volume(parts: Parts, request: MountRequest, undo: ExitStack) -> Volume:
+    volume, is_new = parts.volumes.create(request.source, labels=request.labels, options=request.driver_options or None)
+    if is_new:
+        undo.callback(parts.volumes.remove, volume.name, [])
+    return volume
+
+
+def _prepare_root(parts: Parts, container: Container, requests: list[MountRequest]) -> None:
+    """What has to be done inside the container's root: the working directory, the content of new volumes."""
+    volumes = [request for request in requests if request.type == mounts.VOLUME and request.copy]
+    directory = container.config["WorkingDir"]
+    if directory in ("", "/") and not volumes:
+        return
+    merged = parts.layers.mount(container.id, volatile=container.auto_remove)
+    try:
+        root = rootfs.open_root(merged)
+        try:
+            if directory not in ("", "/"):
+                rootfs.check_working_directory(root, directory)
+            for request in volumes:
+                copyup.copy_up(root, request.target, container.mount_points[request.target]["Source"])
+        finally:
+            os.close(root)
+    finally:
+        parts.layers.unmount(container.id)
+
+
+def _publish(parts: Parts, container: Container, name: str) -> None:
+    """Give the name and write the files that make the container exist."""
+    store = parts.store
+    with store.naming():
+        if name:
+            store.require_free(name)
+        else:
+            name = _free_name(parts)
+        container.document["Name"] = f"/{name}"
+        try:
+            store.add(container, sync=not container.auto_remove)
+        except BaseException:
+            store.forget(container.id)
+            raise
+
+
+def _free_name(parts: Parts) -> str:
+    for attempt in range(_ATTEMPTS):
+        name = names.suggest(attempt)
+        if parts.store.named(name) is None:
+            return name
+    suffix = os.urandom(4).hex()
+    return f"{names.suggest()}_{suffix}"
+
+
+__all__ = ["CreateRequest", "NameInUse", "create"]

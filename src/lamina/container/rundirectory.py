@@ -1,0 +1,109 @@
+"""``lamina/run/<container id>``: what exists only while a container runs.
+
+::
+
+    monitor       held (flock) by the monitor for its life; then holds the exit code
+    config.json   the bundle: runtime-spec document
+    pid log state what the runtime keeps
+
+The lock tells whether the monitor lives, with no pid that could have been given to somebody else. A process that waits
+has the file open already, so it can read the exit code even when the container has been removed by then.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from shutil import rmtree
+
+_LOCK = "monitor"
+_POLL_LONGEST = 0.02
+
+
+class RunDirectory:
+    """The run directory of one container, whether it exists or not."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def claim(self) -> int:
+        """Make the directory afresh; a descriptor that holds the lock, to be inherited by the monitor.
+
+        The caller has found :meth:`alive` false and holds the container's lock.
+        """
+        self.remove()
+        os.makedirs(self.path, 0o700)
+        descriptor = os.open(os.path.join(self.path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return descriptor
+
+    def sub(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def exists(self) -> bool:
+        return os.path.exists(self.path)
+
+    def alive(self) -> bool:
+        """Whether a monitor holds the lock."""
+        try:
+            descriptor = self._open()
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def wait(self, timeout: float | None = None) -> tuple[bool, int | None]:
+        """Wait for the monitor's end: whether it ended in time, and the exit code that it left.
+
+        The code is ``None`` when no monitor was there or it died without one.
+        """
+        try:
+            descriptor = self._open()
+        except FileNotFoundError:
+            return True, None
+        try:
+            if not _lock_shared(descriptor, timeout):
+                return False, None
+            text = os.pread(descriptor, 16, 0)
+            return True, int(text) if text else None
+        finally:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Idempotent."""
+        rmtree(self.path, ignore_errors=True)
+
+    def _open(self) -> int:
+        return os.open(os.path.join(self.path, _LOCK), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def leave_exit_code(descriptor: int, code: int) -> None:
+    """Write the exit code for whoever waits; ``descriptor`` is what :meth:`RunDirectory.claim` gave."""
+    os.pwrite(descriptor, str(code).encode(), 0)
+
+
+def _lock_shared(descriptor: int, timeout: float | None) -> bool:
+    if timeout is None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return True
+    deadline = time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, _POLL_LONGEST)
+        else:
+            return True

@@ -1,0 +1,117 @@
+"""Containers of one data root: the object that the engine and its fronts work with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from lamina.container import creation, lifecycle, logs
+from lamina.container.attachment import Attachment
+from lamina.container.creation import CreateRequest
+from lamina.container.jsonlog import Entry
+from lamina.container.logs import LogRequest
+from lamina.container.parts import Parts, Volumes
+from lamina.container.record import Container
+from lamina.container.store import ContainerStore, DamagedContainer, NoSuchContainer
+from lamina.dataroot import DataRoot
+from lamina.image.contract import ImageStore
+from lamina.layer.contract import Change
+from lamina.layer.store import FileLayerStore
+
+
+class ContainerService:
+    """Create, run, look at, change and remove containers.
+
+    Containers are named by what a user types: a name, an id, or an unambiguous prefix of one. Every operation may run
+    in any number of threads and processes at once.
+
+    """
+
+    def __init__(self, root: DataRoot, layers: FileLayerStore, images: ImageStore, volumes: Volumes) -> None:
+        self._parts = Parts(root, layers, images, ContainerStore(root), volumes.on)
+        self._monitors: list[int] = []
+
+    @property
+    def store(self) -> ContainerStore:
+        """The files of the containers."""
+        return self._parts.store
+
+    def id_of(self, text: str) -> str:
+        """The full id of what ``text`` means. Raises :class:`NoSuchContainer`, :class:`AmbiguousPrefix`."""
+        return self._parts.store.find(text)
+
+    def get(self, text: str) -> Container:
+        """One container, its state put right where its monitor died."""
+        return lifecycle.current(self._parts, self.id_of(text))
+
+    def listed(self, *, all: bool = True) -> list[Container]:
+        """Newest first; only running ones without ``all``."""
+        found = []
+        for id in self._parts.store.ids():
+            with suppress(NoSuchContainer, DamagedContainer):
+                container = lifecycle.current(self._parts, id)
+                if all or container.running:
+                    found.append(container)
+        found.sort(key=lambda container: container.created, reverse=True)
+        return found
+
+    def create(self, request: CreateRequest) -> Container:
+        """See :func:`lamina.container.creation.create`."""
+        return creation.create(self._parts, request)
+
+    def start(self, text: str) -> None:
+        """Start it detached; nothing when it runs already."""
+        self._reap()
+        lifecycle.start(self._parts, self.id_of(text), attached=False, started_pids=self._monitors.append)
+
+    def start_attached(self, text: str) -> Attachment | None:
+        """Start it and exchange bytes with it; ``None`` when it runs already."""
+        self._reap()
+        return lifecycle.start(self._parts, self.id_of(text), attached=True, started_pids=self._monitors.append)
+
+    def stop(self, text: str, timeout: int | None = None) -> None:
+        """See :func:`lamina.container.lifecycle.stop`."""
+        lifecycle.stop(self._parts, self.id_of(text), timeout)
+
+    def kill(self, text: str, signal: str = "KILL") -> None:
+        """See :func:`lamina.container.lifecycle.kill`."""
+        lifecycle.kill(self._parts, self.id_of(text), signal)
+
+    def signal(self, text: str, number: int) -> None:
+        """Send a signal without waiting for anything. Raises ``NotRunning``."""
+        lifecycle.send_signal(self._parts, self.id_of(text), number)
+
+    def wait(self, text: str) -> int:
+        """Block until it does not run; its exit code."""
+        return lifecycle.wait(self._parts, self.id_of(text))
+
+    def remove(self, text: str, *, force: bool = False, volumes: bool = False) -> None:
+        """See :func:`lamina.container.lifecycle.remove`."""
+        lifecycle.remove(self._parts, self.id_of(text), force=force, volumes=volumes)
+
+    def logs(self, text: str, request: LogRequest | None = None) -> Iterator[Entry]:
+        """Entries of its log; with ``follow`` until it stops."""
+        container_id = self.id_of(text)
+        run = self._parts.run_directory(container_id)
+        return logs.read(self._parts.store.log_path(container_id), request or LogRequest(), run.alive)
+
+    def changes(self, text: str) -> list[Change]:
+        """``docker diff``."""
+        return self._parts.layers.changes(self.id_of(text))
+
+    def size(self, text: str) -> int:
+        """``SizeRw``."""
+        return self._parts.layers.writable_size(self.id_of(text))
+
+    def volume_users(self, name: str) -> list[str]:
+        """Ids of the containers that have the volume ``name``."""
+        return lifecycle.volume_users(self._parts, name)
+
+    def _reap(self) -> None:
+        """Monitors are children of whoever started them, and end long after the call that did."""
+        for pid in list(self._monitors):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            self._monitors.remove(pid)

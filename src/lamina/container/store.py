@@ -1,0 +1,199 @@
+"""The directory ``containers/``: which containers exist, by id, name and prefix.
+
+A container exists when ``containers/<id>/config.v2.json`` does. Names are in these files and nowhere else, so that
+there is no second index to disagree with them (``dockerd`` changes them too); whoever gives a name holds
+:meth:`ContainerStore.naming`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from shutil import rmtree
+
+from lamina import atomicfile
+from lamina.container.names import NameInUse
+from lamina.container.record import Container
+from lamina.dataroot import DataRoot
+from lamina.errors import Corrupt, InvalidArgument, NotFound
+from lamina.oci import gojson
+
+_ID = re.compile(r"[0-9a-f]{64}\Z")
+_PREFIX = re.compile(r"[0-9a-f]{1,64}\Z")
+CONFIG = "config.v2.json"
+HOST_CONFIG = "hostconfig.json"
+
+
+class NoSuchContainer(NotFound):
+    """No container has that name or id."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"No such container: {text}")
+
+
+class AmbiguousPrefix(InvalidArgument):
+    """More than one id begins like that."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"Multiple IDs found with provided prefix: {text}")
+
+
+class DamagedContainer(Corrupt):
+    """A container's files can't be understood."""
+
+
+class ContainerStore:
+    """Containers of one data root. Thread-safe and safe between processes."""
+
+    def __init__(self, root: DataRoot) -> None:
+        self._root = root
+        self._home = root.sub("containers")
+
+    def directory(self, id: str) -> str:
+        """``containers/<id>``."""
+        return os.path.join(self._home, id)
+
+    def log_path(self, id: str) -> str:
+        return os.path.join(self._home, id, f"{id}-json.log")
+
+    def ids(self) -> list[str]:
+        """Ids of everything that looks like a container, in no particular order."""
+        try:
+            return [name for name in os.listdir(self._home) if _ID.match(name)]
+        except FileNotFoundError:
+            return []
+
+    def load(self, id: str) -> Container:
+        """Raises :class:`NoSuchContainer`, :class:`DamagedContainer`."""
+        return Container(self._read(id, CONFIG), self._read(id, HOST_CONFIG))
+
+    def all(self) -> Iterator[Container]:
+        """Every readable container; damaged ones and those that vanish meanwhile are skipped."""
+        for id in self.ids():
+            try:
+                yield self.load(id)
+            except (NoSuchContainer, DamagedContainer):
+                continue
+
+    def damaged(self) -> list[str]:
+        """Ids whose files are missing or can't be understood."""
+        found = []
+        for id in self.ids():
+            try:
+                self.load(id)
+            except (NoSuchContainer, DamagedContainer):
+                found.append(id)
+        return found
+
+    def save(self, container: Container, *, sync: bool = False) -> None:
+        """Replace ``config.v2.json``. ``sync`` makes it survive a power cut; a process's crash it always survives."""
+        path = os.path.join(self.directory(container.id), CONFIG)
+        atomicfile.write(path, gojson.encode(container.document) + b"\n", sync=sync)
+
+    def add(self, container: Container, *, sync: bool) -> None:
+        """Make the directory and write both files. The caller holds :meth:`naming`."""
+        directory = self.directory(container.id)
+        os.makedirs(self._home, 0o710, exist_ok=True)
+        os.mkdir(directory, 0o710)
+        os.mkdir(os.path.join(directory, "checkpoints"), 0o700)
+        encoded = gojson.encode(container.host_config) + b"\n"
+        atomicfile.write(os.path.join(directory, HOST_CONFIG), encoded, mode=0o644, sync=False)
+        self.save(container, sync=sync)
+
+    def unpublish(self, id: str) -> None:
+        """From here on the container does not exist; :meth:`forget` removes the rest. Idempotent."""
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.directory(id), CONFIG))
+
+    def forget(self, id: str) -> None:
+        """Remove the directory. Idempotent."""
+        self.unpublish(id)
+        with suppress(FileNotFoundError):
+            rmtree(self.directory(id))
+
+    def find(self, text: str) -> str:
+        """Id of the container that ``text`` means: a full id, a name, or an unambiguous prefix of an id, in this order.
+
+        :raises NoSuchContainer: nothing fits. :raises AmbiguousPrefix: several do.
+        """
+        if _ID.match(text) and os.path.exists(os.path.join(self.directory(text), CONFIG)):
+            return text
+        if not text or "\0" in text:
+            raise NoSuchContainer(text)
+        named = self.named(text.removeprefix("/"))
+        if named is not None:
+            return named
+        matches = [id for id in self.ids() if id.startswith(text)] if _PREFIX.match(text) else []
+        if len(matches) > 1:
+            raise AmbiguousPrefix(text)
+        if not matches:
+            raise NoSuchContainer(text)
+        return matches[0]
+
+    def named(self, name: str) -> str | None:
+        """Id of the container with exactly this name."""
+        # Looking for the text first spares parsing every file.
+        mark = b'"Name":%s' % gojson.encode(f"/{name}")
+        for id in self.ids():
+            try:
+                with open(os.path.join(self.directory(id), CONFIG), "rb") as file:
+                    raw = file.read()
+            except OSError:
+                continue
+            if mark in raw:
+                try:
+                    if self.load(id).name == name:
+                        return id
+                except (NoSuchContainer, DamagedContainer):
+                    continue
+        return None
+
+    def naming(self) -> AbstractContextManager[None]:
+        """Held while a name is looked up and given, so that two processes can't give the same."""
+        return self._root.lock("container-names")
+
+    def require_free(self, name: str) -> None:
+        """Raises :class:`NameInUse`. The caller holds :meth:`naming`."""
+        id = self.named(name)
+        if id is not None:
+            raise NameInUse(name, id)
+
+    @contextmanager
+    def lock(self, id: str) -> Iterator[None]:
+        """Exclusive hold of one container, between threads and processes: state changes, start and removal.
+
+        Raises :class:`NoSuchContainer` also when it was removed while this waited.
+        """
+        directory = self.directory(id)
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NoSuchContainer(id) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not os.path.exists(os.path.join(directory, CONFIG)):
+                raise NoSuchContainer(id)
+            yield
+        finally:
+            # A monitor that was forked inside has the descriptor too: closing this one would not be enough.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def _read(self, id: str, name: str) -> dict[str, object]:
+        path = os.path.join(self.directory(id), name)
+        try:
+            with open(path, "rb") as file:
+                document = json.loads(file.read())
+        except FileNotFoundError:
+            raise NoSuchContainer(id) from None
+        except (ValueError, RecursionError) as error:
+            raise DamagedContainer(f"{path}: {error}") from error
+        if not isinstance(document, dict):
+            raise DamagedContainer(f"{path}: not a JSON object")
+        if name == CONFIG and not (document.get("ID") == id and isinstance(document.get("State"), dict)):
+            raise DamagedContainer(f"{path}: not the configuration of this container")
+        return document

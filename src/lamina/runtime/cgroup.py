@@ -1,0 +1,72 @@
+"""A container's control groups, version 1, hybrid and 2: what the runtime does not do for the engine.
+
+Paths are those of ``linux.cgroupsPath``: relative to the root of each hierarchy. Formats: the kernel's
+``admin-guide/cgroup-v1/memory.rst``, ``freezer-subsystem.rst`` and ``admin-guide/cgroup-v2.rst``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from lamina.errors import SystemFailure
+
+_HOME = "/sys/fs/cgroup"
+_FREEZE_TIMEOUT = 10.0
+
+
+def is_unified(home: str = _HOME) -> bool:
+    """Whether the host has version 2 only."""
+    return os.path.exists(os.path.join(home, "cgroup.controllers"))
+
+
+def oom_killed(path: str, home: str = _HOME) -> bool:
+    """Whether the kernel killed something of the group for want of memory. To be asked before the group is deleted."""
+    name = f"{path}/memory.events" if is_unified(home) else f"memory{path}/memory.oom_control"
+    try:
+        with open(f"{home.rstrip('/')}/{name.lstrip('/')}", "rb") as file:
+            for line in file:
+                key, _, value = line.partition(b" ")
+                if key == b"oom_kill":
+                    return int(value) > 0
+    except OSError:
+        pass
+    return False
+
+
+def freeze(path: str, home: str = _HOME) -> None:
+    """Stop every process of the group; returns when they have stopped. Raises :class:`SystemFailure`."""
+    _set_frozen(path, True, home)
+
+
+def thaw(path: str, home: str = _HOME) -> None:
+    """Let them run again."""
+    _set_frozen(path, False, home)
+
+
+def _set_frozen(path: str, frozen: bool, home: str) -> None:
+    group = f"{home}/{path.lstrip('/')}" if is_unified(home) else f"{home}/freezer/{path.lstrip('/')}"
+    if is_unified(home):
+        control, word, report, wanted = (
+            "cgroup.freeze",
+            "1" if frozen else "0",
+            "cgroup.events",
+            f"frozen {int(frozen)}",
+        )
+    else:
+        control = report = "freezer.state"
+        word = wanted = "FROZEN" if frozen else "THAWED"
+    try:
+        deadline = time.monotonic() + _FREEZE_TIMEOUT
+        while True:
+            # Version 1 stays at FREEZING while processes are forked; writing again goes on.
+            with open(os.path.join(group, control), "w", encoding="ascii") as file:
+                file.write(word)
+            with open(os.path.join(group, report), encoding="ascii") as file:
+                if wanted in file.read():
+                    return
+            if time.monotonic() > deadline:
+                raise SystemFailure(f"{group}: processes did not {'stop' if frozen else 'go on'} in time")
+            time.sleep(0.005)
+    except OSError as error:
+        raise SystemFailure(f"{group}: {error.strerror}") from error

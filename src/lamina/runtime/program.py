@@ -1,0 +1,200 @@
+"""Calling an OCI runtime: ``crun``, else ``runc``.
+
+The runtime is asked to start a container detached, so that the caller outlives it, is the parent of the container's
+first process (as a subreaper) and can read the cgroup before it is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import NamedTuple
+
+from lamina.errors import SystemFailure, Unsupported
+from lamina.linux import mount, process
+
+#: Where distribution packages and administrators install runtimes.
+SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+NAMES = ("crun", "runc")
+
+#: Exit codes of ``docker run`` (Docker's "exit status" reference).
+ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
+
+#: Non-empty on a hybrid host whose version 2 hierarchy has controllers: crun refuses to run there although it would use
+#: only version 1. Hidden from crun, and from nobody else.
+_UNIFIED_CONTROLLERS = "/sys/fs/cgroup/unified/cgroup.controllers"
+_LOG_LIMIT = 64 << 10
+
+
+class RuntimeMissing(Unsupported):
+    """Neither crun nor runc is installed."""
+
+
+class RuntimeFailed(SystemFailure):
+    """The runtime could not do it.
+
+    :ivar code: exit code of ``run``: 127 when the program is not in the image, 126 when it can't be executed, else 125
+        (Docker's API gives 128 then; its client turns it into 125).
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StandardStreams(NamedTuple):
+    """Descriptors that the container inherits as 0, 1 and 2."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+class RuntimeProgram:
+    """One installed runtime.
+
+    :ivar name: ``crun`` or ``runc``.
+    :ivar path: absolute path of the program.
+    """
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self.path = path
+
+    def run_detached(
+        self,
+        id: str,
+        bundle: str,
+        streams: StandardStreams,
+        *,
+        command: str,
+        console_socket: str | None = None,
+    ) -> int:
+        """Start the container of ``bundle``; the pid of its first process, which becomes the calling subreaper's child.
+
+        Blocks until the program has been executed. The caller must be single-threaded.
+
+        :param command: the container's program, for messages.
+        :raises RuntimeFailed: with Docker's text; nothing of the container is left then.
+        """
+        pid_file = os.path.join(bundle, "pid")
+        console = () if console_socket is None else ("--console-socket", console_socket)
+        arguments = ("run", "--detach", "--bundle", bundle, "--pid-file", pid_file, *console, id)
+        status = self._call(bundle, arguments, streams)
+        if status == 0:
+            with open(pid_file, encoding="ascii") as file:
+                return int(file.read())
+        failure = self._failure(bundle, command)
+        self.delete(id, bundle)
+        raise failure
+
+    def delete(self, id: str, bundle: str) -> None:
+        """Kill what is left of the container and remove its cgroup and state. Idempotent."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._call(bundle, ("delete", "--force", id), StandardStreams(null, null, null))
+        finally:
+            os.close(null)
+
+    def _call(self, bundle: str, arguments: tuple[str, ...], streams: StandardStreams) -> int:
+        """Run the program with ``arguments``; its exit status. What it says goes to ``<bundle>/log``."""
+        command = [self.path, "--root", os.path.join(bundle, "state"), "--log", os.path.join(bundle, "log")]
+        command += ["--log-format", "json", *arguments]
+        actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
+        environment = {"PATH": ":".join(SEARCH)}
+        with _Surroundings():
+            pid = os.posix_spawn(
+                self.path, command, environment, file_actions=actions, setsigmask=(), setsigdef=_DEFAULT_SIGNALS
+            )
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def _failure(self, bundle: str, command: str) -> RuntimeFailed:
+        reason, code = explain(_last_message(os.path.join(bundle, "log")), command)
+        return RuntimeFailed(
+            f"failed to create shim task: OCI runtime create failed: {self.name} create failed: {reason}: unknown", code
+        )
+
+
+# SIGPIPE and SIGXFSZ, which Python ignores and a container must not inherit ignored.
+_DEFAULT_SIGNALS = (13, 25)
+
+
+class _Surroundings:
+    """A mount namespace of its own for the time of a ``spawn``, where crun finds a cgroup layout that it accepts.
+
+    The namespace lives on in the child only. Nothing is done where the file is not in the way.
+    """
+
+    def __init__(self) -> None:
+        self._home = -1
+
+    def __enter__(self) -> None:
+        if not _hybrid():
+            return
+        self._home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        process.unshare(process.CLONE_NEWNS)
+        mount.set_propagation("/", mount.MS_REC | mount.MS_SLAVE)
+        mount.bind(os.devnull, _UNIFIED_CONTROLLERS)
+
+    def __exit__(self, *_: object) -> None:
+        if self._home >= 0:
+            process.setns(self._home)
+            os.close(self._home)
+
+
+def _hybrid() -> bool:
+    try:
+        with open(_UNIFIED_CONTROLLERS, "rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False
+
+
+def find(names: tuple[str, ...] = NAMES, search: tuple[str, ...] = SEARCH) -> RuntimeProgram:
+    """The first of ``names`` that is installed. Raises :class:`RuntimeMissing`."""
+    for name in names:
+        for directory in search:
+            path = os.path.join(directory, name)
+            if os.access(path, os.X_OK):
+                return RuntimeProgram(name, path)
+    raise RuntimeMissing(f"no OCI runtime found: install {' or '.join(names)}")
+
+
+def _last_message(path: str) -> str:
+    """Message of the last line of a runtime's JSON log."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read(_LOG_LIMIT).splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        try:
+            message = json.loads(line)["msg"]
+        except (ValueError, KeyError, TypeError):
+            message = line.decode(errors="replace")
+        if message:
+            return str(message)
+    return ""
+
+
+_NOT_IN_PATH = re.compile(r"not found in \$PATH")
+_MISSING = re.compile(r"no such file or directory", re.IGNORECASE)
+_DENIED = re.compile(r"(?:permission denied|operation not permitted|is a directory|exec format error)$", re.IGNORECASE)
+_ABOUT_PROGRAM = re.compile(r"executable|exec|`?open `?|unable to start container process", re.IGNORECASE)
+
+
+def explain(message: str, command: str) -> tuple[str, int]:
+    """A runtime's message as Docker words it, and the exit code of ``run``."""
+    prefix = f'unable to start container process: exec: "{command}"'
+    program = _ABOUT_PROGRAM.search(message) is not None
+    if _NOT_IN_PATH.search(message):
+        if "/" in command:
+            return f"{prefix}: stat {command}: no such file or directory", NOT_FOUND
+        return f"{prefix}: executable file not found in $PATH", NOT_FOUND
+    if program and _MISSING.search(message):
+        return f"{prefix}: stat {command}: no such file or directory", NOT_FOUND
+    if program and _DENIED.search(message.strip()):
+        reason = "exec format error" if "format" in message else "permission denied"
+        return f"{prefix}: {reason}", NOT_EXECUTABLE
+    return message or "the runtime gave no reason", ENGINE_FAILED

@@ -1,0 +1,143 @@
+"""Volumes: ``volumes/<name>/_data``, Docker's layout.
+
+Docker keeps a volume's labels and options in ``metadata.db``, a database of its own; ours are in ``lamina.json`` next
+to ``_data``, and a volume without the file is one that Docker made, or has neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from lamina import atomicfile
+from lamina.dataroot import DataRoot
+from lamina.errors import Conflict, InvalidArgument, NotFound
+from lamina.oci import gojson
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+_DATA = "_data"
+_METADATA = "lamina.json"
+#: Docker's mark of a volume that nobody named.
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+
+
+class NoSuchVolume(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"get {name}: no such volume")
+
+
+class InvalidVolumeName(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+        )
+
+
+class VolumeInUse(Conflict):
+    def __init__(self, name: str, users: list[str]) -> None:
+        super().__init__(f"remove {name}: volume is in use - [{', '.join(users)}]")
+
+
+class Volume(NamedTuple):
+    """One volume.
+
+    :ivar path: absolute host path of its content.
+    :ivar created: RFC 3339 text, ``""`` when unknown.
+    """
+
+    name: str
+    path: str
+    created: str = ""
+    labels: dict[str, str] | None = None
+    options: dict[str, str] | None = None
+
+    @property
+    def anonymous(self) -> bool:
+        return ANONYMOUS_LABEL in (self.labels or {})
+
+
+class VolumeStore:
+    """The volumes of one data root. Safe between processes."""
+
+    def __init__(self, root: DataRoot) -> None:
+        self._root = root
+        self._home = root.sub("volumes")
+
+    def on(self, root: DataRoot) -> VolumeStore:
+        """The volumes of ``root``."""
+        return VolumeStore(root)
+
+    def create(
+        self,
+        name: str = "",
+        *,
+        labels: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+        created: str = "",
+    ) -> tuple[Volume, bool]:
+        """The volume ``name``, a new one under a random name for ``""``; whether it was made now.
+
+        :raises InvalidVolumeName: the name could leave the directory, or Docker would refuse it.
+        """
+        if not name:
+            name = os.urandom(32).hex()
+            labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
+        if not _NAME.match(name):
+            raise InvalidVolumeName(name)
+        if options:
+            raise InvalidArgument(f"create {name}: options of the local driver are not supported by this version")
+        with self._root.lock("volumes"):
+            try:
+                return self.get(name), False
+            except NoSuchVolume:
+                pass
+            directory = os.path.join(self._home, name)
+            os.makedirs(directory, 0o701, exist_ok=True)
+            metadata = gojson.encode({"CreatedAt": created, "Labels": labels, "Options": options})
+            atomicfile.write(os.path.join(directory, _METADATA), metadata + b"\n", sync=False)
+            path = os.path.join(directory, _DATA)
+            os.mkdir(path)
+            os.chmod(path, 0o755)  # whatever the caller's umask
+            return self.get(name), True
+
+    def get(self, name: str) -> Volume:
+        """Raises :class:`NoSuchVolume`."""
+        path = os.path.join(self._home, name, _DATA)
+        if not _NAME.match(name) or not os.path.isdir(path) or os.path.islink(path):
+            raise NoSuchVolume(name)
+        metadata = self._metadata(name)
+        return Volume(name, path, metadata.get("CreatedAt") or "", metadata.get("Labels"), metadata.get("Options"))
+
+    def all(self) -> Iterator[Volume]:
+        """By name."""
+        try:
+            names = sorted(os.listdir(self._home))
+        except FileNotFoundError:
+            return
+        for name in names:
+            try:
+                yield self.get(name)
+            except NoSuchVolume:
+                continue
+
+    def remove(self, name: str, users: list[str]) -> None:
+        """Delete it. ``users``: ids of the containers that refer to it; :class:`VolumeInUse` when there are any."""
+        from shutil import rmtree
+
+        with self._root.lock("volumes"):
+            self.get(name)
+            if users:
+                raise VolumeInUse(name, users)
+            rmtree(os.path.join(self._home, name))
+
+    def _metadata(self, name: str) -> dict[str, Any]:
+        try:
+            with open(os.path.join(self._home, name, _METADATA), "rb") as file:
+                document = json.loads(file.read())
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
