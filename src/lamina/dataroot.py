@@ -127,6 +127,10 @@ class DataRoot:
         """Absolute path of ``parts`` below ``image/<driver>``."""
         return "/".join((self.path, "image", self.driver_name, *parts))
 
+    def has_container(self, container_id: str) -> bool:
+        """Whether a container exists: its configuration is there."""
+        return os.path.exists(self.sub("containers", container_id, "config.v2.json"))
+
     def prepare(self, driver_name: str) -> None:
         """Choose the driver and make whatever directories are missing. Does nothing on a root that can't be written."""
         self.driver_name = driver_name
@@ -139,6 +143,8 @@ class DataRoot:
             _make(self.sub(name), mode)
         for name, mode in _STORE:
             _make(self.store(name) if name else self.store(), mode)
+        for name in ("store", "trash"):
+            os.close(open_lock(self.sub("lamina/locks", name)))  # now, not when the disk is full
 
     # Who may write
 

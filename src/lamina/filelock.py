@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 
 
 class FileLock:
-    """A lock on one file, for owners that outlive a block or a thread; the file is removed by its last owner.
+    """A lock on one file, for owners that outlive a block or a thread; whoever gives it up removes the file.
 
     :ivar descriptor: the open file description that holds the lock; a child that inherits it shares the lock.
     """
@@ -22,40 +23,55 @@ class FileLock:
         self.path = path
         self.descriptor = -1
 
-    def acquire(self, *, shared: bool = False, wait: bool = True) -> bool:
-        """Take the lock, or change the kind of the one that is held; ``False`` when another has it and ``wait`` is off.
-
-        Changing the kind is not atomic: another may have had the lock in between.
-        """
-        operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    def acquire(self, *, wait: bool = True) -> bool:
+        """Take the lock, which is exclusive; ``False`` when another has it and ``wait`` is off."""
+        operation = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
         while True:
-            descriptor = self.descriptor if self.descriptor >= 0 else open_lock(self.path)
+            descriptor = open_lock(self.path)
             try:
                 fcntl.flock(descriptor, operation)
-            except BaseException as error:
+            except BlockingIOError:
                 os.close(descriptor)
-                self.descriptor = -1
-                if isinstance(error, BlockingIOError):
-                    return False
+                return False
+            except BaseException:
+                os.close(descriptor)
                 raise
-            self.descriptor = descriptor
             if is_same_file(descriptor, self.path):
+                self.descriptor = descriptor
                 return True
-            self.release(remove=False)  # its last owner removed it before this one got it
+            os.close(descriptor)  # its last owner removed it before this one got it
 
     def release(self, *, remove: bool = True) -> None:
-        """Give the lock up; idempotent. The file goes too when nobody else has it."""
+        """Give the lock up, and remove the file unless told not to. Idempotent."""
         if self.descriptor < 0:
             return
         if remove:
-            try:
-                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if is_same_file(self.descriptor, self.path):
-                    os.unlink(self.path)
-            except OSError:
-                pass  # another owner has it and will remove it
+            with suppress(OSError):  # a leftover lock file means nothing
+                os.unlink(self.path)
         os.close(self.descriptor)
         self.descriptor = -1
+
+
+def lock_directory(path: str, *, shared: bool = False, wait: bool = True) -> int | None:
+    """A descriptor that holds a lock on the directory ``path`` itself; close it to give the lock up.
+
+    ``None`` when another has the lock and ``wait`` is off. Raises ``FileNotFoundError`` when there is no such
+    directory, or none any more after the wait.
+    """
+    operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    while True:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, operation)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if is_same_file(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # it was moved away, and maybe another has its name
 
 
 def open_lock(path: str) -> int:

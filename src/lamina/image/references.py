@@ -1,0 +1,215 @@
+"""``repositories.json``: what names point at which images.
+
+Docker's form, one JSON object without white space, keys sorted; familiar names, a key for each tag or digest::
+
+    {"Repositories":{"alpine":{"alpine:3.20":"sha256:...","alpine@sha256:...":"sha256:..."}}}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from lamina import atomicfile
+from lamina.dataroot import DataRoot
+from lamina.digest import Digest, ImageID, InvalidDigest
+from lamina.errors import Corrupt, InvalidArgument, NotFound
+from lamina.layer.failure import space_checked
+from lamina.oci.document import InvalidDocument, load
+from lamina.reference import DEFAULT_DOMAIN, Reference
+
+#: Most bytes of the file that are believed: about a million names.
+_LIMIT = 256 << 20
+
+_Repositories = dict[str, dict[str, str]]
+
+
+class DamagedReferences(Corrupt):
+    """``repositories.json`` is not what Docker writes."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} is damaged: {why}; 'lamina system fsck' tells more")
+
+
+class ReferenceNotFound(NotFound):
+    """No image has this name."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__(f"reference does not exist: {reference.familiar}")
+
+
+class InvalidTag(InvalidArgument):
+    """The name can't be given to an image."""
+
+
+class FileReferenceStore:
+    """See :class:`lamina.image.contract.ReferenceStore`.
+
+    :param lock: the store-wide lock, held while the file is read, changed and replaced.
+    """
+
+    def __init__(self, root: DataRoot, lock: Callable[[], AbstractContextManager[None]]) -> None:
+        self.path = root.store("repositories.json")
+        self._root = root
+        self._lock = lock
+        self._version: tuple[int, int, int] | None = None
+        self._repositories: _Repositories = {}
+        self._by_image: dict[str, list[tuple[str, str]]] = {}
+
+    def get(self, reference: Reference) -> ImageID:
+        key = _lookup_key(reference)
+        text = self._read().get(reference.familiar_name, {}).get(key)
+        if text is None:
+            raise ReferenceNotFound(reference)
+        return self._image_id(text)
+
+    def add(self, reference: Reference, id: ImageID) -> ImageID | None:
+        """See the contract. Without tag and digest, ``:latest`` is meant. Raises :class:`InvalidTag`."""
+        name = reference.familiar_name
+        if name == "sha256":
+            raise InvalidTag("refusing to create an ambiguous tag using digest algorithm as name")
+        key = _lookup_key(reference)
+        with self._changing() as repositories:
+            keys = dict(repositories.get(name, {}))
+            before = keys.get(key)
+            if before == id:
+                return None
+            keys[key] = str(id)
+            self._write({**repositories, name: keys})
+        return self._image_id(before) if before is not None else None
+
+    def remove(self, reference: Reference) -> bool:
+        name, key = reference.familiar_name, _lookup_key(reference)
+        with self._changing() as repositories:
+            keys = dict(repositories.get(name, {}))
+            if keys.pop(key, None) is None:
+                return False
+            changed = {**repositories, name: keys}
+            if not keys:
+                del changed[name]
+            self._write(changed)
+        return True
+
+    def of(self, id: ImageID) -> list[Reference]:
+        self._read()
+        if not self._by_image:
+            for name, keys in self._repositories.items():
+                for key, text in keys.items():
+                    self._by_image.setdefault(text, []).append((name, key))
+        found = [reference for name, key in self._by_image.get(id, ()) if (reference := _reference(name, key))]
+        return sorted(found, key=str)
+
+    def all(self) -> dict[Reference, ImageID]:
+        found: dict[Reference, ImageID] = {}
+        for name, keys in self._read().items():
+            for key, text in keys.items():
+                reference = _reference(name, key)
+                if reference is not None:
+                    found[reference] = self._image_id(text)
+        return found
+
+    def image_ids(self) -> set[str]:
+        """Every image that some name points at."""
+        return {text for keys in self._read().values() for text in keys.values()}
+
+    def malformed(self) -> list[str]:
+        """Keys that are no references, or do not belong to their repository."""
+        return [key for name, keys in self._read().items() for key in keys if _reference(name, key) is None]
+
+    def forget(self, keys: list[str]) -> None:
+        """Remove entries by their key, malformed ones too."""
+        unwanted = frozenset(keys)
+        with self._changing() as repositories:
+            kept = {
+                name: {key: text for key, text in entries.items() if key not in unwanted}
+                for name, entries in repositories.items()
+            }
+            self._write({name: entries for name, entries in kept.items() if entries})
+
+    def replace(self) -> None:
+        """Start anew, without any name. What a damaged file held can't be told any more."""
+        with self._lock(), space_checked(self._root.path):
+            self._write({})
+
+    def _changing(self) -> AbstractContextManager[_Repositories]:
+        from contextlib import contextmanager
+
+        @contextmanager
+        def changing() -> Iterator[_Repositories]:
+            with self._lock(), space_checked(self._root.path):
+                yield self._read()
+
+        return changing()
+
+    def _read(self) -> _Repositories:
+        """The file's content; parsed again only when the file has changed. Treat it as read-only."""
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            self._version, self._repositories, self._by_image = None, {}, {}
+            return self._repositories
+        version = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if version != self._version:
+            self._repositories = self._parse()
+            self._by_image = {}
+            self._version = version
+        return self._repositories
+
+    def _parse(self) -> _Repositories:
+        with open(self.path, "rb") as file:
+            raw = file.read(_LIMIT + 1)
+        try:
+            document = load(raw, self.path, _LIMIT)
+        except InvalidDocument as error:
+            raise DamagedReferences(self.path, str(error).removeprefix(f"{self.path}: ")) from error
+        repositories = document.get("Repositories")
+        if repositories is None:
+            return {}
+        if not isinstance(repositories, dict) or not all(
+            isinstance(keys, dict) and all(isinstance(text, str) for text in keys.values())
+            for keys in repositories.values()
+        ):
+            raise DamagedReferences(self.path, "'Repositories' is not an object of objects of strings")
+        return repositories
+
+    def _write(self, repositories: _Repositories) -> None:
+        document = {"Repositories": repositories}
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        atomicfile.write(self.path, text.encode())
+        self._version = None
+
+    def _image_id(self, text: str) -> ImageID:
+        try:
+            return ImageID(text)
+        except InvalidDigest as error:
+            raise DamagedReferences(self.path, f"{text!r} is not an image ID") from error
+
+
+def _lookup_key(reference: Reference) -> str:
+    """The key of a reference: with tag and digest, the digest decides."""
+    if reference.digest is not None:
+        return f"{reference.familiar_name}@{reference.digest}"
+    return f"{reference.familiar_name}:{reference.tagged().tag}"
+
+
+def _reference(name: str, key: str) -> Reference | None:
+    """The reference of one entry, or ``None`` when the key does not belong to the name.
+
+    Written by Docker or by this module, so it is taken apart, not checked against the grammar.
+    """
+    mark, suffix = key[len(name) : len(name) + 1], key[len(name) + 1 :]
+    if not key.startswith(name) or not suffix:
+        return None
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        domain, path = first, rest
+    else:
+        domain, path = DEFAULT_DOMAIN, name if slash else f"library/{name}"
+    if mark == ":":
+        return Reference(domain, path, suffix)
+    try:
+        return Reference(domain, path, None, Digest(suffix)) if mark == "@" else None
+    except InvalidDigest:
+        return None

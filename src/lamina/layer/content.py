@@ -1,0 +1,51 @@
+"""What is in a layer: its tar, its changes, its size."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from lamina.layer.contract import Layer, MountedLayer
+from lamina.layer.database import TAR_SPLIT
+from lamina.layer.workshop import Workshop
+from lamina.linux.openat2 import open_in_root
+from lamina.tarball import tarsplit
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def layer_tar(workshop: Workshop, layer: Layer) -> Iterator[bytes]:
+    """A layer's tar, byte for byte as it came. Raises ``Corrupt`` when its content or its tar-split has changed."""
+    path = f"{workshop.database.path(layer.chain_id)}/{TAR_SPLIT}"
+    root = os.open(workshop.driver.diff_path(layer.cache_id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield from tarsplit.assemble(path, lambda name: open_in_root(root, name.lstrip(b"/"), _READ))
+    finally:
+        os.close(root)
+
+
+def writable_size(workshop: Workshop, mounted: MountedLayer) -> int:
+    """Bytes of what is in a writable layer, as Docker counts: regular files and links, each inode once."""
+    return directory_size(workshop.driver.diff_path(mounted.mount_id))
+
+
+def directory_size(path: str) -> int:
+    """Bytes of all that is not a directory below ``path``, each inode once. What vanishes meanwhile does not count."""
+    seen: set[int] = set()
+    size = 0
+    for directory, _, _, descriptor in os.fwalk(path):
+        del directory
+        for entry in os.scandir(descriptor):
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(status.st_mode) or not status.st_size:
+                continue
+            if status.st_nlink > 1:
+                if status.st_ino in seen:
+                    continue
+                seen.add(status.st_ino)
+            size += status.st_size
+    return size

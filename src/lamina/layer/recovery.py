@@ -1,0 +1,65 @@
+"""What an interrupted operation left, by its journal entry."""
+
+from __future__ import annotations
+
+from lamina.graphdriver.removal import remove_tree
+from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound
+from lamina.layer.journal import Entry
+from lamina.layer.workshop import Workshop
+from lamina.layer.writable import CONTAINER_NOTE
+
+
+def reclaim(workshop: Workshop, entry: Entry) -> None:
+    """Remove what a dead entry accounts for and nothing refers to. The caller holds the entry's lock and closes it.
+
+    Layers that it published are complete; whether an image needs them is for ``release`` to find out.
+    """
+    for container_id in entry.notes(CONTAINER_NOTE):
+        if not workshop.root.has_container(container_id):
+            _remove_container(workshop, container_id)
+    _remove_directories(workshop, entry.token)
+    for path in workshop.database.staging():
+        if path.rpartition("/")[2].startswith(entry.token):
+            remove_tree(path)
+
+
+def _remove_container(workshop: Workshop, container_id: str) -> None:
+    """A container that never came to exist, or was being removed."""
+    try:
+        mounted = workshop.database.read_mount(container_id)
+        workshop.driver.unmount(mounted.mount_id)
+    except (DamagedLayer, MountNotFound):
+        pass
+    workshop.trash.discard(workshop.database.mount_path(container_id))
+    workshop.trash.discard(workshop.root.sub("containers", container_id))
+
+
+def _remove_directories(workshop: Workshop, token: str) -> None:
+    """Directories of the graph driver that have the token's name and that no layer refers to."""
+    found = [id for id in workshop.driver.ids() if id.startswith(token)]
+    if not found:
+        return
+    referenced = referenced_ids(workshop)
+    for id in sorted(found):
+        if id not in referenced:
+            workshop.driver.remove(id)
+
+
+def referenced_ids(workshop: Workshop) -> set[str]:
+    """Graph driver ids that layers and writable layers name, damaged ones as far as they can be read."""
+    database = workshop.database
+    ids: set[str] = set()
+    for chain in database.chain_ids():
+        try:
+            ids.add(database.cache_id(chain))
+        except (DamagedLayer, LayerNotFound):
+            continue
+    for container_id in database.containers():
+        try:
+            mounted = database.read_mount(container_id)
+        except (DamagedLayer, MountNotFound):
+            continue
+        ids.add(mounted.mount_id)
+        if mounted.init_id:
+            ids.add(mounted.init_id)
+    return ids

@@ -1,0 +1,93 @@
+"""Which layers nobody needs any more, and their removal.
+
+There is no reference count on disk that could be wrong: what is needed follows from the images, from the writable
+layers and from the running transactions, which hold locks on what they use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lamina.digest import ChainID
+from lamina.layer.contract import Layer
+from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound
+from lamina.layer.workshop import Workshop
+
+
+def release(workshop: Workshop, keep: Iterable[ChainID], candidates: Iterable[ChainID] | None) -> list[Layer]:
+    """Move every unneeded layer to the trash; the layers, top first.
+
+    :param keep: tops of the stacks that images need.
+    :param candidates: only these and what is below them may go; ``None`` for all. Damaged layers stay.
+    """
+    database = workshop.database
+    parents: dict[ChainID, ChainID | None] = {}
+
+    def parent(chain: ChainID) -> ChainID | None:
+        if chain not in parents:
+            try:
+                parents[chain] = database.parent(chain)
+            except (DamagedLayer, LayerNotFound):
+                parents[chain] = None
+        return parents[chain]
+
+    def stack(chain: ChainID | None, seen: set[ChainID]) -> None:
+        while chain is not None and chain not in seen:
+            seen.add(chain)
+            chain = parent(chain)
+
+    needed: set[ChainID] = set()
+    for chain in keep:
+        stack(chain, needed)
+    for chain in _mounted(workshop):
+        stack(chain, needed)
+    considered: set[ChainID] = set()
+    for chain in database.chain_ids() if candidates is None else candidates:
+        if chain not in needed:
+            stack(chain, considered)
+    removed = []
+    for chain in _top_first(considered - needed, parents):
+        if chain in needed:
+            continue
+        try:
+            layer = database.read(chain)
+        except (DamagedLayer, LayerNotFound):
+            continue
+        if workshop.delete(chain):
+            removed.append(layer)
+        else:
+            stack(chain, needed)
+    return removed
+
+
+def _mounted(workshop: Workshop) -> list[ChainID]:
+    """Tops of the stacks that writable layers stand on."""
+    tops = []
+    for container_id in workshop.database.containers():
+        try:
+            parent = workshop.database.read_mount(container_id).parent
+        except (DamagedLayer, MountNotFound):
+            continue
+        if parent is not None:
+            tops.append(parent)
+    return tops
+
+
+def _top_first(chains: set[ChainID], parents: dict[ChainID, ChainID | None]) -> list[ChainID]:
+    """Every layer before what is below it."""
+    children: dict[ChainID, int] = dict.fromkeys(chains, 0)
+    for chain in chains:
+        below = parents[chain]
+        if below in children:
+            children[below] += 1
+    ready = sorted(chain for chain, count in children.items() if not count)
+    ordered = []
+    while ready:
+        chain = ready.pop()
+        ordered.append(chain)
+        below = parents[chain]
+        if below in children:
+            children[below] -= 1
+            if not children[below]:
+                ready.append(below)
+    return ordered

@@ -1,0 +1,176 @@
+"""One layer in the making: its directories, and the unpacking that fills them."""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+from typing import IO
+
+from lamina.digest import ChainID, DiffID, chain_id
+from lamina.errors import Conflict
+from lamina.graphdriver.contract import DiffForm, GraphDriver
+from lamina.graphdriver.removal import remove_tree
+from lamina.layer.contract import Layer, UnpackJob, UnpackResult
+from lamina.layer.database import TAR_SPLIT
+from lamina.layer.journal import Entry
+from lamina.layer.unpack import UnpackTarget, start_unpack
+
+_CHUNK = 1 << 20
+
+
+class UnfilledLayer(Conflict):
+    """A layer's content is needed and it has none."""
+
+    def __init__(self, cache_id: str) -> None:
+        super().__init__(f"layer in {cache_id} has not been filled")
+
+
+class Workplace:
+    """What the layers of one transaction share: where they are made and what accounts for them."""
+
+    __slots__ = ("driver", "entry", "temporary")
+
+    def __init__(self, driver: GraphDriver, entry: Entry, temporary: str) -> None:
+        self.driver = driver
+        self.entry = entry
+        self.temporary = temporary
+
+
+class Staged:
+    """One layer of a transaction; see :class:`lamina.layer.contract.StagedLayer`.
+
+    :ivar parent: the existing layer or the one in the making below it.
+    :ivar result: what unpacking found; ``None`` until it is filled.
+    :ivar layer: what it became; ``None`` until the transaction has committed.
+    """
+
+    def __init__(self, workplace: Workplace, diff_id: DiffID | None, parent: Layer | Staged | None) -> None:
+        self.diff_id = diff_id
+        self.cache_id = workplace.entry.new_id()
+        self.parent = parent
+        self.result: UnpackResult | None = None
+        self.layer: Layer | None = None
+        self._workplace = workplace
+        self._job: _Job | None = None
+        self._created = False
+        self._ended = False
+        self._waiting = allocate_lock()
+        self._waiting.acquire()
+
+    @property
+    def directory(self) -> str:
+        """``layerdb/tmp/<cache-id>``: the metadata-to-be."""
+        return f"{self._workplace.temporary}/{self.cache_id}"
+
+    @property
+    def chain_id(self) -> ChainID | None:
+        """ChainID as far as it is known: by what was claimed, or by what was found."""
+        diff_id = self.diff_id or (self.result.diff_id if self.result else None)
+        if diff_id is None:
+            return None
+        if self.parent is None:
+            return chain_id(None, diff_id)
+        below = self.parent.chain_id
+        return chain_id(below, diff_id) if below is not None else None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether this very layer was renamed into place, not an equal one of another process."""
+        return self.layer is not None and self.layer.cache_id == self.cache_id
+
+    def unpack(self) -> UnpackJob:
+        """See :meth:`lamina.layer.contract.StagedLayer.unpack`. An earlier, failed attempt's content is thrown away."""
+        if self._job is not None:
+            self._job.abort()
+            self.discard()
+        self._create()
+        driver = self._workplace.driver
+        target = UnpackTarget(
+            directory=driver.diff_path(self.cache_id),
+            form=driver.form,
+            tar_split_path=f"{self.directory}/{TAR_SPLIT}",
+            inherit=(self._workplace.entry.descriptor,),
+        )
+        self._job = _Job(self, start_unpack(target))
+        return self._job
+
+    def fill_from(self, stream: IO[bytes]) -> UnpackResult:
+        """See :meth:`lamina.layer.contract.StagedLayer.fill_from`."""
+        job = self.unpack()
+        try:
+            while chunk := stream.read(_CHUNK):
+                job.feed(chunk)
+            return job.finish()
+        except BaseException:
+            job.abort()
+            raise
+
+    def complete(self, result: UnpackResult) -> None:
+        """The content is there."""
+        self.result = result
+        self._end()
+
+    def stop(self) -> None:
+        """Stop what fills it and let nobody wait any longer."""
+        if self._job is not None:
+            self._job.abort()
+        self._end()
+
+    def discard(self) -> None:
+        """Remove what is on disk. Idempotent."""
+        self._workplace.driver.remove(self.cache_id)
+        remove_tree(self.directory)
+        self._created = False
+
+    def rebase(self, parent: Layer) -> None:
+        """Move the content onto ``parent``, an existing layer equal to the one in the making that it stands on."""
+        driver = self._workplace.driver
+        old, old_directory = self.cache_id, self.directory
+        self.cache_id = self._workplace.entry.new_id()
+        self.parent = parent
+        driver.create(self.cache_id, parent.cache_id)
+        target = driver.diff_path(self.cache_id)
+        remove_tree(target)
+        os.rename(driver.diff_path(old), target)
+        os.rename(old_directory, self.directory)
+        driver.remove(old)
+
+    def _create(self) -> None:
+        """Make the directories. A snapshot starts with its parent's content, so it waits until that is filled."""
+        if self._created:
+            return
+        driver = self._workplace.driver
+        if driver.form is DiffForm.SNAPSHOT and isinstance(self.parent, Staged):
+            self.parent._wait_filled()
+        os.mkdir(self.directory, 0o700)
+        self._created = True
+        driver.create(self.cache_id, self.parent.cache_id if self.parent is not None else None)
+
+    def _wait_filled(self) -> None:
+        with self._waiting:
+            if self.result is None:
+                raise UnfilledLayer(self.cache_id)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._waiting.release()
+
+
+class _Job:
+    """An unpack job that tells its layer when it is done."""
+
+    def __init__(self, staged: Staged, job: UnpackJob) -> None:
+        self._staged = staged
+        self._job = job
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        self._job.feed(data)
+
+    def finish(self) -> UnpackResult:
+        result = self._job.finish()
+        self._staged.complete(result)
+        return result
+
+    def abort(self) -> None:
+        self._job.abort()

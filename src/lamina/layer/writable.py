@@ -1,0 +1,169 @@
+"""Containers' writable layers: made, mounted and removed, each all or nothing.
+
+A writable layer belongs to ``containers/<id>/config.v2.json``. It is made before that file, and the journal's entry of
+its making stays until the file is there: a crash in between leaves a layer that recovery takes for garbage.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lamina.digest import ChainID
+from lamina.errors import Conflict, InvalidArgument
+from lamina.graphdriver.removal import remove_tree
+from lamina.layer.contract import MountedLayer
+from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound
+from lamina.layer.failure import space_checked
+from lamina.layer.journal import Entry
+from lamina.layer.workshop import Workshop
+
+#: Kind of a note in the journal: a container that is being made or removed.
+CONTAINER_NOTE = "container"
+
+
+class MountExists(Conflict):
+    """The container has a writable layer already."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"mount {container_id} already exists")
+
+
+class WritableLayers:
+    """The writable layers of one store; see :class:`lamina.layer.contract.LayerStore`."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+        self._unsettled: dict[str, Entry] = {}
+
+    def create(
+        self,
+        container_id: str,
+        parent: ChainID | None,
+        initialise: Callable[[str], None] | None = None,
+        *,
+        volatile: bool = False,
+    ) -> MountedLayer:
+        """A writable layer on ``parent``, with an ``-init`` layer between them when there is something to initialise.
+
+        ``volatile`` gives up durability: after a power failure the layer may be damaged (``run --rm``).
+
+        :raises MountExists: the container has one.
+        :raises LayerNotFound: ``parent`` does not exist.
+        :raises DiskFull: no space; nothing is left.
+        """
+        workshop = self._workshop
+        try:
+            exists = workshop.database.has_mount(container_id)
+        except MountNotFound:
+            raise InvalidArgument(f"invalid container id {container_id!r}") from None
+        if exists:
+            raise MountExists(container_id)
+        self._settle_finished()
+        with workshop.root.writing(), space_checked(workshop.root.path), kept(workshop, parent):
+            entry = workshop.journal.begin()
+            entry.note(CONTAINER_NOTE, container_id)
+            mount_id = entry.new_id()
+            mounted = MountedLayer(container_id, mount_id, f"{mount_id}-init" if initialise else "", parent)
+            try:
+                self._make(mounted, initialise, volatile=volatile)
+            except BaseException:
+                self._unmake(mounted)
+                entry.close()
+                raise
+        self._unsettled[container_id] = entry
+        return mounted
+
+    def _make(self, mounted: MountedLayer, initialise: Callable[[str], None] | None, *, volatile: bool) -> None:
+        workshop, driver = self._workshop, self._workshop.driver
+        below = workshop.database.cache_id(mounted.parent) if mounted.parent is not None else None
+        if initialise is not None:
+            driver.create_read_write(mounted.init_id, below)
+            initialise(driver.mount(mounted.init_id))
+            driver.unmount(mounted.init_id)
+            below = mounted.init_id
+        driver.create_read_write(mounted.mount_id, below)
+        directory = f"{workshop.database.temporary}/{mounted.mount_id}"
+        os.mkdir(directory, 0o755)
+        workshop.database.write_mount(directory, mounted, sync=not volatile)
+        try:
+            os.rename(directory, workshop.database.mount_path(mounted.container_id))
+        except OSError as error:
+            if workshop.database.has_mount(mounted.container_id):
+                raise MountExists(mounted.container_id) from error
+            raise
+
+    def _unmake(self, mounted: MountedLayer) -> None:
+        driver = self._workshop.driver
+        driver.remove(mounted.mount_id)
+        if mounted.init_id:
+            driver.remove(mounted.init_id)
+        remove_tree(f"{self._workshop.database.temporary}/{mounted.mount_id}")
+
+    def get(self, container_id: str) -> MountedLayer:
+        """Raises ``MountNotFound`` and ``DamagedLayer``."""
+        return self._workshop.database.read_mount(container_id)
+
+    def mount(self, container_id: str, *, volatile: bool = False) -> str:
+        """Mount one; the merged path. Idempotent."""
+        self._settle_finished()
+        with space_checked(self._workshop.root.path):
+            return self._workshop.driver.mount(self.get(container_id).mount_id, volatile=volatile)
+
+    def unmount(self, container_id: str) -> None:
+        """Unmount one. Idempotent."""
+        self._workshop.driver.unmount(self.get(container_id).mount_id)
+
+    def remove(self, container_id: str) -> None:
+        """Unmount and delete one. Idempotent: after it there is none, whatever state it was in."""
+        workshop = self._workshop
+        self._settle_finished()
+        with workshop.root.writing():
+            try:
+                workshop.driver.unmount(workshop.database.read_mount(container_id).mount_id)
+            except DamagedLayer:
+                pass  # what can be told of its directories goes with the trash
+            except MountNotFound:
+                self.settle(container_id)
+                return
+            workshop.trash.discard(workshop.database.mount_path(container_id))
+            self.settle(container_id)
+            workshop.trash.empty()
+
+    @contextmanager
+    def container_operation(self, container_id: str) -> Iterator[None]:
+        """Make or remove a container inside this: a crash before the end leaves it whole or leaves nothing.
+
+        Recovery goes by ``containers/<id>/config.v2.json``: when it is absent, the writable layer goes, and what else
+        is in the container's directory. So write it last when making, and remove it first when removing.
+        """
+        with self._workshop.journal.operation() as entry:
+            entry.note(CONTAINER_NOTE, container_id)
+            yield
+
+    def settle(self, container_id: str) -> None:
+        """The container that a layer was made for exists now."""
+        entry = self._unsettled.pop(container_id, None)
+        if entry is not None:
+            entry.close()
+
+    def _settle_finished(self) -> None:
+        for container_id in list(self._unsettled):
+            if self._workshop.root.has_container(container_id):
+                self.settle(container_id)
+
+
+@contextmanager
+def kept(workshop: Workshop, chain: ChainID | None) -> Iterator[None]:
+    """Keep a layer from being released inside the context. Raises ``LayerNotFound``."""
+    if chain is None:
+        yield
+        return
+    use = workshop.use(chain)
+    if use is None:
+        raise LayerNotFound(chain)
+    try:
+        yield
+    finally:
+        os.close(use)
