@@ -7,10 +7,10 @@ error.
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from lamina.errors import InvalidArgument, NotFound
-from lamina.oci.document import InvalidDocument, load
 
 #: Most bytes of a configuration file.
 _LIMIT = 1 << 20
@@ -103,9 +103,11 @@ class Configuration(NamedTuple):
             return cls()
         what = f"unable to configure lamina with file {path}"
         try:
-            document = load(raw, what, _LIMIT)
-        except InvalidDocument as error:
-            raise InvalidConfiguration(str(error)) from error
+            document = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise InvalidConfiguration(f"{what}: {error}") from error
+        if not isinstance(document, dict):
+            raise InvalidConfiguration(f"{what}: not a JSON object")
         return cls(**_Reader(document, what).fields())
 
 
