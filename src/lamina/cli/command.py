@@ -190,6 +190,11 @@ class Context:
             self._engine = open_engine(self)
         return self._engine
 
+    def close(self) -> None:
+        """Close the engine, if one was opened."""
+        if self._engine is not None:
+            self._engine.close()
+
     def preferred_format(self, key: str) -> str:
         """The user's default for ``--format``: ``imagesFormat`` or ``psFormat`` of docker's ``config.json``."""
         import json

@@ -136,7 +136,10 @@ def _dispatch(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
         stdout=stdout,
         stderr=stderr,
     )
-    code: int = module.run(context, verb_options)
+    try:
+        code: int = module.run(context, verb_options)
+    finally:
+        context.close()
     return code
 
 

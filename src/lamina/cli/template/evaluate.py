@@ -19,7 +19,7 @@ from lamina.cli.template.parser import (
     Text,
     Variable,
 )
-from lamina.cli.template.values import Record, printed, truth, type_name
+from lamina.cli.template.values import Nil, Record, nil_of, printed, truth, type_name
 
 
 class TemplateError(Exception):
@@ -128,7 +128,7 @@ class _Run:
             self.nodes(node.otherwise, dot)
 
     def _pairs(self, node: Branch, value: object) -> list[tuple[object, object]]:
-        if value is None:
+        if value is None or isinstance(value, Nil):
             return []
         if isinstance(value, Mapping):
             return [(key, value[key]) for key in sorted(value)]
@@ -239,7 +239,8 @@ class _Run:
             message = f"can't evaluate field {name} in type {value.type_name}"
         elif isinstance(value, Mapping):
             if name in value:
-                return value[name]
+                member = value[name]
+                return nil_of(name) if member is None else member
             message = f'map has no entry for key "{name}"'
         elif value is None:
             message = f'nil data; no entry for key "{name}"'

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lamina.cli.template.formatting import sprintf
-from lamina.cli.template.values import Record, printed, to_json, truth, type_name
+from lamina.cli.template.values import Nil, Record, printed, to_json, truth, type_name
 
 
 class TemplateFunction(NamedTuple):
@@ -22,7 +22,7 @@ class TemplateFunction(NamedTuple):
 def _length(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogateescape"))
-    if isinstance(value, Mapping | Sequence):
+    if isinstance(value, Mapping | Sequence | Nil):
         return len(value)
     raise ValueError("len of nil pointer" if value is None else f"len of type {type_name(value)}")
 
@@ -39,7 +39,7 @@ def _index(value: Any, *keys: Any) -> object:
             if not 0 <= key < len(value):
                 raise ValueError(f"index out of range: {key}")
             value = ord(value[key]) if isinstance(value, str) else value[key]
-        elif value is None:
+        elif value is None or isinstance(value, Nil):
             value = ""
         else:
             raise ValueError(f"can't index item of type {type_name(value)}")
@@ -116,7 +116,7 @@ def _sprintln(*values: object) -> str:
 
 
 def _join(values: Any, separator: str) -> str:
-    if values is None:
+    if values is None or isinstance(values, Nil):
         return ""
     if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
         raise ValueError("wrong type for value; expected []string")

@@ -33,6 +33,40 @@ class GoTime(str):
         return self.removesuffix("Z").replace("T", " ") + " +0000 UTC" if self.endswith("Z") else str(self)
 
 
+class Nil:
+    """Go's nil list or map: empty, printed as such, ``null`` in JSON."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return 0
+
+
+_NIL_LIST = Nil("[]")
+_NIL_MAP = Nil("map[]")
+_NIL_LIST_NAMES = """
+    Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps BlkioWeightDevice
+    CapAdd CapDrop Cmd DeviceCgroupRules DeviceRequests Devices Dns DnsOptions DnsSearch Entrypoint Env ExecIDs
+    ExtraHosts GroupAdd Links OnBuild RepoDigests RepoTags SecurityOpt Shell Ulimits VolumesFrom
+"""
+_NIL_MAP_NAMES = "Data ExposedPorts Labels Networks Options PortBindings Ports Sysctls Volumes"
+_NIL_LISTS = frozenset(_NIL_LIST_NAMES.split())
+_NIL_MAPS = frozenset(_NIL_MAP_NAMES.split())
+
+
+def nil_of(name: str) -> Nil | None:
+    """What ``null`` is in a member of this name of one of Docker's documents: in Go it has a type."""
+    if name in _NIL_LISTS:
+        return _NIL_LIST
+    return _NIL_MAP if name in _NIL_MAPS else None
+
+
 def truth(value: object) -> bool:
     """Go's: everything but false, 0, nil and what is empty."""
     return isinstance(value, Record) or bool(value)
@@ -59,6 +93,8 @@ def printed(value: object, *, inner: bool = False) -> str:
         return "<nil>" if inner else "<no value>"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Nil):
+        return value.text
     if isinstance(value, GoTime):
         return value.printed()
     if isinstance(value, str | int):
@@ -95,4 +131,4 @@ def to_json(value: object) -> str:
 def _encode(value: object) -> object:
     if isinstance(value, Record):
         return value.to_json()
-    return str(value)
+    return None if isinstance(value, Nil) else str(value)

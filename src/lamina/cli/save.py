@@ -1,0 +1,57 @@
+"""``lamina save``."""
+
+from __future__ import annotations
+
+import os
+
+from lamina.cli.command import Command, CommandError, Context, Options, at_least
+from lamina.cli.flags import text
+
+COMMAND = Command(
+    usage="[OPTIONS] IMAGE [IMAGE...]",
+    summary="Save one or more images to a tar archive (streamed to STDOUT by default)",
+    arguments=at_least(1),
+    flags=(
+        text("format", "Form of the archive: docker or oci; oci also writes a directory", default="docker"),
+        text("output", "Write to a file, instead of STDOUT", short="o"),
+    ),
+)
+
+
+def run(context: Context, options: Options) -> int:
+    from lamina.distribution.save import save
+
+    form, path = options.text("format"), options.text("output")
+    if not path:
+        if context.stdout.isatty():
+            raise CommandError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        save(options.arguments, context.engine().stores, context.binary_stdout, format=form)
+        context.binary_stdout.flush()
+        return 0
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        raise CommandError(
+            f'failed to save image: invalid output path: directory "{os.path.dirname(path)}" does not exist'
+        )
+    if form == "oci" and (path.endswith("/") or os.path.isdir(path)):
+        save(options.arguments, context.engine().stores, path, format=form)
+        return 0
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CommandError(f'failed to save image: invalid output path: "{path}" must be a regular file')
+    _save_file(context, options, path)
+    return 0
+
+
+def _save_file(context: Context, options: Options, path: str) -> None:
+    """Write beside ``path`` and rename, so that a failure leaves what was there."""
+    from lamina.distribution.save import save
+
+    unfinished = f"{path}.lamina-{os.getpid()}"
+    try:
+        with open(unfinished, "xb", buffering=1 << 20) as sink:
+            save(options.arguments, context.engine().stores, sink, format=options.text("format"))
+        os.replace(unfinished, path)
+    except BaseException:
+        if os.path.exists(unfinished):
+            os.unlink(unfinished)
+        raise

@@ -1,0 +1,208 @@
+"""The engine as a whole: ``GET /info``, ``GET /version``, ``GET /system/df``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import lamina
+from lamina.digest import ChainID, chain_ids
+from lamina.view import host
+
+if TYPE_CHECKING:
+    from lamina.engine import Engine
+
+#: The Engine API that the documents follow.
+API_VERSION = "1.41"
+MINIMUM_API_VERSION = "1.24"
+
+
+class ContainerCounts:
+    """How many containers there are, by state."""
+
+    def __init__(self, states: Sequence[str]) -> None:
+        self.total = len(states)
+        self.paused = sum(state == "paused" for state in states)
+        self.running = sum(state in ("running", "restarting") for state in states)
+        self.stopped = self.total - self.paused - self.running
+
+
+def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], default_runtime: str) -> dict[str, Any]:
+    """``GET /info``.
+
+    :param runtimes: name to program of every OCI runtime that can be used.
+    """
+    uname = os.uname()
+    system, system_version = host.operating_system()
+    configuration = engine.configuration
+    return {
+        "ID": "",
+        "Containers": containers.total,
+        "ContainersRunning": containers.running,
+        "ContainersPaused": containers.paused,
+        "ContainersStopped": containers.stopped,
+        "Images": len(engine.image_store.ids()),
+        "Driver": engine.driver.name,
+        "DriverStatus": [list(row) for row in engine.driver.status()],
+        "Plugins": {"Volume": ["local"], "Network": ["host", "null"], "Authorization": None, "Log": ["json-file"]},
+        **_kernel_abilities(),
+        "Debug": False,
+        "NFd": len(os.listdir("/proc/self/fd")),
+        "OomKillDisable": host.cgroup_version() == "1",
+        "NGoroutines": 0,
+        "SystemTime": _now(),
+        "LoggingDriver": configuration.log_driver,
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": host.cgroup_version(),
+        "NEventsListener": 0,
+        "KernelVersion": uname.release,
+        "OperatingSystem": system,
+        "OSVersion": system_version,
+        "OSType": "linux",
+        "Architecture": uname.machine,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": _registries(engine),
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": host.memory(),
+        "GenericResources": None,
+        "DockerRootDir": engine.root.path,
+        "HttpProxy": configuration.proxies.http_proxy,
+        "HttpsProxy": configuration.proxies.https_proxy,
+        "NoProxy": configuration.proxies.no_proxy,
+        "Name": uname.nodename,
+        "Labels": list(configuration.labels),
+        "ExperimentalBuild": False,
+        "ServerVersion": lamina.__version__,
+        "Runtimes": {name: {"path": path} for name, path in sorted(runtimes.items())},
+        "DefaultRuntime": default_runtime,
+        "Swarm": {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": False,
+            "Error": "",
+            "RemoteManagers": None,
+        },
+        "LiveRestoreEnabled": True,
+        "Isolation": "",
+        "InitBinary": "",
+        "ContainerdCommit": {"ID": "", "Expected": ""},
+        "RuncCommit": {"ID": "", "Expected": ""},
+        "InitCommit": {"ID": "", "Expected": ""},
+        "SecurityOptions": ["name=seccomp,profile=default"],
+        "Warnings": _warnings(engine),
+    }
+
+
+def _kernel_abilities() -> dict[str, bool]:
+    controllers = _controllers()
+    return {
+        "MemoryLimit": "memory" in controllers,
+        "SwapLimit": "memory" in controllers,
+        "KernelMemory": False,
+        "KernelMemoryTCP": False,
+        "CpuCfsPeriod": "cpu" in controllers,
+        "CpuCfsQuota": "cpu" in controllers,
+        "CPUShares": "cpu" in controllers,
+        "CPUSet": "cpuset" in controllers,
+        "PidsLimit": "pids" in controllers,
+        "IPv4Forwarding": host.switched_on("/proc/sys/net/ipv4/ip_forward"),
+        "BridgeNfIptables": host.switched_on("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+        "BridgeNfIp6tables": host.switched_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+    }
+
+
+def _controllers() -> frozenset[str]:
+    try:
+        with open("/proc/cgroups", encoding="ascii") as file:
+            rows = [line.split() for line in file if not line.startswith("#")]
+    except OSError:
+        return frozenset()
+    return frozenset(row[0] for row in rows if len(row) == 4 and row[3] == "1")
+
+
+def _registries(engine: Engine) -> dict[str, Any]:
+    configuration = engine.configuration
+    mirrors = list(configuration.registry_mirrors)
+    hosts = [name for name in configuration.insecure_registries if "/" not in name]
+    return {
+        "AllowNondistributableArtifactsCIDRs": [],
+        "AllowNondistributableArtifactsHostnames": [],
+        "InsecureRegistryCIDRs": ["127.0.0.0/8", *(name for name in configuration.insecure_registries if "/" in name)],
+        "IndexConfigs": {
+            "docker.io": {"Name": "docker.io", "Mirrors": mirrors, "Secure": True, "Official": True},
+            **{name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False} for name in sorted(hosts)},
+        },
+        "Mirrors": mirrors,
+    }
+
+
+def _warnings(engine: Engine) -> list[str] | None:
+    if engine.root.read_only:
+        return ["WARNING: The data root can't be written now: a dockerd works on it, or it is read-only"]
+    return None
+
+
+def _now() -> str:
+    import time
+
+    whole, fraction = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{fraction:09d}Z"
+
+
+def version(components: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """``GET /version``.
+
+    :param components: name and version of the programs that lamina works with.
+    """
+    import platform as python_platform
+
+    uname = os.uname()
+    details = {
+        "ApiVersion": API_VERSION,
+        "Arch": host.go_architecture(),
+        "Experimental": "false",
+        "KernelVersion": uname.release,
+        "MinAPIVersion": MINIMUM_API_VERSION,
+        "Os": "linux",
+        "PythonVersion": python_platform.python_version(),
+    }
+    return {
+        "Platform": {"Name": "lamina"},
+        "Components": [
+            {"Name": "Engine", "Version": lamina.__version__, "Details": details},
+            *({"Name": name, "Version": text, "Details": {}} for name, text in components),
+        ],
+        "Version": lamina.__version__,
+        "ApiVersion": API_VERSION,
+        "MinAPIVersion": MINIMUM_API_VERSION,
+        "GitCommit": "",
+        "GoVersion": "",
+        "Os": "linux",
+        "Arch": host.go_architecture(),
+        "KernelVersion": uname.release,
+        "BuildTime": "",
+    }
+
+
+def image_usage(engine: Engine, uses: Sequence[str]) -> tuple[int, list[dict[str, Any]]]:
+    """``LayersSize`` and ``Images`` of ``GET /system/df``.
+
+    :param uses: the image ID of each container.
+    """
+    from lamina.view.imagelist import summaries
+
+    store = engine.image_store
+    documents = summaries(store, {})
+    stacks: dict[str, list[ChainID]] = {str(image.id): chain_ids(image.config.diff_ids) for image in store.all()}
+    sizes = {layer.chain_id: layer.size for layer in engine.layers.all()}
+    sharers: dict[ChainID, int] = {}
+    for document in documents:
+        for chain_id in stacks.get(document["Id"], ()):
+            sharers[chain_id] = sharers.get(chain_id, 0) + 1
+    for document in documents:
+        stack = stacks.get(document["Id"], ())
+        document["SharedSize"] = sum(sizes.get(chain_id, 0) for chain_id in stack if sharers[chain_id] > 1)
+        document["Containers"] = sum(use == document["Id"] for use in uses)
+    return sum(sizes.values()), documents
