@@ -2,85 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.errors import Conflict, NotFound
+from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.image.contract import Image
 from lamina.image.removal import Deleted, InUse, Removed, no_containers, remove
 from lamina.image.store import FileImageStore
+from lamina.layer.store import FileLayerStore
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+#: Filters by name, each with the values that were given.
+Filters = Mapping[str, Sequence[str]]
+
+_KNOWN = frozenset(("dangling", "label", "label!", "until"))
+_TRUTH = {"1": True, "true": True, "0": False, "false": False}
 
 
-class PruneResult(NamedTuple):
+class InvalidFilter(InvalidArgument):
+    """A filter that pruning does not know, or a value that it can't have."""
+
+
+class Pruned(NamedTuple):
     """What went, and the bytes of the layers among it."""
 
     removed: list[Removed]
     reclaimed: int
 
 
-class LabelFilter(NamedTuple):
-    """One ``label`` or ``label!`` filter. ``value`` is ``None`` when only the key counts."""
-
-    key: str
-    value: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> LabelFilter:
-        """``key`` or ``key=value``."""
-        key, equals, value = text.partition("=")
-        return cls(key, value if equals else None)
-
-    def matches(self, labels: dict[str, str]) -> bool:
-        return self.key in labels and self.value in (None, labels[self.key])
-
-
 def prune(
-    store: FileImageStore,
+    images: FileImageStore,
+    layers: FileLayerStore,
     *,
-    all_unused: bool = False,
-    created_before: Callable[[Image], bool] | None = None,
-    labels: Sequence[LabelFilter] = (),
-    without_labels: Sequence[LabelFilter] = (),
+    all: bool = False,
+    filters: Filters | None = None,
     in_use: InUse = no_containers,
-) -> PruneResult:
-    """Remove nameless images that have no children, or with ``all_unused`` every image that no container uses.
+) -> Pruned:
+    """Remove images without a tag and without children, or with ``all`` every image that no container uses.
 
-    :param created_before: the ``until`` filter, ready to ask; an image without a date never passes it.
-    :param labels: only images that have all of them. :param without_labels: not those that have all of these.
+    :param filters: ``until`` (a moment: only older images), ``label`` and ``label!`` (``key`` or ``key=value``; all
+        given ones must match), ``dangling`` (``false`` means ``all``).
+    :raises InvalidFilter: Docker's message; ``InvalidMoment``.
     """
+    wanted = _Wanted(filters or {})
+    if wanted.dangling is not None:
+        all = not wanted.dangling
     removed: list[Removed] = []
-    for image in _candidates(store, all_unused=all_unused):
-        if created_before is not None and not created_before(image):
-            continue
-        own = image.config.config.get("Labels") or {}
-        if not all(label.matches(own) for label in labels):
-            continue
-        if without_labels and all(label.matches(own) for label in without_labels):
-            continue
-        removed += _remove_one(store, image, in_use)
-    return PruneResult(removed, sum(item.size for item in removed if isinstance(item, Deleted)))
+    for image in _candidates(images, all=all):
+        if wanted.accepts(image):
+            removed += _remove_one(images, layers, image, in_use)
+    return Pruned(removed, sum(item.size for item in removed if isinstance(item, Deleted)))
 
 
-def _candidates(store: FileImageStore, *, all_unused: bool) -> list[Image]:
-    """Images without a tag, or all; never those that only serve as parents."""
-    images = list(store.all())
-    parents = {image.parent for image in images}
+class _Wanted:
+    """The filters, checked."""
+
+    def __init__(self, filters: Filters) -> None:
+        for name in filters:
+            if name not in _KNOWN:
+                raise InvalidFilter(f"Invalid filter '{name}'")
+        self.dangling: bool | None = None
+        for value in filters.get("dangling", ()):
+            if value not in _TRUTH:
+                raise InvalidFilter(f"Invalid filter 'dangling=[{value}]'")
+            self.dangling = _TRUTH[value]
+        self._with = [label.partition("=") for label in filters.get("label", ())]
+        self._without = [label.partition("=") for label in filters.get("label!", ())]
+        self._until: datetime | None = None
+        moments = filters.get("until", ())
+        if len(moments) > 1:
+            raise InvalidFilter("more than one until filter specified")
+        if moments:
+            from lamina.image.until import moment
+
+            self._until = moment(moments[0])
+
+    def accepts(self, image: Image) -> bool:
+        if self._until is not None and not self._is_older(image):
+            return False
+        labels: dict[str, str] = image.config.config.get("Labels") or {}
+        if not _match_all(self._with, labels):
+            return False
+        return not self._without or not _match_all(self._without, labels)
+
+    def _is_older(self, image: Image) -> bool:
+        """Whether the image was created before ``until``; one without a date never was."""
+        from lamina.image.until import InvalidMoment, parse_time
+
+        try:
+            created = parse_time(image.config.created)
+        except InvalidMoment:
+            return False
+        return self._until is not None and created <= self._until
+
+
+def _match_all(wanted: list[tuple[str, str, str]], labels: dict[str, str]) -> bool:
+    return all(key in labels and (not equals or labels[key] == value) for key, equals, value in wanted)
+
+
+def _candidates(images: FileImageStore, *, all: bool) -> list[Image]:
+    """Images without a tag, or all; never those that only serve as parents. In the order of their IDs."""
+    every = list(images.all())
+    parents = {image.parent for image in every}
     found = []
-    for image in images:
-        names = store.references.of(image.id)
-        if not names and image.id in parents:
+    for image in every:
+        names = images.references.of(image.id)
+        if image.id in parents and not (all and names):
             continue
-        if all_unused or (image.id not in parents and all(name.tag is None for name in names)):
+        if all or not any(name.tag is not None for name in names):
             found.append(image)
     return sorted(found, key=lambda image: image.id)
 
 
-def _remove_one(store: FileImageStore, image: Image, in_use: InUse) -> list[Removed]:
+def _remove_one(images: FileImageStore, layers: FileLayerStore, image: Image, in_use: InUse) -> list[Removed]:
     """Remove an image by all its names, or by its ID. What is in use, or gone by now, stays out of it."""
     removed: list[Removed] = []
-    for text in [str(name) for name in store.references.of(image.id)] or [image.id.hex]:
+    for text in [str(name) for name in images.references.of(image.id)] or [image.id.hex]:
         try:
-            removed += remove(store, text, in_use=in_use)
+            removed += remove(images, layers, text, in_use=in_use)
         except (Conflict, NotFound):
             continue
     return removed

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from lamina.digest import ImageID
 from lamina.errors import Conflict
 from lamina.image.contract import Image
+from lamina.image.recovery import IMAGE_NOTE
 from lamina.image.store import FileImageStore
+from lamina.layer.store import FileLayerStore
 from lamina.reference import Reference
 
 
@@ -83,33 +85,37 @@ def no_containers() -> Iterable[ContainerUse]:
 
 
 def remove(
-    store: FileImageStore,
+    images: FileImageStore,
+    layers: FileLayerStore,
     text: str,
     *,
     force: bool = False,
-    no_prune: bool = False,
+    prune: bool = True,
     in_use: InUse = no_containers,
 ) -> list[Removed]:
     """Remove what ``text`` names, an image by reference, ID or prefix.
 
-    :param no_prune: keep nameless parents.
+    :param prune: remove nameless parents that nothing needs any more, too.
     :returns: what was removed, in order.
     :raises ImageNotFound: Docker's message. :raises Conflict: see the rules above; nothing was changed.
     """
-    image, reference = store.resolve_name(text)
-    with store.layers.operation() as entry, store.lock():
-        entry.note("image", image.id.hex)
-        return _Removal(store, force=force, no_prune=no_prune, in_use=in_use).run(text, image, reference)
+    with layers.operation() as entry, images.lock():
+        image, reference = images.resolve_name(text)
+        entry.note(IMAGE_NOTE, image.id.hex)
+        return _Removal(images, layers, force=force, prune=prune, in_use=in_use).run(text, image, reference)
 
 
 class _Removal:
     """One removal; the store is locked."""
 
-    def __init__(self, store: FileImageStore, *, force: bool, no_prune: bool, in_use: InUse) -> None:
-        self._store = store
-        self._references = store.references
+    def __init__(
+        self, images: FileImageStore, layers: FileLayerStore, *, force: bool, prune: bool, in_use: InUse
+    ) -> None:
+        self._images = images
+        self._layers = layers
+        self._references = images.references
         self._force = force
-        self._no_prune = no_prune
+        self._prune = prune
         self._in_use = in_use
         self._containers: list[ContainerUse] | None = None
         self._removed: list[Removed] = []
@@ -159,16 +165,16 @@ class _Removal:
             for name in self._references.of(image.id):
                 self._untag(name)
             self._delete(image)
-            if self._no_prune or image.parent is None or not self._store.database.exists(image.parent):
+            if not self._prune or image.parent is None or not self._images.database.exists(image.parent):
                 return
-            image, force, quiet = self._store.get(image.parent), False, True
+            image, force, quiet = self._images.get(image.parent), False, True
 
     def _delete(self, image: Image) -> None:
-        self._store.delete(image.id)
+        self._images.delete(image.id)
         self._removed.append(Deleted(str(image.id)))
         top = image.config.chain_id
         if top is not None:
-            removed = self._store.layers.release(self._store.needed_layers(), [top])
+            removed = self._layers.release(self._images.needed_layers(), [top])
             self._removed += [Deleted(str(layer.chain_id), layer.size) for layer in removed]
 
     def _untag(self, reference: Reference) -> None:
@@ -177,7 +183,7 @@ class _Removal:
 
     def _check(self, id: ImageID, *, force: bool, names_count: bool = True) -> None:
         """Raises :class:`ImageInUse` for the first thing that needs the image, in Docker's order."""
-        if self._store.children(id):
+        if self._images.children(id):
             raise ImageInUse(id, "image has dependent child images", hard=True, used=False)
         use = self._first(lambda container: container.image_id == id and container.running)
         if use is not None:
@@ -193,7 +199,7 @@ class _Removal:
             raise ImageInUse(id, why, hard=False, used=True)
 
     def _is_dangling(self, id: ImageID) -> bool:
-        return not self._references.of(id) and not self._store.children(id)
+        return not self._references.of(id) and not self._images.children(id)
 
     def _first(self, wanted: Callable[[ContainerUse], bool]) -> ContainerUse | None:
         if self._containers is None:
