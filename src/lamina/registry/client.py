@@ -22,7 +22,7 @@ from lamina.registry.authentication import Authenticator
 from lamina.registry.credentials import Credential, CredentialSource, NoCredentials
 from lamina.registry.download import BlobReader
 from lamina.registry.endpoint import endpoints
-from lamina.registry.errors import BlobUnknown, ManifestUnknown, NameUnknown, ServerFailure, printable
+from lamina.registry.errors import BlobUnknown, ConnectionFailed, ManifestUnknown, NameUnknown, ServerFailure, printable
 from lamina.registry.session import Call, Session, checked
 from lamina.registry.settings import Settings
 from lamina.registry.transport import Request, Transport
@@ -70,6 +70,7 @@ class RegistryClient:
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self.settings = settings
+        self._wait = wait
         self._transport = Transport(settings, wait=wait)
         self._authenticator = Authenticator(self._transport, credentials or NoCredentials())
         self._session = Session(self._transport, self._authenticator)
@@ -105,11 +106,8 @@ class RegistryClient:
         """
         name = reference.digest or reference.tag or ""
         call = Call("GET", f"manifests/{name}", {"Accept": _ACCEPT}, missing=ManifestUnknown)
-        answer, _ = self._session.call(reference, call)
-        with answer:
-            raw = answer.read_all(MANIFEST_LIMIT)
-            announced = answer.header("Docker-Content-Digest")
-            media_type = answer.header("Content-Type")
+        raw, answer = self._document(reference, call, MANIFEST_LIMIT)
+        announced, media_type = answer.header("Docker-Content-Digest"), answer.header("Content-Type")
         what = f"manifest of {reference.familiar}"
         if announced:
             _verify(what, raw, _digest(announced, what))
@@ -151,16 +149,27 @@ class RegistryClient:
         found: list[str] = []
         path = "tags/list?n=1000"
         for _ in range(_PAGE_LIMIT):
-            answer, _ = self._session.call(reference, Call("GET", path, missing=NameUnknown))
-            with answer:
-                raw, link = answer.read_all(_TAGS_LIMIT), answer.header("Link")
+            raw, answer = self._document(reference, Call("GET", path, missing=NameUnknown), _TAGS_LIMIT)
             found += _tags(raw, f"tags of {reference.familiar_name}")
-            following = _NEXT.search(link)
+            following = _NEXT.search(answer.header("Link"))
             query = urlsplit(following[1]).query if following else ""
             if not query:
                 return found
             path = f"tags/list?{query}"
         raise ServerFailure("UNKNOWN", f"tags of {reference.familiar_name}: more than {_PAGE_LIMIT} pages")
+
+    def _document(self, reference: Reference, call: Call, limit: int) -> tuple[bytes, Answer]:
+        """A whole answer and its headers; asked for again when it breaks off."""
+        for attempt in range(1, self.settings.attempts + 1):
+            answer, _ = self._session.call(reference, call)
+            try:
+                with answer:
+                    return answer.read_all(limit), answer
+            except ConnectionFailed:
+                if attempt == self.settings.attempts:
+                    raise
+            self._wait(self.delay(attempt))
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     # Writing
 

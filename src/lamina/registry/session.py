@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from lamina.errors import LaminaError
 from lamina.reference import Reference
 from lamina.registry.answer import Answer
 from lamina.registry.authentication import Authenticator
@@ -61,11 +62,8 @@ class Session:
                 answer = self._ask(endpoint, reference, call, patient=last, wait=wait)
                 self._prefer(reference.domain, call.writing, endpoint)
                 return answer, endpoint
-            except ConnectionFailed:
-                if last:
-                    raise
-            except RegistryError:
-                if not endpoint.mirror:
+            except LaminaError as error:
+                if last or not (endpoint.mirror or isinstance(error, ConnectionFailed)):
                     raise
         raise AssertionError("unreachable: the last endpoint returns or raises")
 
