@@ -6,6 +6,7 @@ A reader sees the old content or the new one; a crash leaves one of the two. The
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 #: First characters of the name of a file that is being written.
@@ -20,21 +21,50 @@ def write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync:
     """
     path = os.fspath(path)
     directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f"{TEMPORARY_PREFIX}{name}{os.getpid()}.{os.urandom(4).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    temporary, descriptor = _temporary(directory, name, mode)
     try:
         try:
             write_all(descriptor, data)
             if sync:
                 os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    finally:
+        os.close(descriptor)
     if sync:
         sync_directory(directory or ".")
+
+
+def _temporary(directory: str, name: str, mode: int) -> tuple[str, int]:
+    """A new file with a lock on it: whoever can take the lock of a temporary file knows that its writer is dead."""
+    while True:
+        path = os.path.join(directory, f"{TEMPORARY_PREFIX}{name}{os.getpid()}.{os.urandom(4).hex()}")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)  # taken for a leftover before it was locked
+
+
+def is_leftover(path: str, *, remove: bool = False) -> bool:
+    """Whether ``path`` is a temporary file whose writer died; with ``remove`` it is gone afterwards."""
+    if not os.path.basename(path).startswith(TEMPORARY_PREFIX):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if remove:
+            os.unlink(path)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
