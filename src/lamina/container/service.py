@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from lamina.container import creation, lifecycle, logs
@@ -15,7 +15,10 @@ from lamina.container.parts import Parts, Volumes
 from lamina.container.record import Container
 from lamina.container.store import ContainerStore, DamagedContainer, NoSuchContainer
 from lamina.dataroot import DataRoot
+from lamina.digest import ImageID
+from lamina.errors import Corrupt, NotFound
 from lamina.image.contract import ImageStore
+from lamina.image.removal import ContainerUse
 from lamina.layer.contract import Change
 from lamina.layer.store import FileLayerStore
 
@@ -45,7 +48,7 @@ class ContainerService:
         """One container, its state put right where its monitor died."""
         return lifecycle.current(self._parts, self.id_of(text))
 
-    def listed(self, *, all: bool = True) -> list[Container]:
+    def listed(self, *, all: bool = True) -> Sequence[Container]:
         """Newest first; only running ones without ``all``."""
         found = []
         for id in self._parts.store.ids():
@@ -96,7 +99,7 @@ class ContainerService:
         run = self._parts.run_directory(container_id)
         return logs.read(self._parts.store.log_path(container_id), request or LogRequest(), run.alive)
 
-    def changes(self, text: str) -> list[Change]:
+    def changes(self, text: str) -> Sequence[Change]:
         """``docker diff``."""
         return self._parts.layers.changes(self.id_of(text))
 
@@ -104,13 +107,32 @@ class ContainerService:
         """``SizeRw``."""
         return self._parts.layers.writable_size(self.id_of(text))
 
-    def volume_users(self, name: str) -> list[str]:
+    def sizes(self, container: Container) -> tuple[int, int]:
+        """``SizeRw`` and ``SizeRootFs``: bytes of the writable layer, and with all layers below it."""
+        written = self._parts.layers.writable_size(container.id)
+        parent = self._parts.layers.writable(container.id).parent
+        return written, written + sum(layer.size for layer in self._parts.layers.stack(parent))
+
+    def graph_driver_data(self, container: Container) -> dict[str, str]:
+        """``GraphDriver.Data`` of ``inspect``; empty when the container's layer is another driver's or damaged."""
+        try:
+            return self._parts.layers.driver.metadata(self._parts.layers.writable(container.id).mount_id)
+        except (NotFound, Corrupt):
+            return {}
+
+    def volume_users(self, name: str) -> Sequence[str]:
         """Ids of the containers that have the volume ``name``."""
         return lifecycle.volume_users(self._parts, name)
 
+    def image_uses(self) -> Iterator[ContainerUse]:
+        """What removal of images has to know of every container."""
+        for container in self.listed():
+            running = container.running
+            yield ContainerUse(container.id, ImageID(container.image_id), running, container.config.get("Image") or "")
+
     def _reap(self) -> None:
         """Monitors are children of whoever started them, and end long after the call that did."""
-        for pid in list(self._monitors):
+        for pid in tuple(self._monitors):
             with suppress(ChildProcessError):
                 if os.waitpid(pid, os.WNOHANG)[0] == 0:
                     continue

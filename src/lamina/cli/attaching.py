@@ -1,0 +1,98 @@
+"""The foreground of ``run`` and ``start -a``: the terminal, signals and streams of the person who waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from lamina.cli.command import CommandError, Context
+from lamina.errors import LaminaError
+
+if TYPE_CHECKING:
+    from lamina.container.attachment import Attachment
+    from lamina.container.record import Container
+
+#: Signals that are about this process, or that can't be caught.
+_NOT_PROXIED = frozenset(
+    (signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGKILL, signal.SIGSTOP)
+)
+
+
+def check_terminal(context: Context, *, stdin: bool, terminal: bool) -> None:
+    """Docker refuses to attach a pipe to a terminal."""
+    if stdin and terminal and not context.stdin.isatty():
+        raise CommandError("the input device is not a TTY")
+
+
+def relay(context: Context, container: Container, attachment: Attachment, *, proxy: bool) -> int:
+    """Exchange bytes until the container has ended; its exit code."""
+    config = container.config
+    context.stdout.flush()
+    stdin = context.stdin.fileno() if config["AttachStdin"] else None
+    stdout = context.stdout.fileno() if config["AttachStdout"] else None
+    stderr = context.stderr.fileno() if config["AttachStderr"] else None
+    with ExitStack() as stack:
+        if proxy:
+            stack.enter_context(_signals_proxied(context, container.id))
+        if config["Tty"] and context.stdout.isatty():
+            stack.enter_context(_size_followed(attachment, context.stdout.fileno()))
+        if config["Tty"] and stdin is not None:
+            stack.enter_context(_raw(stdin))
+        return attachment.relay(stdin, stdout, stderr)
+
+
+@contextmanager
+def _signals_proxied(context: Context, container_id: str) -> Iterator[None]:
+    service = context.engine().container_service
+
+    def forward(number: int, frame: object) -> None:
+        try:
+            service.signal(container_id, number)
+        except LaminaError:
+            return  # it has ended meanwhile; the relay tells
+
+    before = {}
+    for number in signal.valid_signals():
+        if number not in _NOT_PROXIED and signal.getsignal(number) is not signal.SIG_IGN:
+            try:
+                before[number] = signal.signal(number, forward)
+            except OSError:  # the C library keeps a few for itself
+                continue
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def _size_followed(attachment: Attachment, terminal: int) -> Iterator[None]:
+    """Give the container's terminal this one's size, now and whenever it changes."""
+
+    def resize(number: int = 0, frame: object = None) -> None:
+        columns, rows = os.get_terminal_size(terminal)
+        attachment.resize(rows, columns)
+
+    resize()
+    before = signal.signal(signal.SIGWINCH, resize)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+@contextmanager
+def _raw(descriptor: int) -> Iterator[None]:
+    """The terminal passes every key on; what it was is restored."""
+    import termios
+    import tty
+
+    before = termios.tcgetattr(descriptor)
+    tty.setraw(descriptor)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

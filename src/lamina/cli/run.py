@@ -1,0 +1,59 @@
+"""``lamina run``."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lamina.cli import creating
+from lamina.cli.command import Command, CommandError, Context, Options, at_least
+from lamina.cli.flags import switch, text
+from lamina.errors import LaminaError
+
+if TYPE_CHECKING:
+    from lamina.container.record import Container
+
+COMMAND = Command(
+    usage="[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    summary="Run a command in a new container",
+    arguments=at_least(1),
+    interspersed=False,
+    flags=(
+        *creating.FLAGS,
+        switch("detach", "Run container in background and print container ID", short="d"),
+        text("detach-keys", "Override the key sequence for detaching a container", hidden=True),
+        switch("sig-proxy", "Proxy received signals to the process", default=True),
+    ),
+)
+
+
+def run(context: Context, options: Options) -> int:
+    from lamina.cli import attaching
+
+    detached = options.on("detach")
+    if detached and options.texts("attach"):
+        raise CommandError("Conflicting options: -a and -d")
+    if not detached:
+        attaching.check_terminal(context, stdin=options.on("interactive"), terminal=options.on("tty"))
+    container = creating.create(context, options, "run", detached=detached)
+    service = context.engine().container_service
+    try:
+        if detached:
+            service.start(container.id)
+            context.print(container.id)
+            return 0
+        attachment = service.start_attached(container.id)
+        assert attachment is not None, "nobody else knows the container yet"
+        return attaching.relay(context, container, attachment, proxy=options.on("sig-proxy"))
+    except LaminaError as error:
+        raise _start_failed(context, container, error) from error
+
+
+def _start_failed(context: Context, container: Container, error: LaminaError) -> CommandError:
+    from lamina.container.attachment import StartFailed
+
+    if container.auto_remove:
+        with suppress(LaminaError):
+            context.engine().container_service.remove(container.id, force=True, volumes=True)
+    code = error.code if isinstance(error, StartFailed) else creating.ENGINE_FAILED
+    return creating.failure("run", f"Error response from daemon: {error}", code, show_help=False)

@@ -1,0 +1,112 @@
+"""Which containers a list shows: ``--filter``, ``--last``, ``--all`` (Docker 20.10's rules and messages)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from lamina.container import timestamp
+from lamina.container.record import Container
+from lamina.errors import InvalidArgument
+
+Filters = Mapping[str, Sequence[str]]
+_STATES = frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead"))
+_IMAGES = ("ancestor", "is-task", "isolation")
+_TIMES = ("before", "since", "exited", "status", "health")
+_KNOWN = frozenset((*_IMAGES, *_TIMES, "expose", "id", "label", "name", "network", "publish", "volume"))
+
+
+class InvalidFilter(InvalidArgument):
+    """The list has no such filter, or not with that value."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"Invalid filter '{text}'")
+
+
+def select(
+    containers: Sequence[Container],
+    filters: Filters,
+    *,
+    all: bool = False,
+    last: int = 0,
+    ancestors: Callable[[str], frozenset[str]] = lambda text: frozenset((text,)),
+) -> list[Container]:
+    """Those of ``containers`` (newest first) that a list shows.
+
+    :param last: how many of the newest, whatever their state; 0 for no limit.
+    :param ancestors: ids of an image and of all images below it.
+    """
+    for name in filters:
+        if name not in _KNOWN:
+            raise InvalidFilter(name)
+    for status in filters.get("status", ()):
+        if status not in _STATES:
+            raise InvalidFilter(f"status={status}")
+    every = all or last > 0 or bool(filters.get("status") or filters.get("exited"))
+    found = [one for one in _between(containers, filters) if every or one.running]
+    found = [one for one in found if _matches(one, filters, ancestors)]
+    return found[:last] if last > 0 else found
+
+
+def _between(containers: Sequence[Container], filters: Filters) -> list[Container]:
+    """``before`` and ``since`` name containers; the named ones are not shown."""
+    found = list(containers)
+    for text in filters.get("before", ()):
+        limit = timestamp.nanoseconds(_named(containers, text).created)
+        found = [one for one in found if timestamp.nanoseconds(one.created) < limit]
+    for text in filters.get("since", ()):
+        limit = timestamp.nanoseconds(_named(containers, text).created)
+        found = [one for one in found if timestamp.nanoseconds(one.created) > limit]
+    return found
+
+
+def _named(containers: Sequence[Container], text: str) -> Container:
+    from lamina.container.store import NoSuchContainer
+
+    for one in containers:
+        if text in (one.id, one.name) or one.id.startswith(text):
+            return one
+    raise NoSuchContainer(text)
+
+
+def _matches(container: Container, filters: Filters, ancestors: Callable[[str], frozenset[str]]) -> bool:
+    tests: dict[str, Callable[[str], bool]] = {
+        "status": lambda value: value == container.status,
+        "exited": lambda value: _exit_code(value) == container.exit_code and container.status == "exited",
+        "id": lambda value: container.id.startswith(value) or _search(value, container.id),
+        "name": lambda value: _search(value, f"/{container.name}") or _search(value, container.name),
+        "network": lambda value: value in (container.document.get("NetworkSettings") or {}).get("Networks", {}),
+        "volume": lambda value: _has_volume(container, value),
+        "ancestor": lambda value: container.image_id in ancestors(value) or container.config.get("Image") == value,
+    }
+    for name, test in tests.items():
+        values = filters.get(name)
+        if values and not any(test(value) for value in values):
+            return False
+    if filters.get("publish") or filters.get("expose"):
+        return False
+    return all(_has_label(container, value) for value in filters.get("label", ()))
+
+
+def _exit_code(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidFilter(f"exited={text}") from None
+
+
+def _search(pattern: str, text: str) -> bool:
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        return pattern == text
+
+
+def _has_volume(container: Container, value: str) -> bool:
+    return any(value in (point.get("Name"), destination) for destination, point in container.mount_points.items())
+
+
+def _has_label(container: Container, wanted: str) -> bool:
+    labels = container.config.get("Labels") or {}
+    name, equals, value = wanted.partition("=")
+    return name in labels and (not equals or labels[name] == value)
