@@ -6,6 +6,7 @@ Only the chosen verb's module is imported. The environment is read here and nowh
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -78,10 +79,8 @@ def _guarded(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
         stdout.flush()
         stderr.write(f"Error response from daemon: {error}\n")
         return exit_code(error)
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        if debug:
+        if debug or _is_about_output(error):
             raise
         stdout.flush()
         stderr.write(f"Error response from daemon: {_system_error(error)}\n")
@@ -89,6 +88,11 @@ def _guarded(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
     except KeyboardInterrupt:
         stderr.write("\n")
         return _INTERRUPTED
+
+
+def _is_about_output(error: OSError) -> bool:
+    """Whether writing to standard output failed: unlike files, streams give no name with their errors."""
+    return error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO)
 
 
 def _system_error(error: OSError) -> str:
