@@ -54,6 +54,7 @@ class Staged:
         self._job: _Job | None = None
         self._created = False
         self._ended = False
+        self._creating = allocate_lock()
         self._waiting = allocate_lock()
         self._waiting.acquire()
 
@@ -136,15 +137,21 @@ class Staged:
         driver.remove(old)
 
     def _create(self) -> None:
-        """Make the directories. A snapshot starts with its parent's content, so it waits until that is filled."""
-        if self._created:
-            return
+        """Make the directories, those of the layers below first: a driver must know the parent.
+
+        A snapshot starts with its parent's content, so it waits until that is filled.
+        """
         driver = self._workplace.driver
-        if driver.form is DiffForm.SNAPSHOT and isinstance(self.parent, Staged):
-            self.parent._wait_filled()
-        os.mkdir(self.directory, 0o700)
-        self._created = True
-        driver.create(self.cache_id, self.parent.cache_id if self.parent is not None else None)
+        if isinstance(self.parent, Staged):
+            if driver.form is DiffForm.SNAPSHOT:
+                self.parent._wait_filled()
+            else:
+                self.parent._create()
+        with self._creating:
+            if not self._created:
+                os.mkdir(self.directory, 0o700)
+                self._created = True
+                driver.create(self.cache_id, self.parent.cache_id if self.parent is not None else None)
 
     def _wait_filled(self) -> None:
         with self._waiting:
@@ -174,3 +181,4 @@ class _Job:
 
     def abort(self) -> None:
         self._job.abort()
+        self._staged._end()  # who waits for the content waits in vain
