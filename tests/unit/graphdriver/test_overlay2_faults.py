@@ -218,8 +218,8 @@ def test_a_full_disk_is_said_and_leaves_nothing(driver: Overlay2Driver, monkeypa
 
 
 def test_link_names_do_not_collide(driver: Overlay2Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    draws = iter([b"\0" * 17, b"\0" * 17, b"\1" * 17])
-    monkeypatch.setattr(os, "urandom", lambda count: next(draws) if count == 17 else b"\2" * count)
+    draws = iter([b"\0" * 26, b"\0" * 26, b"\1" * 26])
+    monkeypatch.setattr(os, "urandom", lambda count: next(draws) if count == 26 else b"\2" * count)
     driver.create("one", None)
     driver.create("two", None)
     assert link_of(driver, "one").name != link_of(driver, "two").name

@@ -17,7 +17,6 @@ The short names keep a stack of 128 layers within one page of mount options.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Iterator
 
@@ -26,6 +25,8 @@ from lamina.graphdriver.failure import LayerDamaged, LayerExists, LayerMissing, 
 
 #: Docker's length of a name in ``l/``.
 _LINK_LENGTH = 26
+#: Base32 (RFC 4648).
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _LINKS = "l"
 
 #: In ``home`` but no layers: the link directory, what ext4 makes, and the device node of Docker's quota code.
@@ -150,7 +151,7 @@ class Layout:
     def new_link(self, id: str, name: str | None = None) -> str:
         """Make a symbolic link in ``l/`` for the layer, of an unused name or of ``name``; its name."""
         while True:
-            chosen = name or base64.b32encode(os.urandom(17)).decode()[:_LINK_LENGTH]
+            chosen = name or "".join(_ALPHABET[byte & 31] for byte in os.urandom(_LINK_LENGTH))
             try:
                 os.symlink(f"../{id}/diff", self.link_path(chosen))
             except FileExistsError:
