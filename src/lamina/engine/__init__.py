@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from lamina.engine.containers import Containers
     from lamina.engine.images import Images
     from lamina.graphdriver.contract import GraphDriver
-    from lamina.image.contract import ImageStore
-    from lamina.layer.contract import LayerStore
+    from lamina.image.store import FileImageStore
+    from lamina.layer.store import FileLayerStore
     from lamina.registry.client import RegistryClient
     from lamina.registry.credentials import CredentialSource
     from lamina.registry.settings import Proxies
@@ -113,13 +113,13 @@ class Engine:
         return driver
 
     @cached_property
-    def layers(self) -> LayerStore:
+    def layers(self) -> FileLayerStore:
         from lamina.layer.store import FileLayerStore
 
         return FileLayerStore(self.root, self.driver)
 
     @cached_property
-    def image_store(self) -> ImageStore:
+    def image_store(self) -> FileImageStore:
         from lamina.image.store import FileImageStore
 
         return FileImageStore(self.root, self.layers)

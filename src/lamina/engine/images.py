@@ -86,7 +86,7 @@ class Image:
         """Its build steps, newest first, as ``docker history`` lists them."""
         from lamina.image.history import history
 
-        return history(self._engine.image_store, self._engine.layers, self.record)
+        return history(self._engine.image_store, self.record)
 
     def mount(self) -> AbstractContextManager[str]:
         """Its files, read-only, at a path that is valid inside the ``with`` block."""
