@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lamina.atomicfile import TEMPORARY_PREFIX
+from lamina import atomicfile
 from lamina.digest import ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound
+from lamina.filelock import FileLock
 from lamina.graphdriver.removal import remove_tree
+from lamina.layer.database import list_directory
 from lamina.layer.journal import Entry
 from lamina.layer.writable import CONTAINER_NOTE
 
@@ -47,20 +49,41 @@ def recover(store: FileImageStore) -> None:
 
 def sweep(store: FileImageStore) -> None:
     """Remove metadata of images that do not exist, and files that were being written. The caller holds the lock."""
-    for path in debris(store):
+    for path in ownerless(store):
         remove_tree(path)
+    for path in leftovers(store):
+        atomicfile.is_leftover(path, remove=True)
+    locks = store.root.sub("lamina/locks/layers")
+    for name in list_directory(locks):
+        lock = FileLock(f"{locks}/{name}")
+        if lock.acquire(wait=False):
+            lock.release()
 
 
-def debris(store: FileImageStore) -> list[str]:
-    """Absolute paths of what a crash leaves in the image store: none of it is part of an image."""
+def ownerless(store: FileImageStore) -> list[str]:
+    """Absolute paths of metadata of images that do not exist."""
     database = store.database
     images = frozenset(database.hexes())
-    found = [f"{database.metadata}/{name}" for name in database.metadata_hexes() if name not in images]
-    directories = [database.content, os.path.dirname(store.repositories.path)]
-    directories += [f"{database.metadata}/{name}" for name in database.metadata_hexes() if name in images]
-    for directory in directories:
-        found += [f"{directory}/{name}" for name in _listed(directory) if name.startswith(TEMPORARY_PREFIX)]
+    return [f"{database.metadata}/{name}" for name in sorted(database.metadata_hexes()) if name not in images]
+
+
+def leftovers(store: FileImageStore) -> list[str]:
+    """Absolute paths of files whose writer died, anywhere in the stores and among our own files."""
+    found = []
+    for top in (store.root.store(), store.root.sub("lamina")):
+        for directory, directories, names in os.walk(top):
+            if os.path.basename(directory) in ("layerdb", "trash"):
+                directories.clear()
+                continue
+            paths = [f"{directory}/{name}" for name in names if name.startswith(atomicfile.TEMPORARY_PREFIX)]
+            found += [path for path in paths if not _writer_lives(path) and atomicfile.is_leftover(path)]
     return found
+
+
+def _writer_lives(path: str) -> bool:
+    """Whether the process lives that writes a temporary file of a kept blob, without a lock; its name ends so."""
+    number = path.rpartition(".")[2]
+    return "/blobs/" in path and number.isdecimal() and os.path.exists(f"/proc/{number}")
 
 
 def _concerns_images(entry: Entry) -> bool:
@@ -89,10 +112,3 @@ def _is_used(store: FileImageStore, top: object) -> bool:
         except (Corrupt, NotFound):
             continue
     return False
-
-
-def _listed(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except FileNotFoundError:
-        return []

@@ -99,25 +99,31 @@ def remove(
     :returns: what was removed, in order.
     :raises ImageNotFound: Docker's message. :raises Conflict: see the rules above; nothing was changed.
     """
+    containers = list(in_use())  # before the lock: looking after a container may need a lock of its own
     with layers.operation() as entry, images.lock():
         image, reference = images.resolve_name(text)
         entry.note(IMAGE_NOTE, image.id.hex)
-        return _Removal(images, layers, force=force, prune=prune, in_use=in_use).run(text, image, reference)
+        return _Removal(images, layers, force=force, prune=prune, containers=containers).run(text, image, reference)
 
 
 class _Removal:
     """One removal; the store is locked."""
 
     def __init__(
-        self, images: FileImageStore, layers: FileLayerStore, *, force: bool, prune: bool, in_use: InUse
+        self,
+        images: FileImageStore,
+        layers: FileLayerStore,
+        *,
+        force: bool,
+        prune: bool,
+        containers: list[ContainerUse],
     ) -> None:
         self._images = images
         self._layers = layers
         self._references = images.references
         self._force = force
         self._prune = prune
-        self._in_use = in_use
-        self._containers: list[ContainerUse] | None = None
+        self._containers = containers
         self._removed: list[Removed] = []
 
     def run(self, text: str, image: Image, reference: Reference | None) -> list[Removed]:
@@ -202,8 +208,6 @@ class _Removal:
         return not self._references.of(id) and not self._images.children(id)
 
     def _first(self, wanted: Callable[[ContainerUse], bool]) -> ContainerUse | None:
-        if self._containers is None:
-            self._containers = list(self._in_use())
         return next((container for container in self._containers if wanted(container)), None)
 
 

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from lamina.graphdriver.contract import DiffForm
 from lamina.layer.contract import Layer, MountedLayer
 from lamina.layer.database import TAR_SPLIT
 from lamina.layer.workshop import Workshop
@@ -28,6 +29,13 @@ def layer_tar(workshop: Workshop, layer: Layer) -> Iterator[bytes]:
 def writable_size(workshop: Workshop, mounted: MountedLayer) -> int:
     """Bytes of what is in a writable layer, as Docker counts: regular files and links, each inode once."""
     return directory_size(workshop.driver.diff_path(mounted.mount_id))
+
+
+def content_size(workshop: Workshop, layer: Layer) -> int:
+    """Bytes of what a layer adds, as Docker counts them."""
+    if workshop.driver.form is DiffForm.OVERLAY:
+        return directory_size(workshop.driver.diff_path(layer.cache_id))
+    return sum(entry.size for entry in tarsplit.read(f"{workshop.database.path(layer.chain_id)}/{TAR_SPLIT}"))
 
 
 def directory_size(path: str) -> int:

@@ -53,8 +53,7 @@ class Entry:
 
     def notes(self, kind: str) -> list[str]:
         """Keys of the facts of one kind."""
-        prefix = f"{self.token}.{kind}."
-        return [name[len(prefix) :] for name in list_directory(self._directory) if name.startswith(prefix)]
+        return _notes(self._directory, self.token, kind)
 
     def close(self) -> None:
         """The operation is over and nothing is left to account for. Idempotent."""
@@ -134,6 +133,10 @@ class Journal:
         """Tokens of all entries, alive or dead."""
         return {name[:TOKEN_LENGTH] for name in list_directory(self._directory)}
 
+    def notes(self, token: str, kind: str) -> list[str]:
+        """Keys of the facts of one kind beside an entry that may be another's."""
+        return _notes(self._directory, token, kind)
+
     def dead(self) -> Iterator[Entry]:
         """Entries whose owner is gone, locked by the caller, who closes or abandons each."""
         for token in sorted(self.tokens()):
@@ -144,3 +147,8 @@ class Journal:
     def _lock(self, token: str) -> Entry | None:
         lock = FileLock(f"{self._directory}/{token}")
         return Entry(self._directory, token, lock) if lock.acquire(wait=False) else None
+
+
+def _notes(directory: str, token: str, kind: str) -> list[str]:
+    prefix = f"{token}.{kind}."
+    return [name[len(prefix) :] for name in list_directory(directory) if name.startswith(prefix)]

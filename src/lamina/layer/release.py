@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from lamina.digest import ChainID
 from lamina.layer.contract import Layer
-from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound
+from lamina.layer.database import DamagedLayer, LayerDatabase, LayerNotFound, MountNotFound
 from lamina.layer.workshop import Workshop
 
 
@@ -20,44 +20,49 @@ def release(workshop: Workshop, keep: Iterable[ChainID], candidates: Iterable[Ch
     :param keep: tops of the stacks that images need.
     :param candidates: only these and what is below them may go; ``None`` for all. Damaged layers stay.
     """
+    removed = []
+    in_use: set[ChainID | None] = set()
+    for layer in unneeded(workshop, keep, candidates):
+        if layer.chain_id not in in_use and workshop.delete(layer.chain_id):
+            removed.append(layer)
+        else:
+            in_use.add(layer.parent)
+    return removed
+
+
+def unneeded(workshop: Workshop, keep: Iterable[ChainID], candidates: Iterable[ChainID] | None) -> list[Layer]:
+    """The layers that :func:`release` may remove, if no transaction uses them, top first."""
     database = workshop.database
     parents: dict[ChainID, ChainID | None] = {}
 
-    def parent(chain: ChainID) -> ChainID | None:
-        if chain not in parents:
-            try:
-                parents[chain] = database.parent(chain)
-            except (DamagedLayer, LayerNotFound):
-                parents[chain] = None
-        return parents[chain]
-
-    def stack(chain: ChainID | None, seen: set[ChainID]) -> None:
+    def add_stack(chain: ChainID | None, seen: set[ChainID]) -> None:
         while chain is not None and chain not in seen:
             seen.add(chain)
-            chain = parent(chain)
+            if chain not in parents:
+                parents[chain] = _parent(database, chain)
+            chain = parents[chain]
 
     needed: set[ChainID] = set()
-    for chain in keep:
-        stack(chain, needed)
-    for chain in _mounted(workshop):
-        stack(chain, needed)
+    for chain in (*keep, *_mounted(workshop)):
+        add_stack(chain, needed)
     considered: set[ChainID] = set()
     for chain in database.chain_ids() if candidates is None else candidates:
         if chain not in needed:
-            stack(chain, considered)
-    removed = []
+            add_stack(chain, considered)
+    found = []
     for chain in _top_first(considered - needed, parents):
-        if chain in needed:
-            continue
         try:
-            layer = database.read(chain)
+            found.append(database.read(chain))
         except (DamagedLayer, LayerNotFound):
             continue
-        if workshop.delete(chain):
-            removed.append(layer)
-        else:
-            stack(chain, needed)
-    return removed
+    return found
+
+
+def _parent(database: LayerDatabase, chain: ChainID) -> ChainID | None:
+    try:
+        return database.parent(chain)
+    except DamagedLayer:
+        return None
 
 
 def _mounted(workshop: Workshop) -> list[ChainID]:

@@ -147,6 +147,10 @@ class FileLayerStore:
     def writable(self, container_id: str) -> MountedLayer:
         return self._writable.get(container_id)
 
+    def has_writable(self, container_id: str) -> bool:
+        """Whether a container has a writable layer, damaged or not."""
+        return container_id in self._database.containers()
+
     def writables(self) -> list[str]:
         """Container id of every writable layer."""
         return self._database.containers()

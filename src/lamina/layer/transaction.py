@@ -98,8 +98,8 @@ class LayerTransaction:
     def stage(self, parent: Layer | StagedLayer | None) -> Staged:
         """See :meth:`lamina.layer.contract.LayerTransaction.stage`."""
         below = _own(parent)
-        if isinstance(below, Layer) and not self._use(below.chain_id):
-            raise LayerNotFound(below.chain_id)
+        if isinstance(below, Layer):
+            self._use_stack(below.chain_id)
         staged = self._new(None, below)
         self._layers.append(staged)
         return staged
@@ -117,6 +117,13 @@ class LayerTransaction:
                 return False
             self._uses[chain] = descriptor
         return True
+
+    def _use_stack(self, chain: ChainID | None) -> None:
+        """Keep a layer and all below it. Raises ``LayerNotFound``."""
+        while chain is not None:
+            if not self._use(chain):
+                raise LayerNotFound(chain)
+            chain = self._workshop.database.parent(chain)
 
     # Commit
 
