@@ -157,6 +157,8 @@ class Layout:
             except FileExistsError:
                 if name:
                     raise
+            except FileNotFoundError:
+                self._make_home()  # its maker died in between
             else:
                 return chosen
 
