@@ -199,6 +199,7 @@ class FakeRegistry:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up in the middle is what half of the tests are about."""
