@@ -19,7 +19,7 @@ from lamina.errors import Unsupported
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer.entry import DuplicatePath, InvalidEntry, clean, from_os_error, is_ignored_directory
 from lamina.layer.place import Place, remove
-from lamina.layer.times import DirectoryTimes, storable_time
+from lamina.layer.times import DirectoryTimes, file_times
 from lamina.tarball import header as tar
 from lamina.tarball.header import Header
 from lamina.tarball.reader import TarReader
@@ -149,8 +149,7 @@ class Applier:
                 self._set_xattrs(file, header)
             if mode & 0o7000:
                 os.chmod(file, mode & _ALL_MODES)
-            mtime = storable_time(header.mtime)
-            os.utime(file, ns=(self._access_time(header, mtime), mtime))
+            os.utime(file, ns=file_times(header))
         finally:
             os.close(file)
         self.size += header.size
@@ -190,8 +189,7 @@ class Applier:
             self._set_xattrs(self._name_on_host(base), header)
         if merged:
             self._return()  # the directory may be open, and its set-group-id bit be another now
-        mtime = storable_time(header.mtime)
-        self._times.add(self._path(base), self._access_time(header, mtime), mtime)
+        self._times.add(self._path(base), *file_times(header))
 
     def _make_symlink(self, header: Header, base: bytes) -> None:
         if not header.linkname:
@@ -367,7 +365,10 @@ class Applier:
             self._write_sparse(file, header)
             return
         take = self._reader.take
-        while data := take():
+        left = header.size
+        while left:
+            data = take()
+            left -= len(data)
             written = os.write(file, data)
             while written < len(data):
                 written += os.write(file, memoryview(data)[written:])
@@ -407,9 +408,7 @@ class Applier:
         """Extended attributes and times of what can't be held open."""
         if header.xattrs:
             self._set_xattrs(self._name_on_host(base), header)
-        mtime = storable_time(header.mtime)
-        times = (self._access_time(header, mtime), mtime)
-        os.utime(base, ns=times, dir_fd=self._parent, follow_symlinks=False)
+        os.utime(base, ns=file_times(header), dir_fd=self._parent, follow_symlinks=False)
 
     def _set_xattrs(self, file: int | bytes, header: Header) -> None:
         """Set what the file system takes. Docker, too, drops what it does not support, and ``user.`` on a link.
@@ -442,12 +441,6 @@ class Applier:
     def _name_on_host(self, base: bytes) -> bytes:
         """A path for calls that take no directory descriptor; ``base`` itself is never followed."""
         return b"/proc/self/fd/%d/%b" % (self._parent, base)
-
-    def _access_time(self, header: Header, mtime: int) -> int:
-        """Docker never sets an access time that is before the modification time."""
-        if header.atime is None:
-            return mtime
-        return max(storable_time(header.atime), mtime)
 
     def _set_directory_times(self) -> None:
         """Last of all: whatever is created in a directory changes its time."""

@@ -5,15 +5,21 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from lamina.tarball.header import Header
+
 #: Nanoseconds since the epoch that Docker believes: later or negative times become 0 (``pkg/system``, ``Chtimes``).
 _LATEST = (1 << 63) - 1
 
 _RECORD = struct.Struct("<qqI")
 
 
-def storable_time(nanoseconds: int) -> int:
-    """The time that is set for one that an archive gives."""
-    return nanoseconds if 0 <= nanoseconds <= _LATEST else 0
+def file_times(header: Header) -> tuple[int, int]:
+    """Access and modification time to set for an entry. Docker never sets the first before the second."""
+    mtime = header.mtime
+    if not 0 <= mtime <= _LATEST:
+        mtime = 0
+    atime = header.atime
+    return (mtime, mtime) if atime is None or not mtime < atime <= _LATEST else (atime, mtime)
 
 
 class DirectoryTimes:

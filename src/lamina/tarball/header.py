@@ -6,6 +6,7 @@ what Go's ``archive/tar`` accepts, because that is what Docker reads layers with
 
 from __future__ import annotations
 
+import re
 import struct
 from array import array
 from typing import NamedTuple
@@ -34,6 +35,8 @@ OLD_REGULAR = b"\0"
 
 #: Entries that have no content, whatever their size field says.
 HEADER_ONLY = frozenset((HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO))
+
+DEVICES = frozenset((CHARACTER, BLOCK_DEVICE))
 
 #: name mode uid gid size mtime checksum type linkname magic+version uname gname major minor prefix
 FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
@@ -83,9 +86,8 @@ def checksum(block: bytes) -> int:
 
     Adler-32's low half is one more than the sum of the bytes, modulo 65521; half a block can't reach that.
     """
-    first = (adler32(block[:256]) & 0xFFFF) - 1
-    second = (adler32(block[256:]) & 0xFFFF) - 1
-    return first + second - sum(block[148:156]) + 256
+    halves = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF)
+    return halves - (adler32(block[148:156]) & 0xFFFF) - 1 + 8 * 0x20
 
 
 def _signed_checksum(block: bytes) -> int:
@@ -125,17 +127,20 @@ def number(field: bytes) -> int:
     return value
 
 
-_numbers: dict[bytes, int] = {}
+#: Size, time and checksum as nearly every writer spells them: 11, 11 and 6 octal digits.
+_USUAL_NUMBERS = re.compile(rb"([0-7]{11})[\0 ]([0-7]{11})[\0 ]([0-7]{6})\0 ")
+
+#: Mode, user and group by the bytes of the three fields: they repeat from entry to entry.
+_owners: dict[bytes, tuple[int, int, int]] = {}
 
 
-def cached_number(field: bytes) -> int:
-    """:func:`number` of fields that repeat: modes, owners."""
-    value = _numbers.get(field)
-    if value is None:
-        value = number(field)
-        if len(_numbers) < 4096:
-            _numbers[field] = value
-    return value
+def _mode_and_owner(fields: bytes) -> tuple[int, int, int]:
+    found = _owners.get(fields)
+    if found is None:
+        found = number(fields[:8]), number(fields[8:16]), number(fields[16:])
+        if len(_owners) < 4096:
+            _owners[fields] = found
+    return found
 
 
 def parse(block: bytes) -> Header:
@@ -144,37 +149,29 @@ def parse(block: bytes) -> Header:
     ``stored`` is the size field whatever the kind; names are as in the block, the ustar prefix joined.
     Raises :class:`InvalidTar`.
     """
-    (name, mode, uid, gid, size, mtime, check, kind, link, magic, uname, gname, major, minor, prefix) = FIELDS.unpack(
-        block
-    )
-    stated = octal(check)
+    usual = _USUAL_NUMBERS.match(block, 124)
+    if usual is not None:
+        digits, seconds, check = usual.groups()
+        size, mtime, stated = int(digits, 8), int(seconds, 8), int(check, 8)
+    else:
+        size, mtime, stated = number(block[124:136]), number(block[136:148]), octal(block[148:156])
     if stated != checksum(block) and stated != _signed_checksum(block):
         raise InvalidTar("archive/tar: invalid tar header: checksum does not match")
-    name = name.partition(b"\0")[0]
-    device_major = device_minor = 0
+    if size < 0:
+        raise InvalidTar(f"archive/tar: invalid tar header: size {size}")
+    mode, uid, gid = _mode_and_owner(block[100:124])
+    kind = block[156:157]
+    name = block[:100].partition(b"\0")[0]
+    linkname = block[157:257].partition(b"\0")[0] if block[157] else b""
+    uname = gname = b""
+    major = minor = 0
+    magic = block[257:265]
     if magic[:5] == b"ustar":
-        if kind in (CHARACTER, BLOCK_DEVICE):
-            device_major, device_minor = number(major), number(minor)
-        if magic == USTAR_MAGIC and prefix[0]:
+        if block[265] or block[297]:
+            uname, gname = text(block[265:297]), text(block[297:329])
+        if kind in DEVICES:
+            major, minor = number(block[329:337]), number(block[337:345])
+        if block[345] and magic == USTAR_MAGIC:
             star = block[508:] == b"tar\0"
-            name = text(prefix[:131] if star else prefix) + b"/" + name
-    else:
-        uname = gname = b""
-    length = number(size)
-    if length < 0:
-        raise InvalidTar(f"archive/tar: invalid tar header: size {length}")
-    return Header(
-        name,
-        kind,
-        length,
-        cached_number(mode),
-        cached_number(uid),
-        cached_number(gid),
-        number(mtime) * 1_000_000_000,
-        link.partition(b"\0")[0],
-        length,
-        device_major,
-        device_minor,
-        uname.partition(b"\0")[0],
-        gname.partition(b"\0")[0],
-    )
+            name = text(block[345:476] if star else block[345:500]) + b"/" + name
+    return Header(name, kind, size, mode, uid, gid, mtime * 1_000_000_000, linkname, size, major, minor, uname, gname)

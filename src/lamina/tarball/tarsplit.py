@@ -74,12 +74,11 @@ class Recorder:
         self._crc: int | None = None
 
     def segment(self, data: bytes) -> None:
-        for start in range(0, len(data), MAX_SEGMENT):
-            self._segment(data[start : start + MAX_SEGMENT])
-
-    def _segment(self, data: bytes) -> None:
-        line = b'{"type":2,"payload":"%b","position":%d}\n' % (b2a_base64(data, newline=False), self._position)
-        self._add(line)
+        if len(data) > MAX_SEGMENT:
+            for start in range(0, len(data), MAX_SEGMENT):
+                self.segment(data[start : start + MAX_SEGMENT])
+            return
+        self._add(b'{"type":2,"payload":"%b","position":%d}\n' % (b2a_base64(data, newline=False), self._position))
 
     def content(self, data: bytes) -> None:
         self._crc = go_iso(data, self._crc)
@@ -107,7 +106,7 @@ class Recorder:
 
     def close(self) -> None:
         """End the record: Docker's has one last, empty segment."""
-        self._segment(b"")
+        self.segment(b"")
         self.flush()
 
     def flush(self) -> None:

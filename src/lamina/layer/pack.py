@@ -1,0 +1,134 @@
+"""Files of a layer's directory as entries of its tar, as Docker writes them: whole seconds, no owner names.
+
+Two runs over the same files give the same bytes: nothing that is not in the files goes in, no inode, no access time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from lamina.errors import Unsupported
+from lamina.layer.tree import Node, xattrs
+from lamina.tarball import header as tar
+from lamina.tarball.header import Header
+from lamina.tarball.writer import END, encode, padding
+from lamina.unionfs import whiteout
+
+#: Not blocking, for a fifo that took the file's place meanwhile.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_SECOND = 1_000_000_000
+
+#: Attributes that belong to the host a file lies on, not to the file.
+_HOST_XATTRS = (b"security.selinux", b"security.ima", b"security.evm", b"security.apparmor")
+
+#: overlayfs attributes that make a file's content or name depend on another layer's.
+_DEPENDENT = tuple(prefix + word for prefix in whiteout.OVERLAY_XATTRS for word in (b"redirect", b"metacopy"))
+
+_KINDS = {
+    stat.S_IFREG: tar.REGULAR,
+    stat.S_IFDIR: tar.DIRECTORY,
+    stat.S_IFLNK: tar.SYMLINK,
+    stat.S_IFCHR: tar.CHARACTER,
+    stat.S_IFBLK: tar.BLOCK_DEVICE,
+    stat.S_IFIFO: tar.FIFO,
+}
+
+
+def reserved(name: bytes) -> Unsupported:
+    """The error for a file that a layer's tar can't hold."""
+    return Unsupported(f"{os.fsdecode(name)!r}: a layer can't hold a file whose name begins with '.wh.'")
+
+
+class Packer:
+    """Turns nodes into the bytes of one archive. Hard links among them stay links."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, int], bytes] = {}
+
+    def pack(self, node: Node) -> Iterator[bytes]:
+        """A file with its content, and the opaque mark of an opaque directory. Nothing for a socket.
+
+        Raises ``Unsupported`` for what a layer can't express.
+        """
+        kind = _KINDS.get(stat.S_IFMT(node.status.st_mode))
+        if kind is None:
+            return
+        if node.name.startswith(whiteout.PREFIX):
+            raise reserved(node.path)
+        if kind != tar.DIRECTORY and node.status.st_nlink > 1:
+            inode = node.status.st_dev, node.status.st_ino
+            first = self._first.setdefault(inode, node.path)
+            if first != node.path:
+                kind, target = tar.HARD_LINK, first
+        attributes = xattrs(node)
+        if kind == tar.SYMLINK:
+            target = os.readlink(node.name, dir_fd=node.directory)
+        elif kind != tar.HARD_LINK:
+            target = b""
+        header = self._header(node, kind, target, attributes)
+        if kind == tar.REGULAR and header.size:
+            yield from _file(node, header)
+        else:
+            yield encode(header)
+        if kind == tar.DIRECTORY and b"y" in (
+            attributes.get(whiteout.OPAQUE_XATTR),
+            attributes.get(whiteout.USER_OPAQUE_XATTR),
+        ):
+            mark = Header(header.name + whiteout.OPAQUE, mode=header.mode & 0o777, uid=header.uid, gid=header.gid)
+            yield encode(mark)
+
+    def whiteout(self, path: bytes) -> Iterator[bytes]:
+        """The mark that ``path`` is deleted."""
+        directory, slash, name = path.rpartition(b"/")
+        yield encode(Header(directory + slash + whiteout.PREFIX + name, mode=0o600))
+
+    def end(self) -> Iterator[bytes]:
+        yield END
+
+    def _header(self, node: Node, kind: bytes, target: bytes, attributes: dict[bytes, bytes]) -> Header:
+        status = node.status
+        kept: dict[bytes, bytes] = {}
+        for name, value in attributes.items():
+            if name in _DEPENDENT:
+                raise Unsupported(
+                    f"{os.fsdecode(node.path)!r}: overlayfs's {os.fsdecode(name)} has no place in a layer"
+                )
+            if not whiteout.is_overlay_xattr(name) and name not in _HOST_XATTRS:
+                kept[name] = value
+        device = kind in (tar.CHARACTER, tar.BLOCK_DEVICE)
+        return Header(
+            name=node.path + b"/" if kind == tar.DIRECTORY else node.path,
+            kind=kind,
+            size=status.st_size if kind == tar.REGULAR else 0,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime=status.st_mtime_ns // _SECOND * _SECOND,
+            linkname=target,
+            major=os.major(status.st_rdev) if device else 0,
+            minor=os.minor(status.st_rdev) if device else 0,
+            xattrs=kept or None,
+        )
+
+
+def _file(node: Node, header: Header) -> Iterator[bytes]:
+    """A regular file. One that changes while it is read keeps the size that the header says."""
+    try:
+        descriptor = os.open(
+            node.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=node.directory
+        )
+    except FileNotFoundError:
+        return
+    try:
+        yield encode(header)
+        left = header.size
+        while left:
+            data = os.read(descriptor, min(left, 1 << 20)) or bytes(min(left, 1 << 20))
+            left -= len(data)
+            yield data
+        yield padding(header.size)
+    finally:
+        os.close(descriptor)
