@@ -54,3 +54,17 @@ def _unmount_patiently(point: str) -> None:
             return
         time.sleep(0.1)  # a process that the test killed may not have closed its files yet
     subprocess.run(["umount", point], check=True)
+
+
+@contextmanager
+def memory_file_system(directory: str) -> Iterator[str]:
+    """A tmpfs on ``directory``: what is synced there costs nothing. Needs root."""
+    os.makedirs(directory, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", directory], check=True)
+    try:
+        yield directory
+    finally:
+        for point in mounts_below(directory):
+            if point != directory:
+                subprocess.run(["umount", "-l", point], check=False)
+        _unmount_patiently(directory)

@@ -68,16 +68,23 @@ def ownerless(store: FileImageStore) -> list[str]:
 
 
 def leftovers(store: FileImageStore) -> list[str]:
-    """Absolute paths of files whose writer died, anywhere in the stores and among our own files."""
-    found = []
+    """Absolute paths of files whose writer died: in the stores, among our own files, beside the driver's layers."""
+    home = store.layers.driver.home
+    found = [
+        path for name in ("", "parent") for path in _dead_files(f"{home}/{name}", list_directory(f"{home}/{name}"))
+    ]
     for top in (store.root.store(), store.root.sub("lamina")):
         for directory, directories, names in os.walk(top):
             if os.path.basename(directory) in ("layerdb", "trash"):
                 directories.clear()
                 continue
-            paths = [f"{directory}/{name}" for name in names if name.startswith(atomicfile.TEMPORARY_PREFIX)]
-            found += [path for path in paths if not _writer_lives(path) and atomicfile.is_leftover(path)]
+            found += _dead_files(directory, names)
     return found
+
+
+def _dead_files(directory: str, names: list[str]) -> list[str]:
+    paths = [f"{directory.rstrip('/')}/{name}" for name in names if name.startswith(atomicfile.TEMPORARY_PREFIX)]
+    return [path for path in paths if not _writer_lives(path) and atomicfile.is_leftover(path)]
 
 
 def _writer_lives(path: str) -> bool:

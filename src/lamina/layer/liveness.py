@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lamina.atomicfile import TEMPORARY_PREFIX
 from lamina.layer.journal import TOKEN_LENGTH
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import CONTAINER_NOTE
@@ -34,7 +35,7 @@ class Running:
         names = path.split("/")
         if os.path.islink(path):
             names += os.readlink(path).split("/")
-        return any(name[:TOKEN_LENGTH] in self._tokens for name in names)
+        return any(name.removeprefix(TEMPORARY_PREFIX)[:TOKEN_LENGTH] in self._tokens for name in names)
 
     def owns_id(self, id: str) -> bool:
         """Whether a running operation made the graph driver's ``id``."""

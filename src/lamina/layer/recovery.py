@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from lamina.atomicfile import TEMPORARY_PREFIX
 from lamina.graphdriver.removal import remove_tree
-from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound
+from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound, list_directory
 from lamina.layer.journal import Entry
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import CONTAINER_NOTE
@@ -18,6 +19,7 @@ def reclaim(workshop: Workshop, entry: Entry) -> None:
         if not workshop.root.has_container(container_id):
             _remove_container(workshop, container_id)
     _remove_directories(workshop, entry.token)
+    _remove_unfinished_files(workshop, entry.token)
     for path in workshop.database.staging():
         if path.rpartition("/")[2].startswith(entry.token):
             remove_tree(path)
@@ -43,6 +45,14 @@ def _remove_directories(workshop: Workshop, token: str) -> None:
     for id in sorted(found):
         if id not in referenced:
             workshop.driver.remove(id)
+
+
+def _remove_unfinished_files(workshop: Workshop, token: str) -> None:
+    """Files beside the graph driver's layers that were being written about one of the operation's layers."""
+    for directory in (workshop.driver.home, f"{workshop.driver.home}/parent"):
+        for name in list_directory(directory):
+            if name.startswith(TEMPORARY_PREFIX + token):
+                remove_tree(f"{directory}/{name}")
 
 
 def referenced_ids(workshop: Workshop) -> set[str]:
