@@ -9,6 +9,7 @@ from typing import IO, NamedTuple
 from lamina import atomicfile
 from lamina.distribution import packing, tarheader
 from lamina.distribution.packing import Directory, Document, Entry, LayerFile, Link, Packed
+from lamina.distribution.pipeline import WriteBehind
 from lamina.distribution.selection import Selected, select
 from lamina.distribution.stores import Stores
 from lamina.errors import Corrupt, InvalidArgument, NoSpace
@@ -54,22 +55,22 @@ def save(
 
 
 def _write_tar(entries: Sequence[Entry], sink: IO[bytes], source: _LayerTars) -> None:
-    for entry in entries:
-        if isinstance(entry, Directory):
-            sink.write(tarheader.directory(entry.name, entry.mtime))
-        elif isinstance(entry, Link):
-            sink.write(tarheader.symlink(entry.name, entry.mtime, entry.target))
-        elif isinstance(entry, Document):
-            size = len(entry.data)
-            sink.write(tarheader.file(entry.name, entry.mtime, size) + entry.data + tarheader.padding(size))
-        else:
-            size = source.size(entry.layer)
-            sink.write(tarheader.file(entry.name, entry.mtime, size))
-            for piece in source.pieces(entry.layer):
-                sink.write(piece)
-            sink.write(tarheader.padding(size))
-    sink.write(tarheader.END)
-    sink.flush()
+    with WriteBehind(sink) as out:
+        for entry in entries:
+            if isinstance(entry, Directory):
+                out.write(tarheader.directory(entry.name, entry.mtime))
+            elif isinstance(entry, Link):
+                out.write(tarheader.symlink(entry.name, entry.mtime, entry.target))
+            elif isinstance(entry, Document):
+                size = len(entry.data)
+                out.write(tarheader.file(entry.name, entry.mtime, size) + entry.data + tarheader.padding(size))
+            else:
+                size = source.size(entry.layer)
+                out.write(tarheader.file(entry.name, entry.mtime, size))
+                for piece in source.pieces(entry.layer):
+                    out.write(piece)
+                out.write(tarheader.padding(size))
+        out.write(tarheader.END)
 
 
 def _packed(selected: Selected, stores: Stores) -> Packed:
