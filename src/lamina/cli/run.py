@@ -45,11 +45,11 @@ def run(context: Context, options: Options) -> int:
         attachment = service.start_attached(container.id)
         assert attachment is not None, "nobody else knows the container yet"
         return attaching.relay(context, container, attachment, proxy=options.on("sig-proxy"))
-    except LaminaError as error:
+    except (LaminaError, OSError) as error:
         raise _start_failed(context, container, error) from error
 
 
-def _start_failed(context: Context, container: Container, error: LaminaError) -> CommandError:
+def _start_failed(context: Context, container: Container, error: Exception) -> CommandError:
     from lamina.container.attachment import StartFailed
 
     if container.auto_remove:

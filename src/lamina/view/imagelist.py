@@ -11,6 +11,7 @@ from lamina.image.contract import Image, ImageStore
 from lamina.reference import Reference
 from lamina.view import image as view
 from lamina.view import moment
+from lamina.view.labels import match
 
 #: Filters by name, each with the values that were given.
 Filters = Mapping[str, Sequence[str]]
@@ -30,7 +31,7 @@ class _Wanted:
             if name not in _KNOWN:
                 raise InvalidFilter(f"Invalid filter '{name}'")
         self.dangling = _dangling(filters)
-        self.labels = [label.partition("=") for label in filters.get("label", ())]
+        self.labels = {"label": filters.get("label", ())}
         self.before = _time_of(images, filters, "before")
         self.since = _time_of(images, filters, "since")
         self.names = "reference" in filters
@@ -48,10 +49,7 @@ class _Wanted:
                 self.since is not None and created <= self.since
             ):
                 return False
-        if not self.labels:
-            return True
-        labels = image.config.config.get("Labels") or {}
-        return all(key in labels and (not equals or labels[key] == value) for key, equals, value in self.labels)
+        return match(image.config.config.get("Labels") or {}, self.labels)
 
     def reference(self, reference: Reference) -> bool:
         texts = (reference.familiar, reference.familiar_name)
