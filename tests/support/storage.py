@@ -42,9 +42,9 @@ class Storage(NamedTuple):
         """The same root as another process would open it."""
         return open_storage(self.path, self.layers.driver.name)
 
-    def findings(self, **options: bool) -> list[str]:
+    def findings(self, *, deep: bool = False, repair: bool = False) -> list[str]:
         """What the file system check finds, one line each."""
-        report = fsck(self.images, **options)
+        report = fsck(self.images, deep=deep, repair=repair)
         return [f"{finding.kind} {finding.path}: {finding.what}" for finding in report.findings]
 
     def add(self, image: TestImage, *names: str) -> Image:

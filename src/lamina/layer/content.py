@@ -7,7 +7,8 @@ import stat
 from collections.abc import Iterator
 
 from lamina.graphdriver.contract import DiffForm
-from lamina.layer.contract import Layer, MountedLayer
+from lamina.layer import difference
+from lamina.layer.contract import Change, Layer, MountedLayer
 from lamina.layer.database import TAR_SPLIT
 from lamina.layer.workshop import Workshop
 from lamina.linux.openat2 import open_in_root
@@ -26,9 +27,38 @@ def layer_tar(workshop: Workshop, layer: Layer) -> Iterator[bytes]:
         os.close(root)
 
 
+def changes(workshop: Workshop, mounted: MountedLayer) -> list[Change]:
+    """What ``docker diff`` lists: what a writable layer changes in what is below it, its ``-init`` layer included."""
+    driver = workshop.driver
+    directory, below = driver.diff_path(mounted.mount_id), _below(workshop, mounted)
+    if driver.form is DiffForm.OVERLAY:
+        return difference.changes(directory, below)
+    return difference.snapshot_changes(directory, below[0] if below else None)
+
+
+def writable_tar(workshop: Workshop, mounted: MountedLayer) -> Iterator[bytes]:
+    """A writable layer as a layer tar."""
+    driver = workshop.driver
+    directory = driver.diff_path(mounted.mount_id)
+    if driver.form is DiffForm.OVERLAY:
+        return difference.overlay_tar(directory)
+    below = _below(workshop, mounted)
+    return difference.snapshot_tar(directory, below[0] if below else None)
+
+
+def _below(workshop: Workshop, mounted: MountedLayer) -> list[str]:
+    """Directories of the layers below a writable layer, nearest first."""
+    return [workshop.driver.diff_path(id) for id in workshop.driver.parent_ids(mounted.mount_id)]
+
+
 def writable_size(workshop: Workshop, mounted: MountedLayer) -> int:
     """Bytes of what is in a writable layer, as Docker counts: regular files and links, each inode once."""
-    return directory_size(workshop.driver.diff_path(mounted.mount_id))
+    directory = workshop.driver.diff_path(mounted.mount_id)
+    if workshop.driver.form is DiffForm.OVERLAY:
+        return directory_size(directory)
+    changed = [change.path for change in changes(workshop, mounted) if change.kind != "D"]
+    statuses = [os.lstat(os.fsencode(directory) + path) for path in changed]
+    return sum(status.st_size for status in statuses if not stat.S_ISDIR(status.st_mode))
 
 
 def content_size(workshop: Workshop, layer: Layer) -> int:

@@ -10,7 +10,7 @@ from lamina.digest import ChainID
 from lamina.errors import Corrupt
 from lamina.graphdriver.contract import DiffForm, GraphDriver
 from lamina.layer import content
-from lamina.layer.contract import Layer, MountedLayer
+from lamina.layer.contract import Change, Layer, LayerStore, MountedLayer
 from lamina.layer.database import DamagedLayer, LayerNotFound
 from lamina.layer.journal import Entry
 from lamina.layer.recovery import reclaim
@@ -164,5 +164,15 @@ class FileLayerStore:
     def remove_writable(self, container_id: str) -> None:
         self._writable.remove(container_id)
 
+    def changes(self, container_id: str) -> list[Change]:
+        return content.changes(self.workshop, self.writable(container_id))
+
+    def writable_tar(self, container_id: str) -> Iterator[bytes]:
+        return content.writable_tar(self.workshop, self.writable(container_id))
+
     def writable_size(self, container_id: str) -> int:
         return content.writable_size(self.workshop, self.writable(container_id))
+
+
+def _implements_contract(store: FileLayerStore) -> LayerStore:
+    return store
