@@ -148,7 +148,7 @@ def parse_mount(mount: Mapping[str, Any]) -> MountRequest:
     if kind == TMPFS:
         if source:
             raise InvalidMount('invalid mount config for type "tmpfs": field Source must not be specified')
-        return MountRequest(kind, "", target, read_only, options=_tmpfs_mount_options(mount), spec=spec)
+        return MountRequest(kind, "", target, read_only, options=tmpfs_options(mount), spec=spec)
     if source:
         check_volume_name(source)
     volume_options = mount.get("VolumeOptions") or {}
@@ -219,7 +219,8 @@ def _tmpfs_options(text: str) -> str:
     return text
 
 
-def _tmpfs_mount_options(mount: Mapping[str, Any]) -> str:
+def tmpfs_options(mount: Mapping[str, Any]) -> str:
+    """What a tmpfs of ``HostConfig.Mounts`` is mounted with."""
     options = mount.get("TmpfsOptions") or {}
     words = []
     if options.get("SizeBytes"):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from lamina.container import creation, lifecycle, logs
+from lamina.container import committing, copying, creation, exporting, lifecycle, logs
 from lamina.container.attachment import Attachment
+from lamina.container.committing import CommitRequest
+from lamina.container.copying import Place
 from lamina.container.creation import CreateRequest
-from lamina.container.jsonlog import Entry
+from lamina.container.jsonlog import Entry as LogEntry
 from lamina.container.logs import LogRequest
 from lamina.container.parts import Parts, Volumes
 from lamina.container.record import Container
 from lamina.container.store import ContainerStore, DamagedContainer, NoSuchContainer
+from lamina.container.treetar import Entry
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID
 from lamina.errors import Corrupt, NotFound
-from lamina.image.contract import ImageStore
+from lamina.image.contract import Image, ImageStore
 from lamina.image.removal import ContainerUse
 from lamina.layer.contract import Change
 from lamina.layer.store import FileLayerStore
@@ -93,11 +96,35 @@ class ContainerService:
         """See :func:`lamina.container.lifecycle.remove`."""
         lifecycle.remove(self._parts, self.id_of(text), force=force, volumes=volumes)
 
-    def logs(self, text: str, request: LogRequest | None = None) -> Iterator[Entry]:
+    def logs(self, text: str, request: LogRequest | None = None) -> Iterator[LogEntry]:
         """Entries of its log; with ``follow`` until it stops."""
         container_id = self.id_of(text)
         run = self._parts.run_directory(container_id)
         return logs.read(self._parts.store.log_path(container_id), request or LogRequest(), run.alive)
+
+    def commit(self, text: str, request: CommitRequest) -> Image:
+        """See :func:`lamina.container.committing.commit`."""
+        return committing.commit(self._parts, self.get(text), request)
+
+    def export(self, text: str) -> Iterator[bytes]:
+        """Its whole file system as a tar, without volumes."""
+        return exporting.export(self._parts, self.id_of(text))
+
+    def copy_from(self, text: str, path: bytes, destination: Place, *, follow: bool = False) -> None:
+        """``docker cp CONTAINER:PATH DESTINATION``."""
+        copying.copy_from(self._parts, self.get(text), text, path, destination, follow=follow)
+
+    def copy_to(self, text: str, path: bytes, source: Place) -> None:
+        """``docker cp SOURCE CONTAINER:PATH``."""
+        copying.copy_to(self._parts, self.get(text), text, path, source)
+
+    def archive(self, text: str, path: bytes, *, follow: bool = False) -> Iterator[Entry]:
+        """Entries of a tar of ``path``."""
+        return copying.archive(self._parts, self.get(text), text, path, follow=follow)
+
+    def extract_to(self, text: str, path: bytes, stream: Iterable[bytes]) -> None:
+        """A tar stream into the directory ``path``."""
+        copying.extract_to(self._parts, self.get(text), text, path, stream)
 
     def changes(self, text: str) -> Sequence[Change]:
         """``docker diff``."""

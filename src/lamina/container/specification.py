@@ -118,11 +118,12 @@ def _mounts(container: Container) -> list[oci.Mount]:
 def _mount(point: dict[str, Any]) -> oci.Mount:
     read_only = () if point["RW"] else ("ro",)
     if point["Type"] == mounts.TMPFS:
-        words = tuple(word for word in str(point.get("Options") or "").split(",") if word)
+        options = point["Options"] if "Options" in point else mounts.tmpfs_options(point.get("Spec") or {})
+        words = tuple(word for word in options.split(",") if word)
         return oci.Mount(
             point["Destination"], "tmpfs", "tmpfs", ("noexec", "nosuid", "nodev", "rprivate", *read_only, *words)
         )
-    propagation = (point["Propagation"],) if point["Propagation"] else ()
+    propagation = (point["Propagation"],) if point.get("Propagation") else ()
     return oci.Mount(point["Destination"], "bind", source(point), ("rbind", *read_only, *propagation))
 
 

@@ -1,0 +1,111 @@
+"""``docker commit``: a container's changes as an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from lamina.container import configuring, specification, timestamp
+from lamina.container.parts import Parts
+from lamina.container.record import Container
+from lamina.digest import DiffID, ImageID
+from lamina.dockerfile import changes as instructions
+from lamina.image.contract import Image
+from lamina.layer.contract import UnpackResult
+from lamina.oci import dockerconfig, gojson
+from lamina.reference import Reference
+from lamina.runtime import cgroup
+
+#: DiffID of a tar without entries: 1024 zero bytes.
+EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+
+
+class CommitRequest(NamedTuple):
+    """What to make of the container.
+
+    :ivar changes: Dockerfile instructions.
+    :ivar pause: stop its processes meanwhile, so that files are not caught half written.
+    """
+
+    author: str = ""
+    comment: str = ""
+    changes: Sequence[str] = ()
+    pause: bool = True
+    reference: Reference | None = None
+
+
+def commit(parts: Parts, container: Container, request: CommitRequest) -> Image:
+    """Make the image, and give it the name; nothing is left of one that fails."""
+    parent = parts.images.get(ImageID(container.image_id))
+    changed = instructions.apply(container.config, request.changes) if request.changes else {}
+    config = configuring.merge(changed, container.config) if changed else container.config
+    frozen = request.pause and container.running and not container.state["Paused"]
+    path = specification.cgroups_path(container.id)
+    if frozen:
+        cgroup.freeze(path)
+    try:
+        transaction = parts.layers.begin()
+        with transaction, parts.images.lock():
+            base = parts.layers.stack(parent.config.chain_id)
+            staged = transaction.stage(base[-1] if base else None)
+            job = staged.unpack()
+            result = _fill(job, parts, container)
+            if result.diff_id != EMPTY:
+                transaction.commit()
+                raw = _configuration(container, parent, config, request, result.diff_id)
+            else:
+                raw = _configuration(container, parent, config, request, None)
+            image = parts.images.create(raw, parent=parent.id)
+            if request.reference is not None:
+                parts.images.references.add(request.reference, image.id)
+    finally:
+        if frozen:
+            cgroup.thaw(path)
+    return image
+
+
+def _fill(job: Any, parts: Parts, container: Container) -> UnpackResult:
+    try:
+        for chunk in parts.layers.writable_tar(container.id):
+            job.feed(chunk)
+    except BaseException:
+        job.abort()
+        raise
+    result: UnpackResult = job.finish()
+    return result
+
+
+def _configuration(
+    container: Container, parent: Image, config: dict[str, Any], request: CommitRequest, diff_id: DiffID | None
+) -> bytes:
+    """Raw bytes of the image's configuration; members in Docker's order."""
+    from lamina import __version__
+
+    base = parent.config.document
+    now = timestamp.now()
+    entry = {
+        "created": now,
+        "author": request.author,
+        "created_by": " ".join(container.config.get("Cmd") or ()),
+        "comment": request.comment,
+        "empty_layer": diff_id is None,
+    }
+    history = [*(base.get("history") or ()), {key: value for key, value in entry.items() if value}]
+    diff_ids = [str(one) for one in parent.config.diff_ids]
+    if diff_id is not None:
+        diff_ids.append(str(diff_id))
+    platform = parent.config.platform
+    result = {
+        "architecture": base.get("architecture") or platform.architecture,
+        "author": request.author,
+        "config": dockerconfig.complete(config),
+        "container": container.id,
+        "container_config": dockerconfig.complete(container.config),
+        "created": now,
+        "docker_version": f"lamina {__version__}",
+        "history": history,
+        "os": base.get("os") or "linux",
+        "variant": base.get("variant") or "",
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    }
+    return gojson.encode({key: value for key, value in result.items() if value})
