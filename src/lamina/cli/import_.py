@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import IO
 
-from lamina.cli.command import Command, CommandError, Context, Options, between
+from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import text, texts
 from lamina.reference import InvalidReference, Reference, parse_tagged
 
 COMMAND = Command(
     usage="[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
     summary="Import the contents from a tarball to create a filesystem image",
-    arguments=between(1, 2),
+    arguments=at_least(1),
     flags=(
         texts("change", "Apply Dockerfile instruction to the created image", short="c"),
         text("message", "Set commit message for imported image", short="m"),

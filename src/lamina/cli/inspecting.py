@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from lamina.cli.command import CommandError, Context
 from lamina.errors import LaminaError
@@ -57,17 +57,42 @@ def _print_through(context: Context, documents: Sequence[dict[str, Any]], source
         raise CommandError(f"template parsing error: {error}", 64) from None
     try:
         for document in documents:
-            context.print(template.execute(_Inspected(_with_times(document))))
+            context.print(template.execute(_Inspected(_typed(document))))
     except TemplateError as error:
         context.print()
         raise CommandError(f"template parsing error: {error}") from None
 
 
-def _with_times(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The one member that is a ``time.Time`` in Go, where all other times are strings."""
+class _Config(dict[str, Any]):
+    """A container configuration whose members that JSON leaves out have Go's zero value in templates."""
+
+    _ZERO: ClassVar[dict[str, Any]] = {
+        "ArgsEscaped": False,
+        "ExposedPorts": None,
+        "Healthcheck": None,
+        "MacAddress": "",
+        "NetworkDisabled": False,
+        "Shell": None,
+        "StopSignal": "",
+        "StopTimeout": None,
+    }
+
+    def __contains__(self, name: object) -> bool:
+        return dict.__contains__(self, name) or name in self._ZERO
+
+    def __missing__(self, name: str) -> Any:
+        return self._ZERO[name]
+
+
+def _typed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with what Go's types add to JSON: zero values, and the one time that is no string."""
     from lamina.cli.template import GoTime
 
-    metadata = document.get("Metadata")
-    if not isinstance(metadata, dict) or "LastTagTime" not in metadata:
-        return dict(document)
-    return {**document, "Metadata": {**metadata, "LastTagTime": GoTime(metadata["LastTagTime"])}}
+    out = dict(document)
+    for name in ("Config", "ContainerConfig"):
+        if isinstance(out.get(name), dict):
+            out[name] = _Config(out[name])
+    metadata = out.get("Metadata")
+    if isinstance(metadata, dict) and "LastTagTime" in metadata:
+        out["Metadata"] = {**metadata, "LastTagTime": GoTime(metadata["LastTagTime"])}
+    return out

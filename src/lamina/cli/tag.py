@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
-from lamina.reference import InvalidReference, parse_tagged
+from lamina.reference import InvalidReference, Reference, parse_tagged
 
 COMMAND = Command(
     usage="SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
@@ -14,11 +14,16 @@ COMMAND = Command(
 
 def run(context: Context, options: Options) -> int:
     source, target = options.arguments
-    try:
-        reference = parse_tagged(target)
-    except InvalidReference as error:
-        raise CommandError(f'Error parsing reference: "{target}" is not a valid repository/tag: {error}') from None
+    _parse(source)
+    reference = _parse(target)
     if reference.digest is not None:
         raise CommandError("refusing to create a tag with a digest reference")
     context.engine().images.tag(source, target)
     return 0
+
+
+def _parse(name: str) -> Reference:
+    try:
+        return parse_tagged(name)
+    except InvalidReference as error:
+        raise CommandError(f'Error parsing reference: "{name}" is not a valid repository/tag: {error}') from None

@@ -85,7 +85,7 @@ GROUPS: dict[str, Group] = {
             "save": "save",
             "tag": "tag",
         },
-        {"list": "ls", "remove": "rm"},
+        {"list": "ls", "rmi": "rm", "remove": "rm"},
     ),
     "system": Group(
         "Manage the data root",
