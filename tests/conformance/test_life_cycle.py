@@ -17,7 +17,7 @@ from support.stacks import Stacks, read, write
 def base(root: str) -> None:
     os.mkdir(f"{root}/a subdir")
     os.chmod(f"{root}/a subdir", 0o705 | 0o1000)
-    write(f"{root}/a file", "content", 0o222 | 0o4000)
+    write(f"{root}/a file", "content", 0o622 | 0o4000)
 
 
 def test_an_empty_layer_is_an_empty_directory(stacks: Stacks) -> None:

@@ -70,17 +70,17 @@ class TreeCopy:
                 level = levels[-1]
                 if level.todo:
                     name = level.todo.pop()
-                    source = _replace(source, name)
+                    status = os.stat(name, dir_fd=source, follow_symlinks=False)
+                    source = _replace_source(source, name)
                     os.mkdir(name, 0o700, dir_fd=target)
                     target = _replace(target, name)
                     todo = self._copy_entries(source, target)
-                    levels.append(_Level(name, os.fstat(source), target, todo))
+                    levels.append(_Level(name, status, target, todo))
                     continue
                 if len(levels) == 1:
                     return
-                _copy_attributes(source, target, level.status)
+                source, target = _leave(source, target, level.status)
                 levels.pop()
-                source, target = _replace(source, ".."), _replace(target, "..")
                 if _identity(source) != _key(levels[-1].status) or _identity(target) != levels[-1].target_identity:
                     raise OSError(errno.ESTALE, "directory was moved while it was being copied", level.name)
         finally:
@@ -132,6 +132,50 @@ def _replace(descriptor: int, name: str) -> int:
     return opened
 
 
+def _leave(source: int, target: int, status: os.stat_result) -> tuple[int, int]:
+    """Finish a directory and go up on both sides; the parents' descriptors replace those given.
+
+    The way up is opened first: the mode that the directory gets may close it.
+    """
+    above = os.open("..", _DIRECTORY, dir_fd=source)
+    try:
+        target_above = os.open("..", _DIRECTORY, dir_fd=target)
+        try:
+            _copy_attributes(source, target, status)
+            if os.fstat(source).st_mode != status.st_mode:
+                os.fchmod(source, stat.S_IMODE(status.st_mode))
+        except BaseException:
+            os.close(target_above)
+            raise
+    except BaseException:
+        os.close(above)
+        raise
+    os.close(source)
+    os.close(target)
+    return above, target_above
+
+
+def _replace_source(descriptor: int, name: str) -> int:
+    """:func:`_replace` for a directory of the source, whatever its mode; whoever leaves it restores that."""
+    opened = _open_source(descriptor, name, _DIRECTORY)
+    os.close(descriptor)
+    return opened
+
+
+def _open_source(directory: int, name: str, flags: int) -> int:
+    """Open what may forbid its owner to read it: without root's rights its mode is another for as long as needed."""
+    try:
+        return os.open(name, flags, dir_fd=directory)
+    except PermissionError:
+        mode = stat.S_IMODE(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+        os.chmod(name, mode | 0o500, dir_fd=directory)
+        try:
+            return os.open(name, flags, dir_fd=directory)
+        finally:
+            if not flags & os.O_DIRECTORY:
+                os.chmod(name, mode, dir_fd=directory)
+
+
 def _key(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
@@ -141,7 +185,7 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 
 def _copy_file(source: int, target: int, name: str, status: os.stat_result) -> None:
-    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=source)
+    reading = _open_source(source, name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         writing = os.open(name, flags, 0o600, dir_fd=target)

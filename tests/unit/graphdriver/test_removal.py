@@ -10,6 +10,7 @@ import pytest
 
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import mount
+from support.rights import as_nobody
 
 
 def test_an_absent_tree_is_no_error(tmp_path: Path) -> None:
@@ -40,31 +41,10 @@ def test_directories_that_forbid_everything_are_removed(tmp_path: Path) -> None:
     for directory in (tree / "a" / "b", tree / "a", tree):
         directory.chmod(0)
     if os.geteuid() == 0:
-        _as_nobody(tmp_path, lambda: remove_tree(str(tree)))
+        as_nobody(tmp_path, lambda: remove_tree(str(tree)))
     else:
         remove_tree(str(tree))
     assert not tree.exists()
-
-
-def _as_nobody(directory: Path, action) -> None:
-    """Run ``action`` in a child without root's rights, which owns everything in ``directory``."""
-    for path in (directory, *directory.parents):
-        if path.name.startswith("pytest-"):
-            path.chmod(0o755)
-    for parent, names, files in os.walk(directory):
-        for name in (".", *names, *files):
-            os.chown(os.path.join(parent, name), 65534, 65534)
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            action()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_directory_with_very_many_entries_is_removed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from lamina.graphdriver.treecopy import copy_tree
+from support.rights import as_nobody
 from support.stacks import snapshot
 
 
@@ -64,3 +65,19 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     copied(tmp_path, source)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_forbids_its_owner_to_read_is_copied_without_root_and_stays_forbidden(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "closed" / "deeper").mkdir(parents=True)
+    target.mkdir()
+    (source / "closed" / "deeper" / "shadow").write_text("secret")
+    for path, mode in (("closed/deeper/shadow", 0), ("closed/deeper", 0o111), ("closed", 0)):
+        (source / path).chmod(mode)
+    if os.geteuid() == 0:
+        as_nobody(tmp_path, lambda: copy_tree(str(source), str(target)))
+        assert snapshot(str(target)) == snapshot(str(source))
+    else:
+        copy_tree(str(source), str(target))
+    for tree in (source, target):
+        assert (tree / "closed").stat().st_mode & 0o777 == 0
