@@ -11,6 +11,13 @@ from typing import IO, Self
 _WAITING = 8
 
 
+def _write_all(sink: IO[bytes], piece: bytes) -> None:
+    """Write the whole piece: an unbuffered sink may take only a part of it at once."""
+    written = sink.write(piece)
+    while written < len(piece):
+        written += sink.write(piece[written:])
+
+
 class WriteBehind:
     """A sink whose writes are done by another thread, in order.
 
@@ -46,7 +53,7 @@ class WriteBehind:
             if self._error is not None:
                 continue
             try:
-                self._sink.write(piece)
+                _write_all(self._sink, piece)
             except BaseException as error:
                 self._error = error
         if self._error is None:

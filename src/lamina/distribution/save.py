@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, NamedTuple
 
 from lamina import atomicfile
@@ -30,8 +31,8 @@ def save(
 ) -> None:
     """Write the images that ``texts`` name.
 
-    :param sink: a binary stream, which gets a tar; or the path of a directory, made if need be, which gets an OCI
-        layout.
+    :param sink: a binary stream; or a path: of a file, which is replaced whole; or, for the format ``oci``, of a
+        directory that exists or ends with a slash, which gets an OCI layout.
     :param format: ``docker``: what ``docker save`` of Engine 20.10 writes; ``oci``: an OCI layout that Docker 25 and
         later read and write too.
     :raises NotFound: an image does not exist; nothing has been written then.
@@ -39,19 +40,39 @@ def save(
     """
     if format not in FORMATS:
         raise InvalidArgument(f"invalid archive format {format!r}: choose one of {', '.join(FORMATS)}")
-    if isinstance(sink, str) and format != "oci":
-        raise InvalidArgument("a directory can only be written as an OCI layout: choose the format oci")
     sizes = _TarSizes(stores)
     images = [_packed(selected, stores) for selected in select(texts, stores.images)]
     entries = packing.oci(images, sizes) if format == "oci" else packing.docker(images)
     source = _LayerTars(stores, sizes, report)
     try:
-        if isinstance(sink, str):
+        if not isinstance(sink, str):
+            _write_tar(entries, sink, source)
+        elif format == "oci" and (sink.endswith("/") or os.path.isdir(sink)):
             _write_directory(entries, sink, source)
         else:
-            _write_tar(entries, sink, source)
+            _write_file(entries, sink, source)
     except OSError as error:
         raise _space(error) or error from error
+
+
+def _write_file(entries: Sequence[Entry], path: str, source: _LayerTars) -> None:
+    with _replacing(path) as file:
+        _write_tar(entries, file, source)
+
+
+@contextmanager
+def _replacing(path: str) -> Iterator[IO[bytes]]:
+    """A file that takes ``path``'s place when the context ends well, and vanishes when it does not."""
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f"{atomicfile.TEMPORARY_PREFIX}{name}{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        with open(temporary, "xb", buffering=0) as file:
+            yield file
+        os.rename(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
 
 
 def _write_tar(entries: Sequence[Entry], sink: IO[bytes], source: _LayerTars) -> None:
@@ -133,16 +154,6 @@ def _write_directory(entries: Sequence[Entry], path: str, source: _LayerTars) ->
         elif isinstance(entry, Document):
             atomicfile.write(target, entry.data, mode=0o644, sync=False)
         elif isinstance(entry, LayerFile):
-            _write_layer_file(target, source.pieces(entry.layer))
-
-
-def _write_layer_file(target: str, pieces: Iterator[bytes]) -> None:
-    temporary = f"{target}.partial"
-    try:
-        with open(temporary, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        os.rename(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+            with _replacing(target) as file, WriteBehind(file) as out:
+                for piece in source.pieces(entry.layer):
+                    out.write(piece)
