@@ -70,9 +70,10 @@ def add_image(storage: Storage, image: TestImage, *names: str) -> Image:
             if not isinstance(below, Layer):
                 below.fill_from(io.BytesIO(tar))
         transaction.commit()
-        added = storage.images.create(image.config.data)
-        for name in names:
-            storage.images.tag(added.id, parse_tagged(name))
+        with storage.images.lock():
+            added = storage.images.create(image.config.data)
+            for name in names:
+                storage.images.tag(added.id, parse_tagged(name))
     return added
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -31,7 +31,13 @@ class ReferenceStore(Protocol):
         """Exact reference (tag or digest). Raises ``NotFound``."""
 
     def add(self, reference: Reference, id: ImageID) -> ImageID | None:
-        """Point ``reference`` at ``id``; the image that it pointed at before, if another."""
+        """Point ``reference`` at ``id``; the image that it pointed at before, if another.
+
+        Raises ``NotFound`` when there is no such image (hold the store's lock from its creation on).
+        """
+
+    def add_all(self, references: Sequence[Reference], id: ImageID) -> list[ImageID | None]:
+        """:meth:`add` for several names in one step."""
 
     def remove(self, reference: Reference) -> bool:
         """Forget ``reference``; whether it was there."""
@@ -77,7 +83,7 @@ class ImageStore(Protocol):
         """Bytes of all its layers."""
 
     def lock(self) -> AbstractContextManager[None]:
-        """The store-wide lock, the same as the layer store's: adding an image and releasing layers exclude each other."""
+        """The store-wide lock, the layer store's too: adding an image and releasing layers exclude each other."""
 
     def digests(self, id: ImageID) -> list[tuple[str, Digest]]:
         """``RepoDigests``: familiar repository name and manifest digest."""

@@ -68,6 +68,11 @@ class ImageDatabase:
     def exists(self, id: ImageID) -> bool:
         return os.path.isfile(self.path(id))
 
+    def require(self, id: ImageID) -> None:
+        """Raises :class:`ImageNotFound` when there is no such image."""
+        if not self.exists(id):
+            raise ImageNotFound(id)
+
     def read(self, id: ImageID) -> bytes:
         """A configuration's bytes. Raises :class:`ImageNotFound`, and :class:`DamagedImage` for another digest."""
         try:

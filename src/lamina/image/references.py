@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from lamina import atomicfile
@@ -48,9 +48,16 @@ class FileReferenceStore:
     """See :class:`lamina.image.contract.ReferenceStore`.
 
     :param lock: the store-wide lock, held while the file is read, changed and replaced.
+    :param require: raises ``NotFound`` for an image that does not exist; a name must never point at one.
     """
 
-    def __init__(self, root: DataRoot, lock: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self,
+        root: DataRoot,
+        lock: Callable[[], AbstractContextManager[None]],
+        require: Callable[[ImageID], object],
+    ) -> None:
+        self._require = require
         self.path = root.store("repositories.json")
         self._root = root
         self._lock = lock
@@ -67,18 +74,30 @@ class FileReferenceStore:
 
     def add(self, reference: Reference, id: ImageID) -> ImageID | None:
         """See the contract. Without tag and digest, ``:latest`` is meant. Raises :class:`InvalidTag`."""
-        name = reference.familiar_name
-        if name == "sha256":
-            raise InvalidTag("refusing to create an ambiguous tag using digest algorithm as name")
-        key = _lookup_key(reference)
+        return self.add_all([reference], id)[0]
+
+    def add_all(self, references: Sequence[Reference], id: ImageID) -> list[ImageID | None]:
+        """Point several names at ``id`` in one step; for each what :meth:`add` returns.
+
+        :raises InvalidTag: one can't be a name. :raises NotFound: there is no such image.
+        """
+        for reference in references:
+            if reference.familiar_name == "sha256":
+                raise InvalidTag("refusing to create an ambiguous tag using digest algorithm as name")
+        before: list[ImageID | None] = []
         with self._changing() as repositories:
-            keys = dict(repositories.get(name, {}))
-            before = keys.get(key)
-            if before == id:
-                return None
-            keys[key] = str(id)
-            self._write({**repositories, name: keys})
-        return self._image_id(before) if before is not None else None
+            self._require(id)
+            changed = dict(repositories)
+            for reference in references:
+                name, key = reference.familiar_name, _lookup_key(reference)
+                keys = dict(changed.get(name, {}))
+                old = keys.get(key)
+                before.append(self._image_id(old) if old is not None and old != id else None)
+                keys[key] = str(id)
+                changed[name] = keys
+            if changed != repositories:
+                self._write(changed)
+        return before
 
     def remove(self, reference: Reference) -> bool:
         name, key = reference.familiar_name, _lookup_key(reference)

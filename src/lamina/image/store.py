@@ -38,7 +38,7 @@ class FileImageStore:
         self.root = root
         self.layers = layers
         self.database = ImageDatabase(root)
-        self.repositories = FileReferenceStore(root, self.lock)
+        self.repositories = FileReferenceStore(root, self.lock, self.database.require)
         self.references: ReferenceStore = self.repositories
         layers.set_recovery(self.recover)
         if layers.needs_recovery() and not root.read_only:
@@ -133,8 +133,8 @@ class FileImageStore:
             top = config.chain_id
             if top is not None and not self.layers.exists(top):
                 raise LayerNotFound(top)
-            if parent is not None and not self.database.exists(parent):
-                raise ImageNotFound(parent)
+            if parent is not None:
+                self.database.require(parent)
             if not self.database.exists(id):
                 entry.note(IMAGE_NOTE, id.hex)
                 if parent is not None:
@@ -147,8 +147,6 @@ class FileImageStore:
     def tag(self, id: ImageID, reference: Reference) -> ImageID | None:
         """Point ``reference`` at ``id`` on a user's behalf: ``lastUpdated`` changes too. As ``ReferenceStore.add``."""
         with self.layers.operation(), self.lock(), space_checked(self.root.path):
-            if not self.database.exists(id):
-                raise ImageNotFound(id)
             before = self.references.add(reference, id)
             self.database.set_last_updated(id)
         return before
