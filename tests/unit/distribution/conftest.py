@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lamina.distribution.stores import Stores
-from support.storage import open_storage
+from support.stores import open_stores
 
 
 @pytest.fixture
@@ -16,5 +16,4 @@ def stores(tmp_path: Path) -> Stores:
     """Empty stores on a root with the vfs driver."""
     if os.geteuid() != 0:
         pytest.skip("needs root: layers keep their owners")
-    storage = open_storage(str(tmp_path / "root"), "vfs")
-    return Stores(storage.root, storage.layers, storage.images)
+    return open_stores(str(tmp_path / "root"))

@@ -19,7 +19,7 @@ from lamina.errors import Corrupt, InvalidArgument, NotFound
 from lamina.progress import Event
 from lamina.reference import parse_tagged
 from support.images import LayerTar, TestImage, write_tar
-from support.storage import open_storage
+from support.stores import open_stores
 
 
 def _image(*contents: str) -> TestImage:
@@ -51,8 +51,7 @@ def _load(stores: Stores, image: TestImage, tmp_path: Path, *names: str) -> None
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Stores:
     """Other, empty stores."""
-    storage = open_storage(str(tmp_path / "elsewhere"), "vfs")
-    return Stores(storage.root, storage.layers, storage.images)
+    return open_stores(str(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize("format", ["docker", "oci"])
