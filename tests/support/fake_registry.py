@@ -8,6 +8,7 @@ answer itself.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
@@ -70,13 +71,15 @@ def times(number: int, reply: Reply) -> Answer:
 class FakeRegistry:
     """One registry on the loopback interface; a context manager.
 
+    :param certificate: paths of a certificate and its key: then it speaks TLS.
+
     :ivar blobs: content by digest, for all repositories.
     :ivar owners: which repositories have a blob.
     :ivar manifests: media type and content by repository and by tag or digest.
     :ivar asked: every request, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, certificate: tuple[str, str] | None = None) -> None:
         self.blobs: dict[str, bytes] = {}
         self.owners: dict[str, set[str]] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -84,6 +87,12 @@ class FakeRegistry:
         self._answers: list[tuple[str, str, Answer]] = []
         self._uploads: dict[str, bytes] = {}
         self._server = _Server(("127.0.0.1", 0), _handler(self))
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = self._server.server_address[1]
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"

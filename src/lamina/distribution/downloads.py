@@ -98,7 +98,11 @@ class Downloads:
 
     def _run(self, layer: StagedLayer, descriptor: Descriptor) -> None:
         with self._free:
-            self._fill(layer, descriptor)
+            try:
+                self._fill(layer, descriptor)
+            except BaseException:
+                layer.stop()  # the layer above may be waiting for its content
+                raise
 
     def _fill(self, layer: StagedLayer, descriptor: Descriptor) -> None:
         try:

@@ -75,6 +75,9 @@ class StagedLayer(Protocol):
     def fill_from(self, stream: IO[bytes]) -> UnpackResult:
         """:meth:`unpack` fed with all of ``stream``."""
 
+    def stop(self) -> None:
+        """Give it up: its job ends, and whoever waits for its content to stand on fails. Idempotent."""
+
 
 class LayerTransaction(AbstractContextManager["LayerTransaction"], Protocol):
     """Makes the layers of one image. Leaving the ``with`` block without :meth:`commit` undoes everything."""

@@ -204,13 +204,17 @@ class Transport:
             return manager
 
     def _make_manager(self, host: str, proxy: str) -> PoolManager:
-        from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
+        from urllib3 import PoolManager, ProxyManager, Timeout, disable_warnings, make_headers
+        from urllib3.exceptions import InsecureRequestWarning
 
         settings = self.settings
         context = None
         if host:
             name = "docker.io" if host == DOCKER_HUB_HOST else host
-            context = tls_context(name, settings, verify=not is_insecure(host, settings.insecure))
+            insecure = is_insecure(host, settings.insecure)
+            context = tls_context(name, settings, verify=not insecure)
+            if insecure:
+                disable_warnings(InsecureRequestWarning)  # whoever configured it knows
         timeout = Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
         if not proxy:
             return PoolManager(maxsize=_POOL_SIZE, timeout=timeout, ssl_context=context)
