@@ -95,9 +95,9 @@ class Applier:
         if slash and not base:
             directory, _, base = name.rstrip(b"/").rpartition(b"/")
         if base in (b"", b".", b".."):
-            directory, _, base = clean(name).rpartition(b"/")
+            directory, _, base = clean(name, name).rpartition(b"/")
         if directory != self._raw_directory:
-            path = clean(directory)
+            path = clean(directory, name)
             self._ignored = is_ignored_directory(path, name)
             if not self._ignored:
                 self._parent, self._parent_setgid = self._place.directory(path)
@@ -227,7 +227,7 @@ class Applier:
         self._finish_name(header, base)
 
     def _make_hard_link(self, header: Header, base: bytes) -> None:
-        target = clean(header.linkname)
+        target = clean(header.linkname, header.name)
         if not target or target == self._path(base):
             raise InvalidEntry(header.name, f"hard link to {os.fsdecode(header.linkname)!r}")
         try:

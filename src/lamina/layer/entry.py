@@ -57,14 +57,15 @@ def from_os_error(name: bytes, error: OSError) -> LaminaError:
     return SystemFailure(where)
 
 
-def clean(name: bytes) -> bytes:
-    """``name`` as a path relative to the layer's root, without ``.``, ``..`` and doubled slashes; ``b""`` is the root.
+def clean(path: bytes, name: bytes) -> bytes:
+    """``path`` as a path relative to the layer's root, without ``.``, ``..`` and doubled slashes; ``b""`` is the root.
 
-    A leading slash means the root, as everywhere in images. Raises :class:`InvalidEntry` for a name that leaves the
-    root: it is rejected rather than taken as if it had stopped there, since two readers would disagree where it lies.
+    A leading slash means the root, as everywhere in images. Raises :class:`InvalidEntry` about the entry ``name`` for a
+    path that leaves the root. It is rejected rather than taken as if it had stopped there: two readers would disagree
+    where it lies.
     """
     parts: list[bytes] = []
-    for part in name.split(b"/"):
+    for part in path.split(b"/"):
         if part in (b"", b"."):
             continue
         if part != b"..":
@@ -72,7 +73,8 @@ def clean(name: bytes) -> bytes:
         elif parts:
             parts.pop()
         else:
-            raise InvalidEntry(name, "it is outside of the layer")
+            what = "it" if path in name else f"{os.fsdecode(path)[:300]!r}"
+            raise InvalidEntry(name, f"{what} is outside of the layer")
     return b"/".join(parts)
 
 

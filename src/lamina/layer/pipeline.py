@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from queue import Queue
 from threading import Thread
 from typing import NamedTuple
 
+from lamina.atomicfile import write_all
 from lamina.digest import DiffID
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer.apply import Applier
@@ -39,20 +42,25 @@ class UnpackTarget(NamedTuple):
 
 
 class _TarSplitFile:
-    """The gzip file that a recorder writes its lines to."""
+    """The gzip file that a recorder writes its lines to; a context manager."""
 
     def __init__(self, path: str) -> None:
         from isal import isal_zlib
 
         self._compressor = isal_zlib.compressobj(level=_TAR_SPLIT_LEVEL, wbits=31)
-        self._file = open(path, "wb", buffering=0, opener=_open_metadata)  # noqa: SIM115  # closed by close()
+        self._file = open(path, "wb", buffering=0, opener=_open_metadata)  # noqa: SIM115  # closed by __exit__
+
+    def __enter__(self) -> _TarSplitFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
 
     def write(self, lines: bytes) -> None:
-        self._file.write(self._compressor.compress(lines))
+        write_all(self._file.fileno(), self._compressor.compress(lines))
 
-    def close(self) -> None:
-        self._file.write(self._compressor.flush())
-        self._file.close()
+    def finish(self) -> None:
+        write_all(self._file.fileno(), self._compressor.flush())
 
 
 def _open_metadata(path: str, flags: int) -> int:
@@ -90,22 +98,21 @@ def _unpack(plain: Iterable[bytes], target: UnpackTarget, offload: Offload) -> U
             offload(hasher.update, chunk)
             yield chunk
 
-    file = _TarSplitFile(target.tar_split_path) if target.tar_split_path else None
-    recorder = Recorder(lambda lines: offload(file.write, lines)) if file else None
-    reader = TarReader(observed(), recorder)
-    root = os.open(target.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with ExitStack() as stack:
+        file = stack.enter_context(_TarSplitFile(target.tar_split_path)) if target.tar_split_path else None
+        recorder = Recorder(partial(offload, file.write)) if file else None
+        reader = TarReader(observed(), recorder)
+        root = os.open(target.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, root)
         applier = Applier(root, target.form)
         applier.apply(reader)
         reader.drain()
-    finally:
-        os.close(root)
-    if recorder is not None and file is not None:
-        recorder.close()
-    if isinstance(offload, _Aside):
-        offload.join()
-    if file is not None:
-        file.close()
+        if recorder is not None:
+            recorder.close()
+        if isinstance(offload, _Aside):
+            offload.join()
+        if file is not None:
+            file.finish()
     return UnpackResult(DiffID.from_hash(hasher), applier.size, total)
 
 

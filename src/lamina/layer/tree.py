@@ -92,24 +92,3 @@ def xattrs(node: Node) -> dict[bytes, bytes]:
         except OSError:
             continue
     return found
-
-
-def size(directory: str) -> int:
-    """Bytes of everything below ``directory`` but directories, hard links counted once, as Docker sizes a layer."""
-    total = 0
-    linked: set[tuple[int, int]] = set()
-    root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for node in walk(root):
-            status = node.status
-            if stat.S_ISDIR(status.st_mode):
-                continue
-            if status.st_nlink > 1:
-                inode = status.st_dev, status.st_ino
-                if inode in linked:
-                    continue
-                linked.add(inode)
-            total += status.st_size
-    finally:
-        os.close(root)
-    return total
