@@ -128,9 +128,10 @@ def _fetch(task: _Pull, resolved: Resolved) -> tuple[Image, bool]:
                 fetched.append(number)
             downloads.finish()
         transaction.commit()
-        image = task.stores.images.create(config.raw)
         _remember(task, resolved, config, fetched)
-        return image, _finish(task, resolved, image)
+        with task.stores.images.lock():  # nobody may remove the image before it has its names
+            image = task.stores.images.create(config.raw)
+            return image, _finish(task, resolved, image)
 
 
 def _remember(task: _Pull, resolved: Resolved, config: ImageConfig, fetched: list[int]) -> None:
@@ -151,9 +152,8 @@ def _finish(task: _Pull, resolved: Resolved, image: Image) -> bool:
         updated = references.get(asked) != image.id
     except NotFound:
         updated = True
-    references.add(Reference(reference.domain, reference.path, None, resolved.digest), image.id)
-    if updated and not asked.digest:
-        references.add(asked, image.id)
+    names = [Reference(reference.domain, reference.path, None, resolved.digest)]
+    references.add_all(names if asked.digest else [*names, asked], image.id)
     return updated
 
 
