@@ -42,7 +42,6 @@ DEVICES = frozenset((CHARACTER, BLOCK_DEVICE))
 FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 
 USTAR_MAGIC = b"ustar\x0000"
-GNU_MAGIC = b"ustar  \0"
 
 _MAX_INT64 = (1 << 63) - 1
 
@@ -171,7 +170,7 @@ def parse(block: bytes) -> Header:
             uname, gname = text(block[265:297]), text(block[297:329])
         if kind in DEVICES:
             major, minor = number(block[329:337]), number(block[337:345])
-        if block[345] and magic == USTAR_MAGIC:
+        if block[345] and magic[:6] == USTAR_MAGIC[:6]:
             star = block[508:] == b"tar\0"
             name = text(block[345:476] if star else block[345:500]) + b"/" + name
     return Header(name, kind, size, mode, uid, gid, mtime * 1_000_000_000, linkname, size, major, minor, uname, gname)

@@ -62,6 +62,7 @@ class TarReader:
         self._raw: list[bytes] = []
         self._budget = 0
         self._seen_global = False
+        self._global_padding = 0
         self._anonymous = False
 
     def __iter__(self) -> Iterator[Header]:
@@ -141,6 +142,8 @@ class TarReader:
         elif header.kind in tar.HEADER_ONLY and header.stored:
             header = header._replace(size=0, stored=0)
         self._begin(header)
+        if header.kind == tar.PAX_GLOBAL:
+            self._padding = self._global_padding
         return header
 
     def drain(self) -> int:
@@ -194,9 +197,9 @@ class TarReader:
         long_link: bytes | None = None
         self._budget = _MAX_EXTENSIONS
         while header.kind in _EXTENSIONS:
-            data = self._extension_data(header.stored)
             if header.kind == tar.PAX_GLOBAL:
-                return self._global(header, data)
+                return self._global(header)
+            data = self._extension_data(header.stored, -header.stored % BLOCK)
             if header.kind == tar.PAX:
                 records = pax.parse(data)
             elif header.kind == tar.GNU_LONG_NAME:
@@ -214,11 +217,13 @@ class TarReader:
             header = header._replace(linkname=long_link)
         return self._complete(block, header, records)
 
-    def _global(self, header: Header, data: bytes) -> Header:
-        pax.parse(data)
+    def _global(self, header: Header) -> Header:
+        """A global header is an entry of its own, and its padding is in front of the next one, as in tar-split."""
+        records = pax.parse(self._extension_data(header.stored, 0))
         self._anonymous = self._seen_global
         self._seen_global = True
-        return Header(header.name, tar.PAX_GLOBAL)
+        self._global_padding = -header.stored % BLOCK
+        return Header(records.get(b"path") or header.name, tar.PAX_GLOBAL)
 
     def _complete(self, block: bytes, header: Header, records: dict[bytes, bytes]) -> Header:
         """Settle the kind, the size and the sparse map once everything about the entry is known."""
@@ -239,7 +244,7 @@ class TarReader:
         text = records.get(b"GNU.sparse.map")
         if (major, minor) == (b"1", b"0"):
             regions, taken = sparse.read_1_0(self._stored_block(header.stored))
-        elif (major, minor) in ((b"0", b"0"), (b"0", b"1")) or (major is None and minor is None and text is not None):
+        elif (major, minor) in ((b"0", b"0"), (b"0", b"1")) or (not major and not minor and text):
             regions, taken = pax.sparse_numbers(text or b""), 0
             count = records.get(b"GNU.sparse.numblocks")
             if count is None or pax.integer(count) * 2 != len(regions):
@@ -256,9 +261,9 @@ class TarReader:
     def _stored_block(self, stored: int) -> _Limited:
         return _Limited(self, stored)
 
-    def _extension_data(self, size: int) -> bytes:
-        """The content of an extension header, without its padding."""
-        padded = size + -size % BLOCK
+    def _extension_data(self, size: int, padding: int) -> bytes:
+        """The content of an extension header; its padding is read with it and left out."""
+        padded = size + padding
         self._budget -= padded
         if size > pax.MAX_EXTENSION or self._budget < 0:
             raise InvalidTar(f"archive/tar: header field too long: extension header of {size} bytes")
