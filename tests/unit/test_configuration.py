@@ -1,0 +1,88 @@
+"""``daemon.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamina.configuration import Configuration, InvalidConfiguration, ProxySettings
+from lamina.errors import NotFound
+
+
+def parse(**document: Any) -> Configuration:
+    return Configuration.parse(json.dumps({key.replace("_", "-"): value for key, value in document.items()}).encode())
+
+
+def test_an_absent_or_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert Configuration.load(str(tmp_path / "daemon.json")) == Configuration()
+    assert Configuration.parse(b" \n") == Configuration()
+    with pytest.raises(NotFound):
+        Configuration.load(str(tmp_path / "daemon.json"), required=True)
+
+
+def test_dockers_keys_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text(
+        """{
+        "data-root": "/data", "storage-driver": "vfs", "registry-mirrors": ["https://mirror.example"],
+        "insecure-registries": ["10.0.0.0/8"], "max-concurrent-downloads": 7,
+        "log-opts": {"max-size": "10m"}, "default-shm-size": "128M",
+        "proxies": {"http-proxy": "http://proxy:3128", "no-proxy": "*.example"},
+        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 64, "Hard": 128}},
+        "runtimes": {"runc": {"path": "/usr/sbin/runc"}},
+        "registry-mirrors-for": {"quay.io": ["https://quay.example"]}, "keep-blobs": true
+        }"""
+    )
+    configuration = Configuration.load(str(path))
+    assert configuration.data_root == "/data"
+    assert configuration.storage_driver == "vfs"
+    assert configuration.registry_mirrors == ("https://mirror.example",)
+    assert configuration.insecure_registries == ("10.0.0.0/8",)
+    assert configuration.max_concurrent_downloads == 7
+    assert configuration.max_concurrent_uploads == 5
+    assert configuration.log_opts == (("max-size", "10m"),)
+    assert configuration.default_shm_size == 128 << 20
+    assert configuration.proxies == ProxySettings("http://proxy:3128", "", "*.example")
+    assert configuration.default_ulimits == (("nofile", 64, 128),)
+    assert configuration.runtimes == (("runc", "/usr/sbin/runc"),)
+    assert configuration.registry_mirrors_for == (("quay.io", ("https://quay.example",)),)
+    assert configuration.keep_blobs
+
+
+def test_keys_of_dockers_that_change_nothing_here_are_accepted() -> None:
+    assert parse(hosts=["unix:///run/docker.sock"], debug=True, iptables=False, experimental=True) == Configuration()
+
+
+def test_an_unknown_key_is_named() -> None:
+    with pytest.raises(InvalidConfiguration, match="don't match any configuration option: data-rot, zzz"):
+        parse(data_rot="/data", zzz=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data_root", 1),
+        ("registry_mirrors", "https://mirror.example"),
+        ("insecure_registries", [1]),
+        ("max_concurrent_downloads", 0),
+        ("max_concurrent_downloads", True),
+        ("keep_blobs", "yes"),
+        ("log_opts", {"max-file": 3}),
+        ("proxies", {"ftp-proxy": "x"}),
+        ("default_shm_size", "much"),
+        ("default_ulimits", {"nofile": 64}),
+        ("runtimes", {"runc": "/usr/sbin/runc"}),
+    ],
+)
+def test_a_value_of_a_wrong_type_names_its_key(key: str, value: Any) -> None:
+    with pytest.raises(InvalidConfiguration, match=key.replace("_", "-")):
+        parse(**{key: value})
+
+
+@pytest.mark.parametrize("raw", [b"{", b"[]", b"\xff", b"[" * 100_000])
+def test_a_file_that_is_no_json_object_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidConfiguration, match="unable to configure"):
+        Configuration.parse(raw)
