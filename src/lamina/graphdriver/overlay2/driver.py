@@ -117,9 +117,7 @@ class Overlay2Driver:
         return [
             ("Backing Filesystem", files.file_system_name(place)),
             ("Supports d_type", str(files.supports_d_type(place)).lower()),
-            # Both follow from the options that every mount is given; see overlayfs.options.
-            ("Using metacopy", "false"),
-            ("Native Overlay Diff", "true"),
+            ("Native Overlay Diff", "true"),  # by the options that every mount is given; see overlayfs.options
             ("userxattr", "false"),
         ]
 
