@@ -120,7 +120,7 @@ class Story:
         data = self._graph_driver("image", self.first)
         top = os.path.dirname(data["UpperDir"])
         home = os.path.dirname(top)
-        stage.show(f"ls {home}", [name[:16] + ("..." if len(name) > 16 else "") for name in sorted(os.listdir(home))])
+        stage.show(f"ls {home}", [_shortened(name) for name in sorted(os.listdir(home))])
         link, lower = _read(f"{top}/link"), _read(f"{top}/lower")
         stage.show("the top layer", [f"link   {link}", *(f"lower  {name}" for name in lower.split(":"))])
         target = os.readlink(f"{home}/l/{link}")
@@ -245,6 +245,10 @@ class Story:
         done = self.stage.run(kind, "inspect", "--format", "{{json .GraphDriver.Data}}", name)
         data: dict[str, str] = json.loads(done.stdout)
         return data
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) < 20 else f"{name[:8]}...{name[-8:]}"
 
 
 def _read(path: str) -> str:
