@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemons end too
     if os.geteuid() != 0:
         print("bench: the engines need root", file=sys.stderr)
         return 1
