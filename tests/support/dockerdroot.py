@@ -47,7 +47,8 @@ def build_context() -> bytes:
 def fill(daemon: Dockerd, registry: Registry, layered: TestImage) -> None:
     """Give the root the images ``layered``, ``built:1``, ``committed``, ``flat`` and one without a name.
 
-    ``layered`` is pulled, ``built`` made by the classic builder, ``committed`` from a container on it, ``flat`` imported.
+    ``layered`` is pulled, ``built`` made by the classic builder, ``committed`` from a container on it, ``flat`` is an
+    import.
     """
     name = registry.upload(layered, "some/layered", "1")
     daemon.docker("pull", name)

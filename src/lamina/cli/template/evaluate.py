@@ -26,11 +26,11 @@ class TemplateError(Exception):
     """The template does not fit the value; the message is Go's."""
 
 
-class _Break(Exception):  # noqa: N818 - control flow, not an error
+class _Break(Exception):
     pass
 
 
-class _Continue(Exception):  # noqa: N818 - the same
+class _Continue(Exception):
     pass
 
 
