@@ -45,7 +45,7 @@ class Attachment:
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the container's terminal its size."""
-        self._send(frames.resize(rows, columns))
+        self._sent(frames.resize(rows, columns))
 
     def relay(self, stdin: int | None, stdout: int | None, stderr: int | None) -> int:
         """Move bytes until the container has ended; its exit code. ``None`` for streams that are not attached.
@@ -53,48 +53,44 @@ class Attachment:
         A stream that can't be written any more is dropped, the others go on.
         """
         targets = {frames.OUT: stdout, frames.ERR: stderr}
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        if stdin is not None:
-            poll.register(stdin, select.POLLIN)
+        # Input that the monitor can't take yet must not keep its output from being read: it would wait, too.
+        os.set_blocking(self._descriptor, False)
+        pending = b""
         while True:
-            for descriptor, _ in poll.poll():
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLIN | (select.POLLOUT if pending else 0))
+            if stdin is not None and not pending:
+                poll.register(stdin, select.POLLIN)
+            for descriptor, events in poll.poll():
                 if descriptor == stdin:
-                    if not self._forward(stdin):
-                        poll.unregister(stdin)
+                    pending = _input_frame(stdin)
+                    if pending == frames.INPUT_END:
+                        stdin = None
                     continue
-                frame = self._receive()
-                kind = frame[:1]
-                if kind == frames.EXITED:
-                    self.close()
-                    return int(frame[1:])
-                if not frame:
-                    raise MonitorLost("the container's monitor ended unexpectedly")
-                target = targets.get(kind)
-                if target is not None:
-                    try:
-                        write_all(target, memoryview(frame)[1:])
-                    except BrokenPipeError:
-                        targets[kind] = None
+                if events & select.POLLOUT and self._sent(pending):
+                    pending = b""
+                if events & ~select.POLLOUT:
+                    frame = self._receive()
+                    if frame[:1] == frames.EXITED:
+                        self.close()
+                        return int(frame[1:])
+                    _deliver(frame, targets)
 
-    def _forward(self, stdin: int) -> bool:
-        """Send a piece of input; ``False`` at its end."""
-        try:
-            data = os.read(stdin, frames.CHUNK)
-        except OSError:
-            data = b""
-        self._send(frames.INPUT + data if data else frames.INPUT_END)
-        return bool(data)
-
-    def _send(self, frame: bytes) -> None:
+    def _sent(self, frame: bytes) -> bool:
+        """Whether the monitor has taken ``frame``, or will never take one."""
         try:
             os.write(self._descriptor, frame)
+        except BlockingIOError:
+            return False
         except (BrokenPipeError, ConnectionResetError):
-            return  # what the monitor had to say before it went is still to be read
+            return True  # what the monitor had to say before it went is still to be read
+        return True
 
     def _receive(self) -> bytes:
         try:
             return os.read(self._descriptor, frames.CHUNK + 1)
+        except BlockingIOError:
+            return frames.NOTHING
         except ConnectionResetError:
             return b""
 
@@ -103,3 +99,24 @@ class Attachment:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _input_frame(stdin: int) -> bytes:
+    """The next piece of input as a frame, or the frame for its end."""
+    try:
+        data = os.read(stdin, frames.CHUNK)
+    except OSError:
+        data = b""
+    return frames.INPUT + data if data else frames.INPUT_END
+
+
+def _deliver(frame: bytes, targets: dict[bytes, int | None]) -> None:
+    """Write a frame of output to where it belongs."""
+    if not frame:
+        raise MonitorLost("the container's monitor ended unexpectedly")
+    target = targets.get(frame[:1])
+    if target is not None:
+        try:
+            write_all(target, memoryview(frame)[1:])
+        except BrokenPipeError:
+            targets[frame[:1]] = None

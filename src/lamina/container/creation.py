@@ -43,7 +43,9 @@ def create(parts: Parts, request: CreateRequest) -> Container:
     if name:
         parts.store.require_free(name)
     with ExitStack() as undo:
-        parts.layers.create_writable(container.id, image.config.chain_id, initlayer.initialise)
+        parts.layers.create_writable(
+            container.id, image.config.chain_id, initlayer.initialise, volatile=container.auto_remove
+        )
         undo.callback(parts.layers.remove_writable, container.id)
         container.document["MountPoints"] = _mount_points(parts, requests, undo)
         _prepare_root(parts, container, requests)

@@ -65,20 +65,31 @@ def start(parts: Parts, container_id: str, *, attached: bool, started_pids: Call
     :param started_pids: told the monitor's pid, which the caller must reap when it lives on.
     :raises StartFailed: with the exit code of ``run``.
     """
+    parts.root.require_writable()
     with parts.store.lock(container_id):
         container = reconcile(parts, parts.store.load(container_id))
         if container.running:
             return None
         try:
-            return _start(parts, container, attached, started_pids)
+            attachment = Attachment(_launch(parts, container, attached, started_pids))
+            try:
+                attachment.wait_until_started()
+            except BaseException:
+                attachment.close()
+                raise
         except LaminaError as error:
             code = error.code if isinstance(error, StartFailed) else _NOT_STARTED
+            container = reconcile(parts, container)  # a monitor that was lost has undone nothing
             container.set_failed(_NOT_STARTED if code == ENGINE_FAILED else code, str(error))
             parts.store.save(container)
             raise
+    if not attached:
+        attachment.close()
+    return attachment
 
 
-def _start(parts: Parts, container: Container, attached: bool, started_pids: Callable[[int], None]) -> Attachment:
+def _launch(parts: Parts, container: Container, attached: bool, started_pids: Callable[[int], None]) -> int:
+    """Prepare everything and fork the monitor, which from then on undoes it; the client's end of its socket."""
     run = parts.run_directory(container.id)
     runtime = parts.runtime(container.host_config.get("Runtime") or "")
     with ExitStack() as undo:
@@ -90,8 +101,6 @@ def _start(parts: Parts, container: Container, attached: bool, started_pids: Cal
         undo.callback(os.close, lock)
         atomicfile.write(run.sub("config.json"), specification.encode(container, prepared), sync=False)
         ours, theirs = frames.pair()
-        attachment = Attachment(ours)
-        undo.callback(attachment.close)
         plan = monitor.Plan(
             container=container,
             run=run,
@@ -105,14 +114,14 @@ def _start(parts: Parts, container: Container, attached: bool, started_pids: Cal
         )
         try:
             started_pids(monitor.fork(plan))
+        except BaseException:
+            os.close(ours)
+            raise
         finally:
             os.close(theirs)
-        attachment.wait_until_started()
         undo.pop_all()
-        os.close(lock)
-    if not attached:
-        attachment.close()
-    return attachment
+    os.close(lock)
+    return ours
 
 
 def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
@@ -122,14 +131,15 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
     try:
         rootfs.require_plain(root)
         rootfs.check_working_directory(root, container.config["WorkingDir"] or "/")
+        for point in container.mount_points.values():
+            _prepare_source(parts, point)
+            _prepare_destination(root, point)
         groups = tuple(str(group) for group in container.host_config.get("GroupAdd") or ())
         user = users.resolve(root, container.config["User"], groups)
     finally:
         os.close(root)
     hostfiles.write(container, directory)
     container.document["LogPath"] = parts.store.log_path(container.id)
-    for point in container.mount_points.values():
-        _prepare_source(parts, point)
     return Prepared(merged, user)
 
 
@@ -141,6 +151,13 @@ def _prepare_source(parts: Parts, point: dict[str, object]) -> None:
         if point.get("SkipMountpointCreation"):
             raise InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {source}')
         os.makedirs(source, 0o755, exist_ok=True)
+
+
+def _prepare_destination(root: int, point: dict[str, object]) -> None:
+    """Make the directory to mount on, also behind a link that leads nowhere yet; the runtime makes files."""
+    if point["Type"] == mounts.TMPFS or os.path.isdir(str(point["Source"])):
+        with suppress(rootfs.NotADirectory):  # the runtime says it better
+            rootfs.make_directories(root, str(point["Destination"]))
 
 
 def _unmount(parts: Parts, container_id: str) -> None:

@@ -13,7 +13,7 @@ from lamina.container.jsonlog import Entry
 from lamina.errors import InvalidArgument
 
 _POLL = 0.03
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
@@ -78,7 +78,7 @@ def parse_time(text: str, flag: str) -> int:
     if not text:
         return 0
     body = text.removeprefix("-")
-    parts = _DURATION.findall(body)
+    parts = re.findall(_DURATION, body)
     if parts and "".join(number + unit for number, unit in parts) == body:
         ago = round(sum(float(number) * _UNITS[unit] for number, unit in parts))
         return time.time_ns() - (-ago if text.startswith("-") else ago)

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, NoReturn, Protocol
 
 from lamina.container import frames, jsonlog, rundirectory
@@ -133,11 +134,15 @@ class Monitor:
     def run(self) -> None:
         wakeup = self._watch_children()
         try:
-            self._pid = self._start()
-        except LaminaError as error:
+            household = self._plan.reopen()
+            try:
+                self._pid = self._start()
+            except BaseException:
+                household.unmount(self._id)
+                raise
+        except (LaminaError, OSError) as error:
             self._failed(error)
             return
-        household = self._plan.reopen()
         self._plan.container.set_running(self._pid)
         household.save(self._plan.container)
         self._client.send(frames.STARTED)
@@ -168,8 +173,8 @@ class Monitor:
         streams.started()
         return pid
 
-    def _failed(self, error: LaminaError) -> None:
-        """Tell the starter, who holds the container's lock and records and undoes the rest."""
+    def _failed(self, error: LaminaError | OSError) -> None:
+        """Undo, and tell the starter, who holds the container's lock and records why."""
         code = error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED
         self._plan.run.remove()
         os.close(self._plan.lock)
@@ -198,7 +203,8 @@ class Monitor:
             elif self._client.behind:  # what it has not taken yet must not be lost
                 deadline = time.monotonic() + _DRAIN_SECONDS
         for name, splitter in self._splitters.items():
-            log.write(splitter.rest(), name, time.time_ns())
+            with suppress(OSError):
+                log.write(splitter.rest(), name, time.time_ns())
 
     def _wait(self, wakeup: int, timeout: float | None) -> list[tuple[int, int]]:
         poll = select.poll()
@@ -229,7 +235,8 @@ class Monitor:
             self._streams.close_source(descriptor)
             return
         name = self._streams.sources[descriptor]
-        log.write(self._splitters[name].feed(data), name, time.time_ns())
+        with suppress(OSError):  # a full disk costs the log, not the container
+            log.write(self._splitters[name].feed(data), name, time.time_ns())
         self._client.send((frames.OUT if name == jsonlog.STDOUT else frames.ERR) + data)
 
     def _serve(self, events: int) -> None:

@@ -18,7 +18,7 @@ BIND, VOLUME, TMPFS = "bind", "volume", "tmpfs"
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _CONSISTENCIES = ("consistent", "cached", "delegated", "default")
 #: Two characters at least, Docker's grammar of names.
-_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+_VOLUME_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 
 
 class InvalidMount(InvalidArgument):
@@ -179,7 +179,7 @@ def _check_bind_source(source: str) -> None:
 
 def check_volume_name(name: str) -> None:
     """Raises :class:`InvalidMount` for what could leave the directory of volumes, or be taken for a path."""
-    if not _VOLUME_NAME.match(name):
+    if not re.match(_VOLUME_NAME, name):
         raise InvalidMount(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'

@@ -7,7 +7,7 @@ import re
 
 from lamina.errors import Conflict, InvalidArgument
 
-_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+_NAME = r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 
 
 def _words(text: str) -> list[str]:
@@ -48,7 +48,7 @@ class NameInUse(Conflict):
 
 def check(text: str) -> str:
     """The name without a leading slash. Raises :class:`InvalidName`."""
-    if not _NAME.match(text):
+    if not re.match(_NAME, text):
         raise InvalidName(text)
     return text.removeprefix("/")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from shutil import rmtree
@@ -22,8 +21,7 @@ from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt, InvalidArgument, NotFound
 from lamina.oci import gojson
 
-_ID = re.compile(r"[0-9a-f]{64}\Z")
-_PREFIX = re.compile(r"[0-9a-f]{1,64}\Z")
+_HEX = frozenset("0123456789abcdef")
 CONFIG = "config.v2.json"
 HOST_CONFIG = "hostconfig.json"
 
@@ -46,6 +44,11 @@ class DamagedContainer(Corrupt):
     """A container's files can't be understood."""
 
 
+def is_id(text: str) -> bool:
+    """Whether ``text`` has the form of a container's full id."""
+    return len(text) == 64 and _HEX.issuperset(text)
+
+
 class ContainerStore:
     """Containers of one data root. Thread-safe and safe between processes."""
 
@@ -63,7 +66,7 @@ class ContainerStore:
     def ids(self) -> list[str]:
         """Ids of everything that looks like a container, in no particular order."""
         try:
-            return [name for name in os.listdir(self._home) if _ID.match(name)]
+            return [name for name in os.listdir(self._home) if is_id(name)]
         except FileNotFoundError:
             return []
 
@@ -120,14 +123,14 @@ class ContainerStore:
 
         :raises NoSuchContainer: nothing fits. :raises AmbiguousPrefix: several do.
         """
-        if _ID.match(text) and os.path.exists(os.path.join(self.directory(text), CONFIG)):
+        if is_id(text) and os.path.exists(os.path.join(self.directory(text), CONFIG)):
             return text
         if not text or "\0" in text:
             raise NoSuchContainer(text)
         named = self.named(text.removeprefix("/"))
         if named is not None:
             return named
-        matches = [id for id in self.ids() if id.startswith(text)] if _PREFIX.match(text) else []
+        matches = [id for id in self.ids() if id.startswith(text)] if _HEX.issuperset(text) else []
         if len(matches) > 1:
             raise AmbiguousPrefix(text)
         if not matches:

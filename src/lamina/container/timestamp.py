@@ -11,7 +11,8 @@ from lamina.errors import InvalidArgument
 NEVER = "0001-01-01T00:00:00Z"
 _SECOND = 1_000_000_000
 
-_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)\Z")
+# Compiled when first needed: most commands only write times.
+_RFC3339 = r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)\Z"
 
 
 def text(nanoseconds: int) -> str:
@@ -28,7 +29,7 @@ def now() -> str:
 
 def nanoseconds(value: str) -> int:
     """The reverse of :func:`text`, for any offset. Raises :class:`InvalidArgument`."""
-    match = _RFC3339.match(value)
+    match = re.match(_RFC3339, value)
     if match is None:
         raise InvalidArgument(f'parsing time "{value}": not RFC 3339')
     year, month, day, hour, minute, second = (int(match[number]) for number in range(1, 7))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from typing import NamedTuple
 
 from lamina.errors import SystemFailure, Unsupported
@@ -178,23 +177,22 @@ def _last_message(path: str) -> str:
     return ""
 
 
-_NOT_IN_PATH = re.compile(r"not found in \$PATH")
-_MISSING = re.compile(r"no such file or directory", re.IGNORECASE)
-_DENIED = re.compile(r"(?:permission denied|operation not permitted|is a directory|exec format error)$", re.IGNORECASE)
-_ABOUT_PROGRAM = re.compile(r"executable|exec|`?open `?|unable to start container process", re.IGNORECASE)
+_MISSING = "no such file or directory"
+_DENIED = ("permission denied", "operation not permitted", "is a directory", "exec format error")
 
 
 def explain(message: str, command: str) -> tuple[str, int]:
     """A runtime's message as Docker words it, and the exit code of ``run``."""
     prefix = f'unable to start container process: exec: "{command}"'
-    program = _ABOUT_PROGRAM.search(message) is not None
-    if _NOT_IN_PATH.search(message):
+    said = message.strip().lower()
+    program = "exec" in said or "unable to start container process" in said
+    if "not found in $path" in said:
         if "/" in command:
             return f"{prefix}: stat {command}: no such file or directory", NOT_FOUND
         return f"{prefix}: executable file not found in $PATH", NOT_FOUND
-    if program and _MISSING.search(message):
+    if program and _MISSING in said:
         return f"{prefix}: stat {command}: no such file or directory", NOT_FOUND
-    if program and _DENIED.search(message.strip()):
-        reason = "exec format error" if "format" in message else "permission denied"
+    if program and said.endswith(_DENIED):
+        reason = "exec format error" if "format" in said else "permission denied"
         return f"{prefix}: {reason}", NOT_EXECUTABLE
     return message or "the runtime gave no reason", ENGINE_FAILED

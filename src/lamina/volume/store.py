@@ -17,7 +17,7 @@ from lamina.dataroot import DataRoot
 from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.oci import gojson
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 _DATA = "_data"
 _METADATA = "lamina.json"
 #: Docker's mark of a volume that nobody named.
@@ -86,7 +86,7 @@ class VolumeStore:
         if not name:
             name = os.urandom(32).hex()
             labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
-        if not _NAME.match(name):
+        if not re.match(_NAME, name):
             raise InvalidVolumeName(name)
         if options:
             raise InvalidArgument(f"create {name}: options of the local driver are not supported by this version")
@@ -107,7 +107,7 @@ class VolumeStore:
     def get(self, name: str) -> Volume:
         """Raises :class:`NoSuchVolume`."""
         path = os.path.join(self._home, name, _DATA)
-        if not _NAME.match(name) or not os.path.isdir(path) or os.path.islink(path):
+        if not re.match(_NAME, name) or not os.path.isdir(path) or os.path.islink(path):
             raise NoSuchVolume(name)
         metadata = self._metadata(name)
         return Volume(name, path, metadata.get("CreatedAt") or "", metadata.get("Labels"), metadata.get("Options"))
