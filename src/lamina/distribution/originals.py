@@ -7,6 +7,7 @@ what registries have: an image can be used and pushed without them.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,9 +57,10 @@ def keeping_blob(root: DataRoot, digest: Digest) -> Iterator[IO[bytes]]:
     """A file to write a blob to while it passes; it is kept only when the context ends without an error."""
     path = _blob_path(root, digest)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    temporary = f"{os.path.dirname(path)}/{atomicfile.TEMPORARY_PREFIX}{digest.hex}.{os.getpid()}"
+    temporary = f"{os.path.dirname(path)}/{atomicfile.TEMPORARY_PREFIX}{digest.hex}.{os.urandom(4).hex()}"
     try:
         with open(temporary, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # tells it from what a process left that was killed
             yield file
         os.rename(temporary, path)
     except BaseException:
@@ -113,19 +115,31 @@ def _prune_blobs(root: DataRoot, needed: set[str]) -> None:
     for algorithm in _names(root.sub(_BLOBS)):
         directory = root.sub(_BLOBS, algorithm)
         for name in os.listdir(directory):
-            if f"{algorithm}:{name}" not in needed and _is_blob(algorithm, name):
-                os.unlink(f"{directory}/{name}")
+            path = f"{directory}/{name}"
+            unneeded = f"{algorithm}:{name}" not in needed if _is_blob(algorithm, name) else not _is_being_written(path)
+            if unneeded:
+                os.unlink(path)
         if not os.listdir(directory):
             os.rmdir(directory)
 
 
 def _is_blob(algorithm: str, name: str) -> bool:
-    """Whether this is the name of a finished blob: those that are being written belong to a running pull."""
+    """Whether this is the name of a finished blob."""
     try:
         Digest(f"{algorithm}:{name}")
     except InvalidDigest:
         return False
     return True
+
+
+def _is_being_written(path: str) -> bool:
+    """Whether a running pull is writing this blob; else a process was killed in the middle of it."""
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _blob_path(root: DataRoot, digest: Digest) -> str:
