@@ -60,9 +60,13 @@ def _document(engine: Engine, kind: str, name: str, *, size: bool) -> dict[str, 
 
 
 def _container(engine: Engine, name: str, *, size: bool) -> dict[str, Any]:
+    from lamina.container.store import ContainerStore
+
+    container_id = ContainerStore(engine.root).find(name)
+    # Only now: whoever looks at an image has no need of what runs containers.
     from lamina.cli.container_inspect import container_document
 
-    return container_document(engine, name, size=size)
+    return container_document(engine, container_id, size=size)
 
 
 def _image(engine: Engine, name: str) -> dict[str, Any]:

@@ -149,25 +149,18 @@ def _dispatch(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
 
 def _in_group(group_name: str, words: list[str], stdout: TextIO, stderr: TextIO) -> tuple[str, str, list[str]] | int:
     """Path, module and remaining words of a verb in a group; an exit code when help was all that was wanted."""
-    from lamina.cli import help as usage
-
     group = GROUPS[group_name]
     options = Options(_parse((), words, group_name, interspersed=False, stderr=stderr))
-    if options.on("help") or options.on("deprecated help"):
-        stdout.write(usage.group_help(group_name))
-        return 0
-    if not options.arguments:
-        stderr.write(usage.group_help(group_name))
-        return 0
-    typed, *rest = options.arguments
+    typed, *rest = options.arguments or [""]
+    wanted = options.on("help") or options.on("deprecated help")
     verb = group.aliases.get(typed, typed)
-    if verb not in group.verbs:
-        if "--help" in rest:
-            stdout.write(usage.group_help(group_name))
-            return 0
-        stderr.write(usage.group_help(group_name))
-        return 1
-    return f"{group_name} {verb}", group.verbs[verb], rest
+    if verb in group.verbs and not wanted:
+        return f"{group_name} {verb}", group.verbs[verb], rest
+    from lamina.cli import help as usage
+
+    wanted = wanted or "--help" in rest
+    (stdout if wanted else stderr).write(usage.group_help(group_name))
+    return 0 if wanted or not typed else 1
 
 
 def _verb_options(command: Command, path: str, words: list[str], stdout: TextIO, stderr: TextIO) -> Options | None:

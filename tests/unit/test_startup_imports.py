@@ -1,0 +1,73 @@
+"""What the commands that people run most import: start-up is most of their time, and imports are most of start-up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = """
+import io, sys
+from lamina.cli.main import main
+out, sys.stdout, sys.stderr = sys.stdout, io.TextIOWrapper(io.BytesIO()), io.TextIOWrapper(io.BytesIO())
+main(sys.argv[1:])
+print(*sys.modules, file=out)
+"""
+
+#: Modules of the front that every verb needs.
+_FRAME = {"command", "flags", "main", "opening", "verbs"}
+_LISTING = {"listing", "table", "units"}
+_FRONT = {
+    "images": _FRAME | _LISTING | {"images"},
+    "image ls": _FRAME | _LISTING | {"images"},
+    "history nothing": _FRAME | _LISTING | {"history"},
+    "inspect nothing": _FRAME | {"inspect", "inspecting", "image_inspect"},
+    "image inspect nothing": _FRAME | {"inspecting", "image_inspect"},
+    "tag nothing other": _FRAME | {"tag"},
+    "ps": _FRAME | _LISTING | {"ps"},
+}
+
+_COSTLY_NAMES = """
+    argparse asyncio backports blake3 concurrent dataclasses email html http inspect ipaddress isal logging pathlib
+    pickle platform random rich ssl subprocess tempfile traceback unittest urllib urllib3 uuid xml
+"""
+#: Standard and third-party modules that cost milliseconds: none of these commands may load them.
+_COSTLY = frozenset(_COSTLY_NAMES.split())
+
+#: Floors that looking at images has no need of.
+_FOREIGN_FLOORS = ("lamina.distribution", "lamina.registry", "lamina.runtime", "lamina.dockerfile")
+
+
+def loaded_by(command: str, root: Path) -> set[str]:
+    """Names of all modules that the command has loaded at its end."""
+    words = [
+        "--root",
+        str(root / "root"),
+        "--config",
+        str(root / "config"),
+        "--storage-driver",
+        "vfs",
+        *command.split(),
+    ]
+    done = subprocess.run([sys.executable, "-c", _PROGRAM, *words], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", _FRONT)
+def test_a_frequent_command_loads_only_its_own_verb(command: str, tmp_path: Path) -> None:
+    front = "lamina.cli."
+    loaded = {name.removeprefix(front) for name in loaded_by(command, tmp_path) if name.startswith(front)}
+    assert loaded == _FRONT[command]
+
+
+@pytest.mark.parametrize("command", _FRONT)
+def test_a_frequent_command_loads_nothing_costly(command: str, tmp_path: Path) -> None:
+    costly = {name for name in loaded_by(command, tmp_path) if name.split(".")[0] in _COSTLY}
+    assert not costly
+
+
+@pytest.mark.parametrize("command", [command for command in _FRONT if command != "ps"])
+def test_looking_at_images_loads_no_other_floor(command: str, tmp_path: Path) -> None:
+    assert not {name for name in loaded_by(command, tmp_path) if name.startswith(_FOREIGN_FLOORS)}
