@@ -15,6 +15,7 @@ from lamina.errors import Conflict
 from lamina.image.contract import Image
 from lamina.image.recovery import IMAGE_NOTE
 from lamina.image.store import FileImageStore
+from lamina.layer.journal import Entry
 from lamina.layer.store import FileLayerStore
 from lamina.reference import Reference
 
@@ -102,8 +103,9 @@ def remove(
     containers = list(in_use())  # before the lock: looking after a container may need a lock of its own
     with layers.operation() as entry, images.lock():
         image, reference = images.resolve_name(text)
-        entry.note(IMAGE_NOTE, image.id.hex)
-        return _Removal(images, layers, force=force, prune=prune, containers=containers).run(text, image, reference)
+        return _Removal(images, layers, entry, force=force, prune=prune, containers=containers).run(
+            text, image, reference
+        )
 
 
 class _Removal:
@@ -113,6 +115,7 @@ class _Removal:
         self,
         images: FileImageStore,
         layers: FileLayerStore,
+        entry: Entry,
         *,
         force: bool,
         prune: bool,
@@ -120,6 +123,7 @@ class _Removal:
     ) -> None:
         self._images = images
         self._layers = layers
+        self._entry = entry
         self._references = images.references
         self._force = force
         self._prune = prune
@@ -184,6 +188,7 @@ class _Removal:
             self._removed += [Deleted(str(layer.chain_id), layer.size) for layer in removed]
 
     def _untag(self, reference: Reference) -> None:
+        self._entry.note(IMAGE_NOTE, self._references.get(reference).hex)
         self._references.remove(reference)
         self._removed.append(Untagged(reference.familiar))
 

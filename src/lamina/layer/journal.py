@@ -55,6 +55,11 @@ class Entry:
         """Keys of the facts of one kind."""
         return _notes(self._directory, self.token, kind)
 
+    def has_notes(self) -> bool:
+        """Whether any fact was noted."""
+        prefix = self.token + "."
+        return any(name.startswith(prefix) for name in list_directory(self._directory))
+
     def close(self) -> None:
         """The operation is over and nothing is left to account for. Idempotent."""
         if self._lock.descriptor < 0:
@@ -90,7 +95,7 @@ class Journal:
     def operation(self) -> Iterator[Entry]:
         """The entry of the operation that this thread is in, or one for as long as the context lasts.
 
-        When the block raises, an entry of its own is left for recovery.
+        When the block raises, an entry of its own that has notes is left for recovery.
         """
         current = self.current()
         if current is not None:
@@ -102,7 +107,10 @@ class Journal:
             try:
                 yield entry
             except BaseException:
-                entry.abandon()
+                if entry.has_notes():
+                    entry.abandon()
+                else:
+                    entry.close()
                 raise
             finally:
                 self.leave(entry)

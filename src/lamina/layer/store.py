@@ -111,7 +111,7 @@ class FileLayerStore:
 
     def operation(self) -> AbstractContextManager[Entry]:
         """The journal entry of the transaction that this thread is in, or one for as long as the context lasts."""
-        return self.workshop.journal.operation()
+        return self.workshop.operation()
 
     def dead_entries(self) -> list[Entry]:
         """Entries of operations whose process died, locked; close or abandon each."""

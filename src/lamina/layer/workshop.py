@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.filelock import FileLock, lock_directory
 from lamina.graphdriver.contract import GraphDriver
 from lamina.layer.database import LayerDatabase
-from lamina.layer.journal import Journal
+from lamina.layer.journal import Entry, Journal
 from lamina.layer.trash import Trash
 
 
@@ -29,6 +30,21 @@ class Workshop:
         self.journal = Journal(root)
         self.trash = Trash(root, driver)
         self.recover: Callable[[], object] | None = None
+
+    @contextmanager
+    def operation(self) -> Iterator[Entry]:
+        """The entry of the operation that this thread is in, or one for as long as the context lasts.
+
+        When the block raises, what it left is reclaimed at once.
+        """
+        is_outermost = self.journal.current() is None
+        try:
+            with self.journal.operation() as entry:
+                yield entry
+        except BaseException:
+            if is_outermost and self.recover is not None:
+                self.recover()
+            raise
 
     def fill_lock(self, chain: ChainID) -> FileLock:
         """Whoever fills a layer holds it, so that the work is done once."""

@@ -138,7 +138,7 @@ class WritableLayers:
         Recovery goes by ``containers/<id>/config.v2.json``: when it is absent, the writable layer goes, and what else
         is in the container's directory. So write it last when making, and remove it first when removing.
         """
-        with self._workshop.journal.operation() as entry:
+        with self._workshop.operation() as entry:
             entry.note(CONTAINER_NOTE, container_id)
             yield
 
