@@ -59,7 +59,7 @@ class Bench:
         for engine in self._engines:
             stack.enter_context(engine.serve())
         self._containers = 0
-        self._times: dict[tuple[str, str], dict[str, list[float]]] = {
+        self._times: dict[tuple[str, str], dict[str, list[measure.Timing]]] = {
             (image, operation): {engine.name: [] for engine in self._engines}
             for image in sources
             for operation in options.operations
@@ -122,12 +122,12 @@ class Bench:
     def _time(self, name: str, operation: str, engine: Engine, command: Callable[[], list[str]]) -> None:
         measure.settle()
         try:
-            elapsed = measure.seconds(command())
+            taken = measure.timing(command(), engine.processes)
         except measure.FailedCommandError as error:
             print(f"{name} {operation} {engine.name}: {error}", file=sys.stderr, flush=True)
             return
-        self._times[name, operation][engine.name].append(elapsed)
-        print(f"{name} {operation} {engine.name}: {elapsed:.3f} s", flush=True)
+        self._times[name, operation][engine.name].append(taken)
+        print(f"{name} {operation} {engine.name}: {taken.wall:.3f} s, {taken.cpu:.3f} s of CPU", flush=True)
 
     def _run_command(self, engine: Engine, reference: str) -> list[str]:
         self._containers += 1

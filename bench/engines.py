@@ -109,6 +109,8 @@ class Docker:
 
 
 class Podman:
+    """podman asks for more open files than a restricted host allows, hence the host's own limit."""
+
     name = "podman"
 
     def __init__(self, directory: str) -> None:
@@ -133,7 +135,7 @@ class Podman:
         return [*self._command, "save", "-q", "-o", archive, reference]
 
     def run(self, reference: str, number: int) -> list[str]:
-        return [*self._command, "run", "--rm", "--network", "none", reference, "true"]
+        return [*self._command, "run", "--rm", "--network", "none", "--ulimit", "host", reference, "true"]
 
     def remove(self, reference: str) -> list[str]:
         return [*self._command, "rmi", "-f", reference]

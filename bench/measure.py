@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 _SAMPLE_SECONDS = 0.05
 _LINES_OF_AN_ERROR = 5
@@ -16,17 +17,29 @@ class FailedCommandError(Exception):
     """A measured command ended with an error, so its time means nothing."""
 
 
-def seconds(command: list[str]) -> float:
-    """Wall time of one command. Its output goes to a file, as a script's would. Raises :class:`FailedCommandError`."""
+class Timing(NamedTuple):
+    """Seconds: by the clock, and of all cores together, daemons included."""
+
+    wall: float
+    cpu: float
+
+
+def timing(command: list[str], daemons: Iterable[int]) -> Timing:
+    """Run one command. Its output goes nowhere. Raises :class:`FailedCommandError`."""
+    before = sum(_cpu(one) for one in _tree(list(daemons)))
+    own_before = os.times()
     started = time.perf_counter()
     done = subprocess.run(
         command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    elapsed = time.perf_counter() - started
+    wall = time.perf_counter() - started
+    own = os.times()
+    cpu = own.children_user + own.children_system - own_before.children_user - own_before.children_system
+    cpu += sum(_cpu(one) for one in _tree(list(daemons))) - before
     if done.returncode:
         tail = b"\n".join(done.stderr.splitlines()[-_LINES_OF_AN_ERROR:]).decode(errors="replace")
         raise FailedCommandError(f"{' '.join(command)}: exit {done.returncode}\n{tail}")
-    return elapsed
+    return Timing(wall, cpu)
 
 
 def settle() -> None:
@@ -85,3 +98,13 @@ def _pss(process: int) -> int:
     except OSError:
         pass  # it ended meanwhile
     return 0
+
+
+def _cpu(process: int) -> float:
+    """Seconds of CPU that a process and the children it has waited for have used."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0.0  # it ended meanwhile; who waited for it has its time
+    return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")

@@ -8,6 +8,8 @@ import statistics
 import time
 from typing import NamedTuple
 
+from bench.measure import Timing
+
 #: Goals as ratios of medians: (operation, image, next to, at most).
 GOALS = (
     ("pull", "large", "docker", 0.5),
@@ -22,14 +24,14 @@ MEMORY_GOAL = 200 << 20
 class Results(NamedTuple):
     """Everything that a run found out.
 
-    :ivar times: seconds by (image, operation), then engine.
+    :ivar times: by (image, operation), then engine.
     :ivar memory: peak bytes during a pull by image, then engine.
     :ivar images: a line of description by image.
     """
 
     versions: dict[str, str]
     images: dict[str, str]
-    times: dict[tuple[str, str], dict[str, list[float]]]
+    times: dict[tuple[str, str], dict[str, list[Timing]]]
     memory: dict[str, dict[str, int]]
     rounds: int
     started: str
@@ -76,7 +78,7 @@ def _goals(results: Results) -> str:
         if not by_engine.get("lamina") or not by_engine.get(other):
             lines.append(f"| {operation}, {image} | {other} | {goal} | not measured | |")
             continue
-        ratio = statistics.median(by_engine["lamina"]) / statistics.median(by_engine[other])
+        ratio = _wall(by_engine["lamina"]) / _wall(by_engine[other])
         lines.append(f"| {operation}, {image} | {other} | {goal} | {ratio:.2f} | {_verdict(ratio <= goal)} |")
     peak = results.memory.get("large", {}).get("lamina")
     if peak is not None:
@@ -89,16 +91,22 @@ def _verdict(met: bool) -> str:
     return "met" if met else "**missed**"
 
 
-def _table(title: str, by_engine: dict[str, list[float]]) -> str:
-    lines = [f"## {title}", "", "| engine | median s | min | max | lamina / it |", "|---|---|---|---|---|"]
-    own = statistics.median(by_engine["lamina"]) if by_engine.get("lamina") else None
+def _wall(times: list[Timing]) -> float:
+    return statistics.median(one.wall for one in times)
+
+
+def _table(title: str, by_engine: dict[str, list[Timing]]) -> str:
+    head = "| engine | median s | min | max | CPU s, median | lamina / it |"
+    lines = [f"## {title}", "", head, "|---|---|---|---|---|---|"]
+    own = _wall(by_engine["lamina"]) if by_engine.get("lamina") else None
     for name, times in by_engine.items():
         if not times:
-            lines.append(f"| {name} | failed | | | |")
+            lines.append(f"| {name} | failed | | | | |")
             continue
-        median = statistics.median(times)
+        median, walls = _wall(times), [one.wall for one in times]
+        cpu = statistics.median(one.cpu for one in times)
         ratio = f"{own / median:.2f}" if own is not None and name != "lamina" else ""
-        lines.append(f"| {name} | {median:.3f} | {min(times):.3f} | {max(times):.3f} | {ratio} |")
+        lines.append(f"| {name} | {median:.3f} | {min(walls):.3f} | {max(walls):.3f} | {cpu:.3f} | {ratio} |")
     return "\n".join([*lines, ""])
 
 

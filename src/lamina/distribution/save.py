@@ -117,8 +117,7 @@ class _TarSizes:
         size = self._known.get(layer.chain_id)
         if size is None:
             path = self._root.store("layerdb", "sha256", layer.chain_id.hex, "tar-split.json.gz")
-            size = sum(entry.size if entry.is_file else len(entry.payload) for entry in tarsplit.read(path))
-            self._known[layer.chain_id] = size
+            size = self._known[layer.chain_id] = tarsplit.tar_size(path)
         return size
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-
-_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|([+-])(\d\d):(\d\d))\Z")
 
 
 def seconds(text: str) -> int:
@@ -13,18 +10,13 @@ def seconds(text: str) -> int:
 
     The time of a file in an archive is decoration: a configuration with a strange one can still be saved.
     """
-    import calendar
+    from datetime import UTC, datetime
 
-    match = _RFC3339.match(text)
-    if match is None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return max(0, int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()))
+    except (ValueError, OverflowError):
         return 0
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    if year < 1970 or not 1 <= month <= 12 or not 1 <= day <= 31:
-        return 0
-    offset = 0
-    if match[7]:
-        offset = (int(match[8]) * 60 + int(match[9])) * (60 if match[7] == "+" else -60)
-    return max(0, calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0)) - offset)
 
 
 def now() -> str:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from fastcrc.crc64 import go_iso
 
 from lamina.errors import Corrupt
+from lamina.oci import gojson
 from lamina.tarball.compression import CorruptStream, decompress, read_chunks
 
 #: Raw bytes per segment line at most, so that whoever reads it back needs little memory.
@@ -35,6 +36,11 @@ _SEGMENT = 2
 
 _SEGMENT_START = b'{"type":2,"payload":"'
 
+#: How nearly every file's line looks; the others go through the JSON parser.
+_FILE_LINE = re.compile(
+    rb'\{"type":1,"name":"([^"\\]*)",(?:"size":(\d{1,18}),)?"payload":(?:"([A-Za-z0-9+/=]*)"|null),"position":\d+\}\Z'
+)
+
 _PLAIN_NAME = re.compile(rb"[ !#-%'-;=?-\[\]-~]*\Z")
 
 
@@ -42,20 +48,11 @@ class CorruptTarSplit(Corrupt):
     """The tar-split file is malformed, or a file in the layer is not what it was when the layer was made."""
 
 
-def _quote(name: str) -> str:
-    """A JSON string as Go's ``encoding/json`` writes it: markup and two line separators are escaped too."""
-    quoted = json.dumps(name, ensure_ascii=False)
-    for character in "<>&\u2028\u2029":
-        if character in quoted:
-            quoted = quoted.replace(character, f"\\u{ord(character):04x}")
-    return quoted.replace("\\b", "\\u0008").replace("\\f", "\\u000c") if "\\" in quoted else quoted
-
-
 def _name_member(name: bytes) -> bytes:
     if _PLAIN_NAME.match(name):
         return b'"name":"' + name + b'",' if name else b""
     try:
-        return b'"name":' + _quote(name.decode()).encode() + b","
+        return b'"name":' + gojson.encode(name.decode()) + b","
     except UnicodeDecodeError:
         return b'"name_raw":"' + b2a_base64(name, newline=False) + b'",'
 
@@ -135,6 +132,29 @@ def read(path: str) -> Iterator[Entry]:
             raise CorruptTarSplit(f"{path}: {error}") from error
 
 
+def tar_size(path: str) -> int:
+    """Bytes of the archive that the tar-split file at ``path`` describes. Raises :class:`CorruptTarSplit`."""
+    total = 0
+    with open(path, "rb", buffering=0) as stream:
+        try:
+            for line in _lines(decompress(read_chunks(stream))):
+                total += _described(line)
+        except CorruptStream as error:
+            raise CorruptTarSplit(f"{path}: {error}") from error
+    return total
+
+
+def _described(line: bytes) -> int:
+    """Bytes of the archive that one line stands for; a segment need not be decoded to know."""
+    if line.startswith(_SEGMENT_START):
+        end = line.find(b'"', len(_SEGMENT_START))
+        digits = end - len(_SEGMENT_START)
+        if digits >= 0 and digits % 4 == 0:
+            return digits // 4 * 3 - (line.count(b"=", end - 2, end) if digits else 0)
+    entry = parse_line(line)
+    return entry.size if entry.is_file else len(entry.payload)
+
+
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Lines, without their ends, from ``chunks``. What follows the last line end is ignored, as Docker does."""
     rest = b""
@@ -152,6 +172,8 @@ def parse_line(line: bytes) -> Entry:
         if line.startswith(_SEGMENT_START):  # half of all lines; they need no JSON parser
             end = line.index(b'"', len(_SEGMENT_START))
             return Entry(False, b"", 0, a2b_base64(line[len(_SEGMENT_START) : end]))
+        if match := _FILE_LINE.match(line):
+            return Entry(True, match[1], int(match[2] or 0), a2b_base64(match[3] or b""))
         document = json.loads(line)
         kind = document["type"]
         name = a2b_base64(document["name_raw"]) if document.get("name_raw") else document.get("name", "").encode()
