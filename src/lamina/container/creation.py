@@ -57,9 +57,7 @@ def create(parts: Parts, request: CreateRequest) -> Container:
 
 def _describe(parts: Parts, request: CreateRequest, image: Image) -> Container:
     config = configuring.merge(request.config, image.config.config)
-    host_config = defaults.host_config(
-        request.host_config, runtime=parts.runtime().name, cgroup_namespace=specification.cgroup_namespace()
-    )
+    host_config = defaults.host_config(request.host_config, cgroup_namespace=specification.cgroup_namespace())
     mode = specification.check_supported(host_config)
     host_config["NetworkMode"] = mode
     path, *arguments = configuring.command(config)

@@ -8,9 +8,11 @@ from typing import Any
 from lamina.oci.runtime import MASKED_PATHS, READONLY_PATHS
 
 SHM_SIZE = 64 << 20
+#: Docker's name for whatever runtime is the default.
+DEFAULT_RUNTIME = "runc"
 
 
-def host_config(given: Mapping[str, Any], *, runtime: str, cgroup_namespace: str) -> dict[str, Any]:
+def host_config(given: Mapping[str, Any], *, cgroup_namespace: str) -> dict[str, Any]:
     """All of Docker's members: what ``given`` says, the defaults elsewhere. Members that are unknown are dropped."""
     result: dict[str, Any] = {
         "Binds": None,
@@ -42,7 +44,7 @@ def host_config(given: Mapping[str, Any], *, runtime: str, cgroup_namespace: str
         "UTSMode": "",
         "UsernsMode": "",
         "ShmSize": SHM_SIZE,
-        "Runtime": runtime,
+        "Runtime": DEFAULT_RUNTIME,
         "ConsoleSize": [0, 0],
         "Isolation": "",
         "CpuShares": 0,

@@ -91,7 +91,7 @@ def start(parts: Parts, container_id: str, *, attached: bool, started_pids: Call
 def _launch(parts: Parts, container: Container, attached: bool, started_pids: Callable[[int], None]) -> int:
     """Prepare everything and fork the monitor, which from then on undoes it; the client's end of its socket."""
     run = parts.run_directory(container.id)
-    runtime = parts.runtime(container.host_config.get("Runtime") or "")
+    runtime = parts.runtime()
     with ExitStack() as undo:
         undo.callback(_unmount, parts, container.id)
         merged = parts.layers.mount(container.id, volatile=container.auto_remove)
@@ -218,7 +218,7 @@ def reconcile(parts: Parts, container: Container) -> Container:
 def _clean_up(parts: Parts, container: Container, run: RunDirectory) -> None:
     """Undo what a monitor would have undone."""
     if run.exists():
-        parts.runtime(container.host_config.get("Runtime") or "").delete(container.id, run.path)
+        parts.runtime().delete(container.id, run.path)
     _unmount(parts, container.id)
 
 

@@ -61,10 +61,10 @@ class Parts(NamedTuple):
     def run_directory(self, container_id: str) -> RunDirectory:
         return RunDirectory(self.root.sub("lamina", "run", container_id))
 
-    def runtime(self, name: str = "") -> RuntimeProgram:
-        """The runtime that a container names; the first installed one where it is not."""
-        names = (name, *(other for other in program.NAMES if other != name)) if name in program.NAMES else program.NAMES
-        return program.find(names)
+    def runtime(self) -> RuntimeProgram:
+        """The runtime to use. ``HostConfig.Runtime`` says ``runc`` in every container that names none: it is what a
+        dockerd on the same root calls its default, and means no more than that."""
+        return program.find()
 
     def reopened(self) -> Parts:
         """The same for a forked child: nothing that another thread of the parent had locked or open."""

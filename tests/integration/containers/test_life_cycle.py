@@ -353,7 +353,6 @@ def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
         "ID",
         "Dir",
         "Source",
-        "Runtime",
         "[0]",
     )
     if path.endswith(variable) or path in (".Config.Hostname", ".Image") or ours == theirs:

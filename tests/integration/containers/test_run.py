@@ -308,7 +308,7 @@ def test_runc_runs_it_too(box: Lamina, tmp_path: Path) -> None:
     engine = Engine(box.root)
     original = Parts.runtime
     try:
-        Parts.runtime = lambda self, name="": program.find(("runc",))  # type: ignore[method-assign] # one call, not two
+        Parts.runtime = lambda self: program.find(("runc",))  # type: ignore[method-assign] # one call, not two
         finished = engine.containers.run("busybox", ["sh", "-c", "echo runc; exit 4"])
     finally:
         Parts.runtime = original  # type: ignore[method-assign] # put back
