@@ -65,9 +65,12 @@ def _prepare(stream: TextIO) -> TextIO:
 
 
 def _guarded(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
-    debug = "-D" in words[:1] or "--debug" in words[:1]
+    debug = False
     try:
-        return _dispatch(words, stdout, stderr)
+        flags = global_flags(os.environ)
+        options = Options(_parse(flags, words, "", interspersed=False, stderr=stderr))
+        debug = options.on("debug")
+        return _dispatch(options, flags, stdout, stderr)
     except CommandError as refusal:
         stdout.flush()
         if refusal.text:
@@ -100,11 +103,7 @@ def _system_error(error: OSError) -> str:
     return f"{error.filename}: {reason}" if error.filename is not None else reason
 
 
-def _dispatch(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
-    environment = os.environ
-    flags = global_flags(environment)
-    parsed = _parse(flags, words, "", interspersed=False, stderr=stderr)
-    options = Options(parsed)
+def _dispatch(options: Options, flags: Sequence[Flag], stdout: TextIO, stderr: TextIO) -> int:
     rest = options.arguments
     if options.on("help") or options.on("deprecated help") or not rest:
         if options.on("version"):
@@ -135,7 +134,7 @@ def _dispatch(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
         storage_driver=options.text("storage-driver") or None,
         docker_config_dir=options.text("config"),
         debug=options.on("debug"),
-        environment=environment,
+        environment=os.environ,
         stdin=sys.stdin,
         stdout=stdout,
         stderr=stderr,
