@@ -22,19 +22,28 @@ from lamina.layer.workshop import Workshop
 
 def mended(workshop: Workshop, chain: ChainID) -> Layer | None:
     """What a damaged layer's metadata must say, proven by its content; ``None`` when it can't be told."""
-    for cache_id in _possible_cache_ids(workshop, chain):
+    named = driver_ids_in(workshop.database.path(chain))[:1]
+    for cache_id in named or _possible_cache_ids(workshop, chain):
         if not workshop.driver.exists(cache_id):
             continue
         try:
             diff_id, size = _measure(workshop, Layer(chain, DiffID(chain), None, 0, cache_id))
         except (LaminaError, OSError):
             continue
-        if chain_id(None, diff_id) == chain:
-            return Layer(chain, diff_id, None, size, cache_id)
-        parent = _parent(workshop, chain, diff_id)
-        if parent is not None:
+        is_bottom = chain_id(None, diff_id) == chain
+        parent = None if is_bottom else _parent(workshop, chain, diff_id)
+        if (is_bottom or parent is not None) and (named or _stands_on(workshop, cache_id, parent)):
             return Layer(chain, diff_id, parent, size, cache_id)
     return None
+
+
+def _stands_on(workshop: Workshop, cache_id: str, parent: ChainID | None) -> bool:
+    """Whether a directory was made on that of ``parent``: another's may hold the same and more (``vfs``)."""
+    try:
+        below = workshop.driver.parent_ids(cache_id)[:1]
+        return below == ([workshop.database.cache_id(parent)] if parent is not None else [])
+    except (LaminaError, OSError):
+        return False
 
 
 def mend(workshop: Workshop, layer: Layer) -> Callable[[], None]:
@@ -72,8 +81,8 @@ def _measure(workshop: Workshop, layer: Layer) -> tuple[DiffID, int]:
 
 
 def _possible_cache_ids(workshop: Workshop, chain: ChainID) -> list[str]:
-    """The id that its own file names, else those that the layers above were made on, else those that nobody names."""
-    found = driver_ids_in(workshop.database.path(chain))[:1]
+    """The ids that the layers above were made on, else those that nobody names."""
+    found: list[str] = []
     for other in workshop.database.chain_ids():
         try:
             if workshop.database.parent(other) != chain:

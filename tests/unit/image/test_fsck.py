@@ -1,0 +1,204 @@
+"""Damage that a store meets: it is named where it is met, listed by the check, and mended without losing anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from lamina.digest import ChainID
+from lamina.errors import Corrupt
+from lamina.image.fsck import fsck
+from support.images import LayerTar, TestImage
+from support.storage import Storage
+
+TARS = [LayerTar().directory("d").file(f"d/{name}", name * 500).bytes() for name in "abc"]
+IMAGE = TestImage(TARS)
+OTHER = TestImage([*TARS[:1], LayerTar().file("other").bytes()])
+
+
+def layer_path(storage: Storage, number: int, name: str = "") -> str:
+    return os.path.join(storage.layers.workshop.database.path(ChainID(IMAGE.chain_ids[number])), name)
+
+
+def truncate(path: str) -> None:
+    with open(path, "w"):
+        pass
+
+
+def check_contents(storage: Storage) -> None:
+    image = storage.images.resolve("name")
+    stack = storage.layers.stack(image.config.chain_id)
+    assert [b"".join(storage.layers.tar(layer)) for layer in stack] == TARS
+    with storage.layers.mounted_image(image.config.chain_id) as path:
+        assert sorted(os.listdir(f"{path}/d")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("destroy", [truncate, os.unlink])
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("name", ["cache-id", "diff", "size", "parent"])
+def test_a_lost_metadata_file_is_named_and_mended(
+    storage: Storage, name: str, number: int, destroy: Callable[[str], None]
+) -> None:
+    if name == "parent" and number == 0:
+        pytest.skip("the bottom layer has none")
+    storage.add(IMAGE, "name")
+    destroy(layer_path(storage, number, name))
+    with pytest.raises(Corrupt, match=r"damaged: its .*'lamina system fsck' tells more"):
+        storage.layers.stack(storage.images.resolve("name").config.chain_id)
+    assert storage.findings()
+    report = fsck(storage.images, repair=True)
+    assert report.is_clean
+    assert storage.findings(deep=True) == []
+    check_contents(storage)
+
+
+def test_all_small_files_at_once_can_be_mended(storage: Storage) -> None:
+    storage.add(IMAGE, "name")
+    for number in range(3):
+        truncate(layer_path(storage, number, "cache-id"))
+        truncate(layer_path(storage, number, "size"))
+    fsck(storage.images, repair=True)
+    assert storage.findings(deep=True) == []
+    check_contents(storage)
+
+
+def test_what_a_damaged_layer_may_need_is_never_deleted(storage: Storage) -> None:
+    """Neither its directory nor what proves it can be found any more: it is named, and nothing goes."""
+    storage.add(IMAGE, "name")
+    before = sorted(storage.layers.driver.ids())
+    truncate(layer_path(storage, 2, "cache-id"))
+    os.unlink(layer_path(storage, 2, "tar-split.json.gz"))
+    report = fsck(storage.images, repair=True)
+    assert not report.is_clean
+    assert sorted(storage.layers.driver.ids()) == before
+
+
+def test_a_layer_without_the_one_below_it_is_named(storage: Storage) -> None:
+    storage.add(IMAGE, "name")
+    shutil.rmtree(layer_path(storage, 1))
+    kinds = {finding.kind for finding in fsck(storage.images).findings}
+    assert "missing" in kinds
+    fsck(storage.images, repair=True)
+    assert storage.names().keys() == {"name:latest"}
+
+
+def test_changed_content_is_found_by_a_deep_check(storage: Storage) -> None:
+    storage.add(IMAGE, "name")
+    layer = storage.layers.get(ChainID(IMAGE.chain_ids[0]))
+    with open(f"{storage.layers.driver.diff_path(layer.cache_id)}/d/a", "w") as file:
+        file.write("b" * 500)
+    assert storage.findings() == []
+    (finding,) = storage.findings(deep=True)
+    assert "file integrity checksum failed for 'd/a'" in finding
+
+
+def orphan_directory(storage: Storage) -> None:
+    storage.layers.driver.create("f" * 64, None)
+
+
+def unneeded_layer(storage: Storage) -> None:
+    storage.add(OTHER)
+    storage.images.delete(storage.images.resolve(OTHER.image_id).id)
+
+
+def dangling_name(storage: Storage) -> None:
+    storage.add(OTHER, "other")
+    storage.images.delete(storage.images.resolve("other").id)
+
+
+def metadata_without_image(storage: Storage) -> None:
+    os.mkdir(f"{storage.images.database.metadata}/{'a' * 64}")
+
+
+def unfinished_file(storage: Storage) -> None:
+    truncate(f"{storage.images.database.content}/.tmp-{'a' * 64}1.0")
+
+
+def unfinished_layer(storage: Storage) -> None:
+    os.mkdir(f"{storage.layers.workshop.database.temporary}/write-set-123")
+
+
+def dockerd_removing(storage: Storage) -> None:
+    storage.layers.driver.create("e" * 64, None)
+    directory = f"{storage.layers.workshop.database.layers}/{'a' * 64}-{'e' * 64}-removing"
+    os.mkdir(directory)
+    with open(f"{directory}/cache-id", "w") as file:
+        file.write("e" * 64)
+
+
+def changed_configuration(storage: Storage) -> None:
+    storage.add(OTHER, "other")
+    with open(storage.images.database.path(storage.images.resolve("other").id), "ab") as file:
+        file.write(b" ")
+
+
+def lost_parent(storage: Storage) -> None:
+    storage.add(OTHER, "other")
+    path = storage.images.database.metadata_path(storage.images.resolve("other").id)
+    with open(f"{path}/parent", "w") as file:
+        file.write("sha256:" + "9" * 64)
+
+
+def writable_without_container(storage: Storage) -> None:
+    storage.layers.create_writable("d" * 64, storage.images.resolve("name").config.chain_id)
+    storage.layers.settle("d" * 64)
+
+
+def container_without_configuration(storage: Storage) -> None:
+    os.mkdir(storage.root.sub("containers", "d" * 64))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        orphan_directory,
+        unneeded_layer,
+        dangling_name,
+        metadata_without_image,
+        unfinished_file,
+        unfinished_layer,
+        dockerd_removing,
+        changed_configuration,
+        lost_parent,
+        writable_without_container,
+        container_without_configuration,
+    ],
+)
+def test_what_nothing_needs_is_found_and_reclaimed(storage: Storage, damage: Callable[[Storage], None]) -> None:
+    storage.add(IMAGE, "name")
+    directories = sorted(storage.layers.driver.ids())
+    damage(storage)
+    assert storage.findings()
+    assert storage.findings() == storage.findings(), "a check changes nothing"
+    assert fsck(storage.images, repair=True).is_clean
+    assert storage.findings(deep=True) == []
+    check_contents(storage)
+    if damage is not lost_parent:
+        assert sorted(storage.layers.driver.ids()) == directories
+
+
+def test_operations_that_run_are_left_alone(storage: Storage) -> None:
+    other = storage.again()
+    with storage.layers.begin() as transaction:
+        staged = transaction.stage(None)
+        job = staged.unpack()
+        assert other.findings(repair=True) == []
+        job.feed(TARS[0])
+        job.finish()
+        transaction.commit()
+        assert other.findings(repair=True) == []
+    assert len(other.findings()) == 1  # the layer that no image got
+
+
+def test_a_damaged_writable_layer_can_be_removed(storage: Storage) -> None:
+    image = storage.add(IMAGE, "name")
+    mounted = storage.layers.create_writable("d" * 64, image.config.chain_id)
+    truncate(f"{storage.layers.workshop.database.mounts}/{'d' * 64}/parent")
+    with pytest.raises(Corrupt, match="writable layer of container"):
+        storage.layers.writable("d" * 64)
+    storage.layers.remove_writable("d" * 64)
+    assert not storage.layers.driver.exists(mounted.mount_id)
+    assert storage.findings() == []
