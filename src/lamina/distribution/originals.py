@@ -11,6 +11,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO
 
 from lamina import atomicfile
@@ -18,12 +19,15 @@ from lamina.dataroot import DataRoot
 from lamina.digest import Digest, ImageID, InvalidDigest, hasher
 from lamina.distribution.stores import Stores
 from lamina.errors import LaminaError
+from lamina.graphdriver.removal import remove_tree
+from lamina.layer.finding import ORPHAN, Suspect
 from lamina.oci import manifest as manifests
 from lamina.oci.document import MANIFEST_LIMIT
 from lamina.oci.manifest import Manifest
 
 _MANIFESTS = "lamina/manifests"
 _BLOBS = "lamina/blobs"
+_DIRECTORIES = (_MANIFESTS, _BLOBS)
 _CHUNK = 1 << 20
 
 
@@ -90,37 +94,43 @@ def read_chunks(path: str) -> Iterator[bytes]:
             yield chunk
 
 
+def unneeded(stores: Stores) -> Iterator[str]:
+    """What belongs to images that are gone, or was left by a pull that was killed: absolute paths."""
+    root = stores.root
+    kept = _names(root.sub(_MANIFESTS))  # listed first: an image is there before its manifest is
+    present = {image_id.hex for image_id in stores.images.ids()}
+    needed: set[str] = set()
+    for name in kept:
+        if name not in present:
+            yield root.sub(_MANIFESTS, name)
+        elif os.path.isdir(root.sub(_BLOBS)):
+            for manifest in manifests_of(root, ImageID(f"sha256:{name}")):
+                needed.update(layer.digest for layer in manifest.layers)
+    for algorithm in _names(root.sub(_BLOBS)):
+        for name in os.listdir(root.sub(_BLOBS, algorithm)):
+            path = root.sub(_BLOBS, algorithm, name)
+            if f"{algorithm}:{name}" not in needed if _is_blob(algorithm, name) else not _is_being_written(path):
+                yield path
+
+
 def prune(stores: Stores) -> None:
-    """Forget what belongs to images that are gone. Call it after images were removed."""
+    """Delete what :func:`unneeded` names. Call it after images were removed."""
     root = stores.root
     if not os.path.isdir(root.sub(_MANIFESTS)):
         return
     with root.lock("distribution"):
-        present = {image_id.hex for image_id in stores.images.ids()}
-        needed: set[str] = set()
-        for name in _names(root.sub(_MANIFESTS)):
-            if name not in present:
-                _remove_directory(root.sub(_MANIFESTS, name))
-                continue
-            if os.path.isdir(root.sub(_BLOBS)):
-                for manifest in manifests_of(root, ImageID(f"sha256:{name}")):
-                    needed.update(layer.digest for layer in manifest.layers)
-        _prune_blobs(root, needed)
-        for name in (_MANIFESTS, _BLOBS):
-            if os.path.isdir(root.sub(name)) and not os.listdir(root.sub(name)):
-                os.rmdir(root.sub(name))
+        for path in list(unneeded(stores)):
+            remove_tree(path)
+        for directory in (*(root.sub(_BLOBS, name) for name in _names(root.sub(_BLOBS))), *map(root.sub, _DIRECTORIES)):
+            if os.path.isdir(directory) and not os.listdir(directory):
+                os.rmdir(directory)
 
 
-def _prune_blobs(root: DataRoot, needed: set[str]) -> None:
-    for algorithm in _names(root.sub(_BLOBS)):
-        directory = root.sub(_BLOBS, algorithm)
-        for name in os.listdir(directory):
-            path = f"{directory}/{name}"
-            unneeded = f"{algorithm}:{name}" not in needed if _is_blob(algorithm, name) else not _is_being_written(path)
-            if unneeded:
-                os.unlink(path)
-        if not os.listdir(directory):
-            os.rmdir(directory)
+def suspects(stores: Stores) -> Iterator[Suspect]:
+    """What ``lamina system fsck`` finds here."""
+    for path in unneeded(stores):
+        what = "manifest or layer, as it was pulled, of an image that is gone"
+        yield Suspect(ORPHAN, path, what, partial(remove_tree, path))
 
 
 def _is_blob(algorithm: str, name: str) -> bool:
@@ -151,9 +161,3 @@ def _names(directory: str) -> list[str]:
         return sorted(name for name in os.listdir(directory) if not name.startswith("."))
     except FileNotFoundError:
         return []
-
-
-def _remove_directory(path: str) -> None:
-    for name in os.listdir(path):
-        os.unlink(f"{path}/{name}")
-    os.rmdir(path)

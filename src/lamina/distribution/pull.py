@@ -100,14 +100,19 @@ def _pull_one(task: _Pull, reference: Reference) -> PullResult:
     task.report(Event(f"Pulling from {reference.path}", str(reference.digest or reference.tag)))
     resolved = resolve(task.client, reference, fetched, task.platform or host())
     image_id = ImageID(resolved.manifest.config.digest)
-    try:
-        image = task.stores.images.get(image_id)
-    except NotFound:
-        image, updated = _fetch(task, resolved)
-    else:
-        updated = _finish(task, resolved, image)
+    image, updated = _known(task, resolved, image_id) or _fetch(task, resolved)
     task.report(Event(f"Digest: {resolved.digest}"))
     return PullResult(reference, image.id, resolved.digest, updated)
+
+
+def _known(task: _Pull, resolved: Resolved, image_id: ImageID) -> tuple[Image, bool] | None:
+    """The image with its new names when it is here already."""
+    with task.stores.images.lock():
+        try:
+            image = task.stores.images.get(image_id)
+        except NotFound:
+            return None
+        return image, _finish(task, resolved, image)
 
 
 def _fetch(task: _Pull, resolved: Resolved) -> tuple[Image, bool]:
@@ -131,7 +136,9 @@ def _fetch(task: _Pull, resolved: Resolved) -> tuple[Image, bool]:
         _remember(task, resolved, config, fetched)
         with task.stores.images.lock():  # nobody may remove the image before it has its names
             image = task.stores.images.create(config.raw)
-            return image, _finish(task, resolved, image)
+            updated = _finish(task, resolved, image)
+    originals.prune(task.stores)
+    return image, updated
 
 
 def _remember(task: _Pull, resolved: Resolved, config: ImageConfig, fetched: list[int]) -> None:
