@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ class Stacks:
         return layer
 
     @contextmanager
-    def mounted(self, layer: str, **options: Any):
+    def mounted(self, layer: str, **options: Any) -> Iterator[str]:
         """The merged directory of ``layer``."""
         root = self.driver.mount(layer, **options)
         try:
@@ -93,7 +93,7 @@ class Stacks:
             self.driver.unmount(layer)
 
     @contextmanager
-    def container(self, image: str | None, **options: Any):
+    def container(self, image: str | None, **options: Any) -> Iterator[str]:
         """The merged directory of a throw-away writable layer on ``image``."""
         layer = self.new_id()
         self.driver.create_read_write(layer, image)
