@@ -201,6 +201,21 @@ def test_a_name_that_moves_only_with_a_good_image(
     assert stores.images.ids() == [image.image_id]
 
 
+def test_a_name_that_looks_like_another_images_id_does_not_hide_that_image(
+    stores: Stores, image: TestImage, docker_files: Callable[..., Files]
+) -> None:
+    # CVE-2014-5278: a name wins over the start of an ID, as in Docker; the whole ID means the image for ever.
+    load(_stream(docker_files()), stores)
+    other = TestImage([LayerTar().file("other", "x").bytes()])
+    short = image.image_id.removeprefix("sha256:")[:12]
+    item = {"Config": "c.json", "RepoTags": [f"{short}:latest"], "Layers": ["l"]}
+    files = {"l": other.layers[0], "c.json": other.config.data, "manifest.json": json.dumps([item]).encode()}
+    load(_stream(files), stores)
+    assert stores.images.resolve(short).id == other.image_id
+    for whole in (image.image_id, image.image_id.removeprefix("sha256:")):
+        assert stores.images.resolve(whole).id == image.image_id
+
+
 def test_a_repositories_file_that_points_at_unknown_ids_changes_nothing(
     stores: Stores, docker_files: Callable[..., Files]
 ) -> None:
