@@ -20,13 +20,13 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.container.committing import CommitRequest
+    from lamina.container.files import CommitRequest, ContainerFiles
 
     reference = _reference(options.arguments[1]) if len(options.arguments) > 1 and options.arguments[1] else None
     request = CommitRequest(
         options.text("author"), options.text("message"), options.texts("change"), options.on("pause"), reference
     )
-    image = context.engine().container_service.commit(options.arguments[0], request)
+    image = ContainerFiles(context.engine().container_service).commit(options.arguments[0], request)
     context.print(str(image.id))
     return 0
 

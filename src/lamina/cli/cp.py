@@ -73,14 +73,15 @@ def _split(argument: str) -> tuple[str, str]:
 
 def _out(context: Context, name: str, path: str, target: str, *, follow: bool) -> None:
     from lamina.container import copying
+    from lamina.container.files import ContainerFiles
     from lamina.tarball.writer import archive
 
-    service = context.engine().container_service
+    containers = ContainerFiles(context.engine().container_service)
     if target == "-":
         out = context.binary_stdout
         if out.isatty():
             raise CommandError("refusing to copy to a terminal: redirect the output or name a file")
-        for chunk in archive(service.archive(name, os.fsencode(path), follow=follow)):
+        for chunk in archive(containers.archive(name, os.fsencode(path), follow=follow)):
             out.write(chunk)
         return
     directory = os.path.dirname(os.path.abspath(target.rstrip("/") or "/"))
@@ -89,18 +90,19 @@ def _out(context: Context, name: str, path: str, target: str, *, follow: bool) -
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         destination = copying.followed(_host_place(root, target))
-        service.copy_from(name, os.fsencode(path), destination, follow=follow)
+        containers.copy_from(name, os.fsencode(path), destination, follow=follow)
     finally:
         os.close(root)
 
 
 def _into(context: Context, source: str, name: str, path: str, *, follow: bool) -> None:
     from lamina.container import copying
+    from lamina.container.files import ContainerFiles
 
-    service = context.engine().container_service
+    containers = ContainerFiles(context.engine().container_service)
     if source == "-":
         stream = context.binary_stdin
-        service.extract_to(name, os.fsencode(path), iter(lambda: stream.read(_PIECE), b""))
+        containers.extract_to(name, os.fsencode(path), iter(lambda: stream.read(_PIECE), b""))
         return
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -111,7 +113,7 @@ def _into(context: Context, source: str, name: str, path: str, *, follow: bool) 
             raise CommandError("not a directory") from None
         if not place.exists:
             raise CommandError(f"lstat {os.fsdecode(place.path)}: no such file or directory")
-        service.copy_to(name, os.fsencode(path), place)
+        containers.copy_to(name, os.fsencode(path), place)
     finally:
         os.close(root)
 

@@ -16,8 +16,10 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
+    from lamina.container.files import ContainerFiles
+
     output = options.text("output")
-    chunks = context.engine().container_service.export(options.arguments[0])
+    chunks = ContainerFiles(context.engine().container_service).export(options.arguments[0])
     if not output:
         if context.stdout.isatty():
             raise CommandError("cowardly refusing to save to a terminal. Use the -o flag or redirect")

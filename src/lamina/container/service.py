@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from lamina.container import committing, copying, creation, exporting, lifecycle, logs
+from lamina.container import creation, lifecycle, logs
 from lamina.container.attachment import Attachment
-from lamina.container.committing import CommitRequest
-from lamina.container.copying import Place
 from lamina.container.creation import CreateRequest
-from lamina.container.jsonlog import Entry as LogEntry
+from lamina.container.jsonlog import Entry
 from lamina.container.logs import LogRequest
 from lamina.container.parts import Parts, Volumes
 from lamina.container.record import Container
 from lamina.container.store import ContainerStore, DamagedContainer, NoSuchContainer
-from lamina.container.treetar import Entry
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID
 from lamina.errors import Corrupt, NotFound
-from lamina.image.contract import Image, ImageStore
+from lamina.image.contract import ImageStore
 from lamina.image.removal import ContainerUse
 from lamina.layer.contract import Change
 from lamina.layer.store import FileLayerStore
 
 
 class ContainerService:
-    """Create, run, look at, change and remove containers.
+    """Create, run, look at and remove containers; what is done with their files is in ``container.files``.
 
     Containers are named by what a user types: a name, an id, or an unambiguous prefix of one. Every operation may run
     in any number of threads and processes at once.
@@ -37,6 +34,11 @@ class ContainerService:
     def __init__(self, root: DataRoot, layers: FileLayerStore, images: ImageStore, volumes: Volumes) -> None:
         self._parts = Parts(root, layers, images, ContainerStore(root), volumes.on)
         self._monitors: list[int] = []
+
+    @property
+    def parts(self) -> Parts:
+        """What it works on, for :class:`lamina.container.files.ContainerFiles`."""
+        return self._parts
 
     @property
     def store(self) -> ContainerStore:
@@ -96,35 +98,11 @@ class ContainerService:
         """See :func:`lamina.container.lifecycle.remove`."""
         lifecycle.remove(self._parts, self.id_of(text), force=force, volumes=volumes)
 
-    def logs(self, text: str, request: LogRequest | None = None) -> Iterator[LogEntry]:
+    def logs(self, text: str, request: LogRequest | None = None) -> Iterator[Entry]:
         """Entries of its log; with ``follow`` until it stops."""
         container_id = self.id_of(text)
         run = self._parts.run_directory(container_id)
         return logs.read(self._parts.store.log_path(container_id), request or LogRequest(), run.alive)
-
-    def commit(self, text: str, request: CommitRequest) -> Image:
-        """See :func:`lamina.container.committing.commit`."""
-        return committing.commit(self._parts, self.get(text), request)
-
-    def export(self, text: str) -> Iterator[bytes]:
-        """Its whole file system as a tar, without volumes."""
-        return exporting.export(self._parts, self.id_of(text))
-
-    def copy_from(self, text: str, path: bytes, destination: Place, *, follow: bool = False) -> None:
-        """``docker cp CONTAINER:PATH DESTINATION``."""
-        copying.copy_from(self._parts, self.get(text), text, path, destination, follow=follow)
-
-    def copy_to(self, text: str, path: bytes, source: Place) -> None:
-        """``docker cp SOURCE CONTAINER:PATH``."""
-        copying.copy_to(self._parts, self.get(text), text, path, source)
-
-    def archive(self, text: str, path: bytes, *, follow: bool = False) -> Iterator[Entry]:
-        """Entries of a tar of ``path``."""
-        return copying.archive(self._parts, self.get(text), text, path, follow=follow)
-
-    def extract_to(self, text: str, path: bytes, stream: Iterable[bytes]) -> None:
-        """A tar stream into the directory ``path``."""
-        copying.extract_to(self._parts, self.get(text), text, path, stream)
 
     def changes(self, text: str) -> Sequence[Change]:
         """``docker diff``."""
