@@ -89,7 +89,8 @@ class Overlay2Driver:
             try:
                 self._attach(id, lowers, merged, read_only=read_only, volatile=volatile)
             except BaseException:
-                os.rmdir(merged)
+                with suppress(OSError):  # what is raised already says more
+                    os.rmdir(merged)
                 raise
             return merged
 
