@@ -43,6 +43,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         programs.need(*marker.args)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """skopeo, podman and buildah use no credentials of whoever runs the tests, nor a place that only root may read."""
+    file = tmp_path_factory.mktemp("credentials") / "auth.json"
+    file.write_text("{}")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("REGISTRY_AUTH_FILE", str(file))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail a test that leaves mounts below pytest's temporary folder, or processes."""

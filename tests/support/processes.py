@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -34,7 +33,7 @@ def accepts(port: int) -> bool:
 
 
 class Service:
-    """One background program with its log in a file.
+    """One background program with its log in a file; ``env`` is its whole environment, by default this process's.
 
     :ivar log: path of what it wrote to its standard output and error.
     """
@@ -43,9 +42,7 @@ class Service:
         self.command = list(command)
         self.log = log
         with open(log, "ab") as sink:
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env={**os.environ, **(env or {})}
-            )
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=env)
 
     def wait_until_ready(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Poll until ``condition`` is true; fails with the end of the log when the program ends or time is up."""

@@ -69,8 +69,10 @@ class Registry:
         """Start it and wait until it listens; itself."""
         program = find("docker-registry")
         assert program is not None
-        # Exporters of traces would call out of the machine.
-        environment = {"OTEL_TRACES_EXPORTER": "none", **self._environment}
+        # It takes every REGISTRY_... variable for a setting, containers-common's REGISTRY_AUTH_FILE too. Exporters of
+        # traces would call out of the machine.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+        environment = {**inherited, "OTEL_TRACES_EXPORTER": "none", **self._environment}
         self._service = Service([program, "serve", self._configuration], f"{self.directory}/log", environment)
         self._service.wait_until_ready(lambda: accepts(self.port))
         return self
