@@ -11,12 +11,11 @@ files are only ever created, never opened. So nothing outside can be touched, wh
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
-from lamina.errors import Unsupported
 from lamina.graphdriver.contract import DiffForm
+from lamina.layer.attributes import check_owner, set_xattrs, write_content
 from lamina.layer.entry import DuplicatePath, InvalidEntry, clean, from_os_error, is_ignored_directory
 from lamina.layer.place import Place, remove
 from lamina.layer.times import DirectoryTimes, file_times
@@ -26,9 +25,6 @@ from lamina.tarball.reader import TarReader
 from lamina.unionfs import whiteout
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-#: ``(uid_t) -1`` means "leave it" to the kernel and so can be nobody's (CVE-2024-40635).
-_MAX_ID = (1 << 32) - 2
 
 _REGULAR = frozenset((tar.REGULAR, tar.CONTIGUOUS))
 _PERMISSIONS = 0o777
@@ -142,11 +138,11 @@ class Applier:
             self._replace(header, base)
             file = os.open(base, _CREATE, mode & _PERMISSIONS, dir_fd=self._parent)
         try:
-            self._write(file, header)
+            write_content(file, header, self._reader)
             if self._must_own(header):
                 os.chown(file, header.uid, header.gid)
             if header.xattrs:
-                self._set_xattrs(file, header)
+                set_xattrs(file, header, self._privileged)
             if mode & 0o7000:
                 os.chmod(file, mode & _ALL_MODES)
             os.utime(file, ns=file_times(header))
@@ -186,7 +182,7 @@ class Applier:
         if merged or mode & 0o7000 or self._parent_setgid:
             os.chmod(base, mode, dir_fd=self._parent)
         if header.xattrs:
-            self._set_xattrs(self._name_on_host(base), header)
+            set_xattrs(self._name_on_host(base), header, self._privileged)
         if merged:
             self._return()  # the directory may be open, and its set-group-id bit be another now
         self._times.add(self._path(base), *file_times(header))
@@ -360,83 +356,25 @@ class Applier:
 
     # Metadata
 
-    def _write(self, file: int, header: Header) -> None:
-        if header.sparse is not None:
-            self._write_sparse(file, header)
-            return
-        take = self._reader.take
-        left = header.size
-        while left:
-            data = take()
-            left -= len(data)
-            written = os.write(file, data)
-            while written < len(data):
-                written += os.write(file, memoryview(data)[written:])
-
-    def _write_sparse(self, file: int, header: Header) -> None:
-        """The stored parts in their places; what is between stays a hole."""
-        regions = header.sparse
-        assert regions is not None
-        os.ftruncate(file, header.size)
-        for index in range(0, len(regions), 2):
-            offset, left = regions[index], regions[index + 1]
-            while left:
-                data = self._reader.take(left)
-                left -= len(data)
-                while data:
-                    written = os.pwrite(file, data, offset)
-                    offset += written
-                    data = data[written:]
-
     def _must_own(self, header: Header) -> bool:
         """Whether a new file has another owner than it should have. Without privileges nothing can be done about it."""
         if not self._privileged:
             return False
         if header.uid == self._user and header.gid == self._group and not self._parent_setgid:
             return False
-        if not (0 <= header.uid <= _MAX_ID and 0 <= header.gid <= _MAX_ID):
-            raise InvalidEntry(header.name, f"owner {header.uid}:{header.gid} is not a valid user and group")
+        check_owner(header)
         return True
 
     def _own_it(self, header: Header, base: bytes) -> None:
         if self._privileged:
-            if not (0 <= header.uid <= _MAX_ID and 0 <= header.gid <= _MAX_ID):
-                raise InvalidEntry(header.name, f"owner {header.uid}:{header.gid} is not a valid user and group")
+            check_owner(header)
             os.chown(base, header.uid, header.gid, dir_fd=self._parent, follow_symlinks=False)
 
     def _finish_name(self, header: Header, base: bytes) -> None:
         """Extended attributes and times of what can't be held open."""
         if header.xattrs:
-            self._set_xattrs(self._name_on_host(base), header)
+            set_xattrs(self._name_on_host(base), header, self._privileged)
         os.utime(base, ns=file_times(header), dir_fd=self._parent, follow_symlinks=False)
-
-    def _set_xattrs(self, file: int | bytes, header: Header) -> None:
-        """Set what the file system takes. Docker, too, drops what it does not support, and ``user.`` on a link.
-
-        What steers overlayfs is dropped: it would show lower files under other names or hide them.
-        """
-        assert header.xattrs is not None
-        for name, value in header.xattrs.items():
-            if whiteout.is_overlay_xattr(name):
-                continue
-            try:
-                if isinstance(file, int):
-                    os.setxattr(file, name, value)
-                else:
-                    os.setxattr(file, name, value, follow_symlinks=False)
-            except OSError as error:
-                if error.errno == errno.EOPNOTSUPP:
-                    continue
-                if error.errno == errno.EPERM and (name.startswith(b"user.") or not self._privileged):
-                    continue
-                if error.errno in (errno.E2BIG, errno.ERANGE, errno.ENOSPC) and len(name) + len(value) > 2048:
-                    raise Unsupported(
-                        f"failed to register layer: {os.fsdecode(header.name)!r}: extended attribute "
-                        f"{os.fsdecode(name)[:80]!r} of {len(value)} bytes is too large for the file system"
-                    ) from error
-                if error.errno in (errno.EINVAL, errno.ERANGE):
-                    raise InvalidEntry(header.name, f"extended attribute {os.fsdecode(name)[:80]!r}") from error
-                raise
 
     def _name_on_host(self, base: bytes) -> bytes:
         """A path for calls that take no directory descriptor; ``base`` itself is never followed."""
