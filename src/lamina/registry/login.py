@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
+from lamina.errors import Unauthorized
 from lamina.reference import DEFAULT_DOMAIN
 from lamina.registry.authentication import Authenticator
 from lamina.registry.credentials import Credential, DockerConfig, GivenCredentials
 from lamina.registry.endpoint import Endpoint, endpoints
-from lamina.registry.errors import AuthenticationRequired, ConnectionFailed, MissingCredentials, from_answer
+from lamina.registry.errors import AuthenticationRequired, ConnectionFailed
 from lamina.registry.settings import Settings
 from lamina.registry.transport import Request, Transport
+
+
+class LoginRefused(Unauthorized):
+    """The registry, or its token server, does not accept the credentials."""
+
+
+class LoginFailed(LoginRefused):
+    """The registry answers to credentials as it should not."""
+
+    def __init__(self, url: str, status: int) -> None:
+        words = f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
+        super().__init__(f"login attempt to {url} failed with status: {words}")
 
 
 def registry_of(server: str) -> str:
@@ -53,20 +68,15 @@ def _check_at(endpoint: Endpoint, credential: Credential, transport: Transport, 
     authenticator = Authenticator(transport, GivenCredentials(endpoint.host, credential))
     request = Request("GET", f"{endpoint.url}/v2/", attempts=attempts)
     with transport.send(request) as answer:
-        what = answer.what
         if answer.status == 200:
             return ""
         if answer.status != 401:
-            raise from_answer(answer.status, answer.read_error(), answer.what)
+            raise LoginFailed(request.url, answer.status)
         try:
             token = authenticator.login(endpoint, answer)
-        except (AuthenticationRequired, MissingCredentials) as error:
-            raise AuthenticationRequired("UNAUTHORIZED", _message(error)) from error
+        except AuthenticationRequired as error:
+            raise LoginRefused(f"{answer.what}: {error}") from error
     with transport.send(request._replace(authorization=authenticator.cached(endpoint, []))) as answer:
         if answer.status != 200:
-            raise AuthenticationRequired("UNAUTHORIZED", f"{what}: login attempt failed with status {answer.status}")
+            raise LoginFailed(request.url, answer.status)
     return token
-
-
-def _message(error: Exception) -> str:
-    return str(error).removeprefix("unauthorized: ") or "incorrect username or password"

@@ -275,7 +275,7 @@ def test_login_keeps_credentials_that_work(
 ) -> None:
     challenge = error(401, "UNAUTHORIZED", headers={"WWW-Authenticate": 'Basic realm="x"'})
     fake_registry.on("GET", "/v2/", lambda asked: None if asked.headers.get("authorization") == _ME else challenge)
-    with pytest.raises(Unauthorized, match="401"):
+    with pytest.raises(Unauthorized, match=r"login attempt to http://.*/v2/ failed with status: 401 Unauthorized"):
         login(config, fake_registry.address, "me", "wrong", settings)
     assert config.get(fake_registry.address) is None
     assert login(config, f"http://{fake_registry.address}/v2/", "me", "secret", settings) == ""
