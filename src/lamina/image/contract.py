@@ -24,6 +24,19 @@ class Image(NamedTuple):
     last_updated: str = ""
 
 
+class ImageSummary(NamedTuple):
+    """What a list shows of an image.
+
+    :ivar created: RFC 3339 text, ``""`` when the configuration does not say.
+    :ivar size: bytes of all layers.
+    """
+
+    id: ImageID
+    created: str
+    size: int
+    labels: dict[str, str] | None
+
+
 class ReferenceStore(Protocol):
     """``repositories.json``: names to image IDs. Every change is atomic and safe between processes."""
 
@@ -60,6 +73,12 @@ class ImageStore(Protocol):
 
     def all(self) -> Iterator[Image]:
         """Every readable image; damaged ones are skipped (``problems`` lists them)."""
+
+    def summaries(self) -> list[ImageSummary]:
+        """What :meth:`all` knows of every readable image, fast for ten thousand of them, in no particular order."""
+
+    def parents(self) -> dict[ImageID, ImageID]:
+        """Every image that has a parent on this host, with it."""
 
     def create(self, raw: bytes, *, parent: ImageID | None = None) -> Image:
         """Add a configuration. Its layers must exist (``NotFound`` otherwise). Idempotent."""

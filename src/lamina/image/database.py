@@ -143,8 +143,13 @@ class ImageDatabase:
         atomicfile.write(f"{directory}/{name}", text.encode(), mode=0o600)
 
 
+def image_id(hexpart: str) -> ImageID:
+    """The ID of a name that :class:`ImageDatabase` lists: checked already, and there may be ten thousand."""
+    return str.__new__(ImageID, "sha256:" + hexpart)
+
+
 def _names(directory: str) -> list[str]:
     try:
-        return [name for name in os.listdir(directory) if _HEX.match(name)]
+        return list(filter(_HEX.match, os.listdir(directory)))
     except FileNotFoundError:
         return []

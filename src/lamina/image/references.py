@@ -17,11 +17,13 @@ from lamina.dataroot import DataRoot
 from lamina.digest import Digest, ImageID, InvalidDigest
 from lamina.errors import Corrupt, InvalidArgument, NotFound
 from lamina.layer.failure import space_checked
-from lamina.oci.document import InvalidDocument, load
 from lamina.reference import DEFAULT_DOMAIN, Reference
 
 #: Most bytes of the file that are believed: about a million names.
 _LIMIT = 256 << 20
+
+#: How often names of one image are looked for before an index pays.
+_FEW = 3
 
 _Repositories = dict[str, dict[str, str]]
 
@@ -64,6 +66,7 @@ class FileReferenceStore:
         self._version: tuple[int, int, int] | None = None
         self._repositories: _Repositories = {}
         self._by_image: dict[str, list[tuple[str, str]]] = {}
+        self._asked = 0
 
     def get(self, reference: Reference) -> ImageID:
         key = _lookup_key(reference)
@@ -112,21 +115,30 @@ class FileReferenceStore:
         return True
 
     def of(self, id: ImageID) -> list[Reference]:
-        self._read()
+        repositories = self._read()
+        self._asked += 1
+        if self._asked <= _FEW:
+            entries = [(name, key) for name, keys in repositories.items() for key, text in keys.items() if text == id]
+        else:
+            entries = self._index().get(id, [])
+        return sorted((reference for entry in entries if (reference := _reference(*entry))), key=str)
+
+    def _index(self) -> dict[str, list[tuple[str, str]]]:
+        """Names by image, made when it is asked for often."""
         if not self._by_image:
             for name, keys in self._repositories.items():
                 for key, text in keys.items():
                     self._by_image.setdefault(text, []).append((name, key))
-        found = [reference for name, key in self._by_image.get(id, ()) if (reference := _reference(name, key))]
-        return sorted(found, key=str)
+        return self._by_image
 
     def all(self) -> dict[Reference, ImageID]:
+        ids: dict[str, ImageID] = {}
         found: dict[Reference, ImageID] = {}
         for name, keys in self._read().items():
             for key, text in keys.items():
                 reference = _reference(name, key)
                 if reference is not None:
-                    found[reference] = self._image_id(text)
+                    found[reference] = ids.get(text) or ids.setdefault(text, self._image_id(text))
         return found
 
     def image_ids(self) -> set[str]:
@@ -180,9 +192,11 @@ class FileReferenceStore:
         with open(self.path, "rb") as file:
             raw = file.read(_LIMIT + 1)
         try:
-            document = load(raw, self.path, _LIMIT)
-        except InvalidDocument as error:
-            raise DamagedReferences(self.path, str(error).removeprefix(f"{self.path}: ")) from error
+            document = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise DamagedReferences(self.path, str(error)) from error
+        if not isinstance(document, dict):
+            raise DamagedReferences(self.path, "not a JSON object")
         repositories = document.get("Repositories")
         if repositories is None:
             return {}

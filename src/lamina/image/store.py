@@ -10,8 +10,9 @@ from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, Digest, ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound
 from lamina.image import recovery
-from lamina.image.contract import Image, ReferenceStore
-from lamina.image.database import DamagedImage, ImageDatabase, ImageNotFound
+from lamina.image.contract import Image, ImageSummary, ReferenceStore
+from lamina.image.database import DamagedImage, ImageDatabase, ImageNotFound, image_id
+from lamina.image.index import UNKNOWN, Entry, ImageIndex
 from lamina.image.references import FileReferenceStore, ReferenceNotFound
 from lamina.layer.database import LayerNotFound
 from lamina.layer.failure import space_checked
@@ -40,6 +41,7 @@ class FileImageStore:
         self.database = ImageDatabase(root)
         self.repositories = FileReferenceStore(root, self.lock, self.database.require)
         self.references: ReferenceStore = self.repositories
+        self._index = ImageIndex(root.sub("lamina/index", f"{root.driver_name}.json"), self._describe)
         layers.set_recovery(self.recover)
         if layers.needs_recovery() and not root.read_only:
             self.recover()
@@ -62,7 +64,7 @@ class FileImageStore:
         return Image(id, config, self.database.parent(id), self.database.last_updated(id))
 
     def ids(self) -> list[ImageID]:
-        return [ImageID("sha256:" + name) for name in self.database.hexes()]
+        return [image_id(name) for name in self.database.hexes()]
 
     def all(self) -> Iterator[Image]:
         for id in self.ids():
@@ -71,11 +73,39 @@ class FileImageStore:
             except (DamagedImage, ImageNotFound):
                 continue  # damaged, or removed meanwhile
 
+    def summaries(self) -> list[ImageSummary]:
+        hexes = self.database.hexes()
+        entries = self._index.entries(hexes, save=not self.root.read_only)
+        return [
+            ImageSummary(image_id(name), entry.created, max(entry.size, 0), entry.labels)
+            for name, entry in entries.items()
+        ]
+
+    def _describe(self, hexpart: str) -> Entry | None:
+        try:
+            image = self.get(ImageID("sha256:" + hexpart))
+        except (DamagedImage, ImageNotFound):
+            return None
+        try:
+            size = sum(layer.size for layer in self.layers.stack(image.config.chain_id))
+        except (Corrupt, NotFound):
+            size = UNKNOWN
+        return Entry(image.config.created, size, image.config.config.get("Labels"))
+
+    def parents(self) -> dict[ImageID, ImageID]:
+        found = {}
+        for name in self.database.metadata_hexes():
+            id = image_id(name)
+            parent = self.database.parent(id)
+            if parent is not None and self.database.exists(id):
+                found[id] = parent
+        return found
+
     def children(self, id: ImageID) -> list[ImageID]:
         return [
             child
             for name in self.database.metadata_hexes()
-            if self.database.parent(child := ImageID("sha256:" + name)) == id and self.database.exists(child)
+            if self.database.parent(child := image_id(name)) == id and self.database.exists(child)
         ]
 
     def resolve(self, text: str) -> Image:
