@@ -148,7 +148,7 @@ def _prepare_root(parts: Parts, container: Container, requests: list[MountReques
     directory = container.config["WorkingDir"]
     if directory in ("", "/") and not volumes:
         return
-    merged = parts.layers.mount(container.id, volatile=container.auto_remove)
+    merged = parts.layers.mount(container.id)
     try:
         root = rootfs.open_root(merged)
         try:

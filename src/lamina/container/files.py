@@ -1,4 +1,4 @@
-"""What is done with containers' files: ``commit``, ``export``, ``cp``; apart from the service, which starts faster so."""
+"""What is done with containers' files: ``commit``, ``export``, ``cp``; apart from the service for its start-up time."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def current(parts: Parts, container_id: str) -> Container:
         return container
     with parts.store.lock(container_id):
         container = reconcile(parts, parts.store.load(container_id))
-    if container.auto_remove and container.status == "exited":
+    if container.auto_remove and not container.running:  # its monitor would have removed it
         remove(parts, container_id, volumes=True)
         raise NoSuchContainer(container_id)
     return container

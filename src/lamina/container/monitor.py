@@ -169,6 +169,9 @@ class Monitor:
             streams.inherited,
             command=plan.container.command[0],
             console_socket=console,
+            # Should this process be killed now, the runtime would still start the container: until it has done so
+            # nobody may clean up.
+            held=plan.lock,
         )
         streams.started()
         return pid

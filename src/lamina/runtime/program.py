@@ -69,18 +69,21 @@ class RuntimeProgram:
         *,
         command: str,
         console_socket: str | None = None,
+        held: int | None = None,
     ) -> int:
         """Start the container of ``bundle``; the pid of its first process, which becomes the calling subreaper's child.
 
         Blocks until the program has been executed. The caller must be single-threaded.
 
         :param command: the container's program, for messages.
+        :param held: a descriptor that stays open until the runtime has done its work, whatever happens to the caller;
+            the container does not get it.
         :raises RuntimeFailed: with Docker's text; nothing of the container is left then.
         """
         pid_file = os.path.join(bundle, "pid")
         console = () if console_socket is None else ("--console-socket", console_socket)
         arguments = ("run", "--detach", "--bundle", bundle, "--pid-file", pid_file, *console, id)
-        status = self._call(bundle, arguments, streams)
+        status = self._call(bundle, arguments, streams, held)
         if status == 0:
             with open(pid_file, encoding="ascii") as file:
                 return int(file.read())
@@ -96,11 +99,13 @@ class RuntimeProgram:
         finally:
             os.close(null)
 
-    def _call(self, bundle: str, arguments: tuple[str, ...], streams: StandardStreams) -> int:
+    def _call(self, bundle: str, arguments: tuple[str, ...], streams: StandardStreams, held: int | None = None) -> int:
         """Run the program with ``arguments``; its exit status. What it says goes to ``<bundle>/log``."""
         command = [self.path, "--root", os.path.join(bundle, "state"), "--log", os.path.join(bundle, "log")]
         command += ["--log-format", "json", *arguments]
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
+        if held is not None:
+            actions.append((os.POSIX_SPAWN_DUP2, held, 3))  # runtimes close what is above 2 in the container
         environment = {"PATH": ":".join(SEARCH)}
         with _Surroundings():
             pid = os.posix_spawn(
