@@ -171,13 +171,17 @@ def parse_line(line: bytes) -> Entry:
     try:
         if line.startswith(_SEGMENT_START):  # half of all lines; they need no JSON parser
             end = line.index(b'"', len(_SEGMENT_START))
-            return Entry(False, b"", 0, a2b_base64(line[len(_SEGMENT_START) : end]))
+            return Entry(False, b"", 0, a2b_base64(line[len(_SEGMENT_START) : end], strict_mode=True))
         if match := _FILE_LINE.match(line):
             return Entry(True, match[1], int(match[2] or 0), a2b_base64(match[3] or b""))
         document = json.loads(line)
         kind = document["type"]
-        name = a2b_base64(document["name_raw"]) if document.get("name_raw") else document.get("name", "").encode()
-        payload = a2b_base64(document.get("payload") or "")
+        name = (
+            a2b_base64(document["name_raw"], strict_mode=True)
+            if document.get("name_raw")
+            else document.get("name", "").encode()
+        )
+        payload = a2b_base64(document.get("payload") or "", strict_mode=True)
         size = document.get("size", 0)
     except (ValueError, KeyError, TypeError, AttributeError, Base64Error, RecursionError) as error:
         raise CorruptTarSplit(f"tar-split: malformed line: {error}") from error
