@@ -22,7 +22,7 @@ def open_stores(path: str, driver: str = "vfs") -> Stores:
 
 def content(path: str) -> set[str]:
     """Every path below a root, without locks and the directories that a driver makes when it is first used."""
-    found = set()
+    found: set[str] = set()
     for directory, folders, files in os.walk(path):
         found.update(os.path.relpath(os.path.join(directory, name), path) for name in (*folders, *files))
     return {name for name in found - _HOMES if not name.startswith("lamina/locks/")}

@@ -11,7 +11,6 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import IO
 
 from lamina import atomicfile
@@ -20,7 +19,6 @@ from lamina.digest import Digest, ImageID, InvalidDigest, hasher
 from lamina.distribution.stores import Stores
 from lamina.errors import LaminaError
 from lamina.graphdriver.removal import remove_tree
-from lamina.layer.finding import ORPHAN, Suspect
 from lamina.oci import manifest as manifests
 from lamina.oci.document import MANIFEST_LIMIT
 from lamina.oci.manifest import Manifest
@@ -124,13 +122,6 @@ def prune(stores: Stores) -> None:
         for directory in (*(root.sub(_BLOBS, name) for name in _names(root.sub(_BLOBS))), *map(root.sub, _DIRECTORIES)):
             if os.path.isdir(directory) and not os.listdir(directory):
                 os.rmdir(directory)
-
-
-def suspects(stores: Stores) -> Iterator[Suspect]:
-    """What ``lamina system fsck`` finds here."""
-    for path in unneeded(stores):
-        what = "manifest or layer, as it was pulled, of an image that is gone"
-        yield Suspect(ORPHAN, path, what, partial(remove_tree, path))
 
 
 def _is_blob(algorithm: str, name: str) -> bool:

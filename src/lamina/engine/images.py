@@ -196,10 +196,11 @@ class Images:
         :param force: also when the image has other names or a stopped container.
         :param prune: remove parents that nothing needs any more.
         """
+        from lamina.distribution import originals
         from lamina.image.removal import remove
 
         engine = self._engine
-        return remove(
+        removed = remove(
             engine.image_store,
             engine.layers,
             name,
@@ -207,16 +208,21 @@ class Images:
             prune=prune,
             in_use=engine.container_service.image_uses,
         )
+        originals.prune(engine.stores)
+        return removed
 
     def prune(self, *, all: bool = False, filters: dict[str, list[str]] | None = None) -> Pruned:
         """Remove images without a name, or with ``all`` every image that no container uses."""
+        from lamina.distribution import originals
         from lamina.image.prune import prune
 
         engine = self._engine
-        return prune(
+        pruned = prune(
             engine.image_store,
             engine.layers,
             all=all,
             filters=filters or {},
             in_use=engine.container_service.image_uses,
         )
+        originals.prune(engine.stores)
+        return pruned

@@ -226,3 +226,15 @@ def test_text_from_a_registry_cannot_command_a_terminal(fake_registry: FakeRegis
         client.manifest(parse_tagged(f"{fake_registry.address}/x"))
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 1000
+
+
+def test_a_mirror_that_lacks_a_blob_is_passed_over_for_it(
+    fake_registry: FakeRegistry, other_registry: FakeRegistry, client_with, reference: str
+) -> None:
+    other_registry.add_manifest(TestImage([]).manifest, TestImage([]).manifest_media_type)
+    digest = Digest(fake_registry.add_blob(b"a layer"))
+    client = client_with(mirrors=((fake_registry.address, (other_registry.url,)),))
+    client.manifest(parse_tagged(reference))
+    assert b"".join(client.blob(parse_tagged(reference), Descriptor("", digest, 7))) == b"a layer"
+    assert fake_registry.paths("GET", "/manifests/") == []
+    assert other_registry.paths("GET", "/blobs/") == fake_registry.paths("GET", "/blobs/")
