@@ -1,23 +1,28 @@
-"""The layer store on disk: Docker's ``layerdb`` beside a graph driver."""
+"""The layer store on disk: Docker's ``layerdb`` beside a graph driver.
+
+Most commands only read metadata, so what fills and packs layers (10 ms to load) is imported where it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import Corrupt
 from lamina.graphdriver.contract import DiffForm, GraphDriver
-from lamina.layer import content
 from lamina.layer.contract import Change, Layer, LayerStore, MountedLayer
 from lamina.layer.database import DamagedLayer, LayerNotFound
 from lamina.layer.journal import Entry
 from lamina.layer.recovery import reclaim
 from lamina.layer.release import release
-from lamina.layer.transaction import LayerTransaction
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import WritableLayers, kept
+
+if TYPE_CHECKING:
+    from lamina.layer.transaction import LayerTransaction
 
 
 class CyclicLayers(Corrupt):
@@ -68,6 +73,8 @@ class FileLayerStore:
         return layers
 
     def begin(self) -> LayerTransaction:
+        from lamina.layer.transaction import LayerTransaction
+
         return LayerTransaction(self.workshop)
 
     def release(self, keep: Iterable[ChainID], candidates: Iterable[ChainID] | None = None) -> list[Layer]:
@@ -83,6 +90,8 @@ class FileLayerStore:
             self.workshop.trash.empty()
 
     def tar(self, layer: Layer) -> Iterator[bytes]:
+        from lamina.layer import content
+
         return content.layer_tar(self.workshop, layer)
 
     @contextmanager
@@ -165,12 +174,18 @@ class FileLayerStore:
         self._writable.remove(container_id)
 
     def changes(self, container_id: str) -> list[Change]:
+        from lamina.layer import content
+
         return content.changes(self.workshop, self.writable(container_id))
 
     def writable_tar(self, container_id: str) -> Iterator[bytes]:
+        from lamina.layer import content
+
         return content.writable_tar(self.workshop, self.writable(container_id))
 
     def writable_size(self, container_id: str) -> int:
+        from lamina.layer import content
+
         return content.writable_size(self.workshop, self.writable(container_id))
 
 
