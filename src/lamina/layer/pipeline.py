@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from queue import Queue
-from threading import Thread
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.atomicfile import write_all
-from lamina.digest import DiffID
+from lamina.digest import DiffID, hasher
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer.apply import Applier
 from lamina.layer.contract import UnpackResult
 from lamina.tarball.compression import decompress
 from lamina.tarball.reader import TarReader
 from lamina.tarball.tarsplit import Recorder
+
+if TYPE_CHECKING:
+    from queue import Queue
 
 #: Chunks of at most 1 MiB that wait between two threads.
 _WAITING = 4
@@ -88,14 +88,14 @@ def unpack_in_threads(compressed: Iterable[bytes], target: UnpackTarget) -> Unpa
 
 
 def _unpack(plain: Iterable[bytes], target: UnpackTarget, offload: Offload) -> UnpackResult:
-    hasher = hashlib.sha256()
+    digest = hasher()
     total = 0
 
     def observed() -> Iterator[bytes]:
         nonlocal total
         for chunk in plain:
             total += len(chunk)
-            offload(hasher.update, chunk)
+            offload(digest.update, chunk)
             yield chunk
 
     with ExitStack() as stack:
@@ -113,13 +113,16 @@ def _unpack(plain: Iterable[bytes], target: UnpackTarget, offload: Offload) -> U
             offload.join()
         if file is not None:
             file.finish()
-    return UnpackResult(DiffID.from_hash(hasher), applier.size, total)
+    return UnpackResult(DiffID.from_hash(digest), applier.size, total)
 
 
 class _Ahead:
     """Runs an iterator in a thread, some items ahead of who reads them. Its error is raised where it belongs."""
 
     def __init__(self, items: Iterator[bytes]) -> None:
+        from queue import Queue
+        from threading import Thread
+
         self._items = items
         self._queue: Queue[bytes | BaseException | None] = Queue(_WAITING)
         Thread(target=self._run, name="lamina-decompress", daemon=True).start()
@@ -144,6 +147,9 @@ class _Aside:
     """Calls functions in a thread, in order. The first error is raised by a later call."""
 
     def __init__(self) -> None:
+        from queue import Queue
+        from threading import Thread
+
         self._queue: Queue[tuple[Callable[[bytes], object], bytes] | None] = Queue(_WAITING)
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, name="lamina-hash", daemon=True)

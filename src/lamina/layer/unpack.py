@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
 from lamina import errors
@@ -20,12 +20,17 @@ from lamina.layer.pipeline import UnpackTarget, unpack
 from lamina.linux.process import CLONE_FS, unshare
 
 if TYPE_CHECKING:
+    import socket
     from subprocess import Popen
 
 __all__ = ["UnpackTarget", "start_unpack", "unpack_here"]
 
 #: Compressed bytes up to which a layer is small.
 SMALL = 1 << 20
+
+# sys/socket.h; the module of that name is imported when a worker is started.
+_SHUT_WR = 1
+_MSG_NOSIGNAL = 0x4000
 
 #: What the worker runs. Its module path is the parent's, so that it needs neither ``site`` nor the environment.
 _START = (
@@ -71,6 +76,7 @@ class Job:
     """An :class:`~lamina.layer.contract.UnpackJob`."""
 
     def __init__(self, target: UnpackTarget) -> None:
+        self._closing = allocate_lock()
         self._target = target
         self._kept: list[bytes] = []
         self._kept_size = 0
@@ -80,11 +86,11 @@ class Job:
         self._ended = False
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
+        if self._ended:
+            raise errors.Cancelled("unpack: the job has ended")
         if self._socket is not None:
             self._send(data)
             return
-        if self._ended:
-            raise ValueError("the job has ended")
         self._kept.append(bytes(data))
         self._kept_size += len(data)
         if self._kept_size > SMALL:
@@ -92,23 +98,26 @@ class Job:
 
     def finish(self) -> UnpackResult:
         if self._ended:
-            raise ValueError("the job has ended")
+            raise errors.Cancelled("unpack: the job has ended")
         if self._socket is None:
             self._ended = True
             kept, self._kept = self._kept, []
             return unpack_here(kept, self._target)
-        self._socket.shutdown(socket.SHUT_WR)
+        self._socket.shutdown(_SHUT_WR)
         return self._outcome()
 
     def abort(self) -> None:
+        """See the contract; may be called while another thread feeds, whose call raises ``Cancelled`` then."""
         self._kept.clear()
         self._ended = True
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.kill()
-        self._close()
+        with self._closing:
+            self._close()
 
     def start_worker(self) -> None:
         """Run the rest in a process of its own, and give it what was fed so far."""
+        import socket
         from subprocess import DEVNULL, Popen
 
         ours, theirs = socket.socketpair()
@@ -143,9 +152,11 @@ class Job:
             self._send(data)
 
     def _send(self, data: bytes | bytearray | memoryview) -> None:
-        assert self._socket is not None
+        connection = self._socket
+        if connection is None:
+            raise errors.Cancelled("unpack: aborted")
         try:
-            self._socket.sendall(data, socket.MSG_NOSIGNAL)
+            connection.sendall(data, _MSG_NOSIGNAL)
         except OSError:  # it has ended before the stream did, and says why
             self._outcome()
             raise errors.SystemFailure("unpack: the worker ended early") from None
@@ -153,11 +164,14 @@ class Job:
     def _outcome(self) -> UnpackResult:
         """Wait for the worker's answer; raise the error that it names."""
         parts = []
-        while part := os.read(self._answer, 1 << 16):
-            parts.append(part)
         process = self._process
         assert process is not None
-        self._close()
+        with self._closing:
+            if self._socket is None:
+                raise errors.Cancelled("unpack: aborted")
+            while part := os.read(self._answer, 1 << 16):
+                parts.append(part)
+            self._close()
         return parse_answer(b"".join(parts), process.returncode)
 
     def _close(self) -> None:

@@ -16,8 +16,6 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from fastcrc.crc64 import go_iso
-
 from lamina.errors import Corrupt
 from lamina.oci import gojson
 from lamina.tarball.compression import CorruptStream, decompress, read_chunks
@@ -64,6 +62,9 @@ class Recorder:
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
+        from fastcrc.crc64 import go_iso
+
+        self._checksum = go_iso
         self._write = write
         self._lines: list[bytes] = []
         self._pending = 0
@@ -78,7 +79,7 @@ class Recorder:
         self._add(b'{"type":2,"payload":"%b","position":%d}\n' % (b2a_base64(data, newline=False), self._position))
 
     def content(self, data: bytes) -> None:
-        self._crc = go_iso(data, self._crc)
+        self._crc = self._checksum(data, self._crc)
 
     def file(self, name: bytes, size: int) -> None:
         if size:
@@ -224,6 +225,8 @@ def assemble_entries(lines: Iterable[Entry], open_file: Callable[[bytes], int]) 
 
 def _content(entry: Entry, open_file: Callable[[bytes], int]) -> Iterator[bytes]:
     """A file's content, verified. At most the recorded size is read: the file may have grown."""
+    from fastcrc.crc64 import go_iso
+
     name = os.fsdecode(entry.name)
     try:
         descriptor = open_file(entry.name)

@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
-from lamina.errors import Corrupt, SystemFailure
+from lamina.errors import Cancelled, Corrupt, SystemFailure
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer.unpack import SMALL, Job, UnpackTarget, parse_answer, start_unpack
 from support.layertar import file, layer, reassemble
@@ -85,8 +86,19 @@ def test_abort_ends_the_worker_and_is_idempotent(target: UnpackTarget) -> None:
     feed(job, layer(file(b"a", NOISE))[: 2 * SMALL])
     job.abort()
     job.abort()
-    with pytest.raises(ValueError, match="ended"):
+    with pytest.raises(Cancelled):
         job.feed(b"more")
+
+
+def test_abort_from_another_thread_ends_a_feed_that_waits(target: UnpackTarget) -> None:
+    job = start_unpack(target, expected_size_hint=1 << 30)
+    process = job._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    Timer(0.3, job.abort).start()
+    with pytest.raises((Cancelled, SystemFailure)):
+        feed(job, NOISE * 10)
+    job.abort()
 
 
 def test_killed_worker_is_an_error_not_a_wait(target: UnpackTarget) -> None:
