@@ -54,6 +54,7 @@ def test_dockers_keys_are_read(tmp_path: Path) -> None:
 
 def test_keys_of_dockers_that_change_nothing_here_are_accepted() -> None:
     assert parse(hosts=["unix:///run/docker.sock"], debug=True, iptables=False, experimental=True) == Configuration()
+    assert Configuration.parse(b'{"no-new-privileges": true, "host-gateway-ips": []}') == Configuration()
 
 
 def test_an_unknown_key_is_named() -> None:
