@@ -95,6 +95,10 @@ class ImageDatabase:
         with suppress(FileNotFoundError):
             os.unlink(self.path(id))
 
+    def hexes_with_parent(self) -> list[str]:
+        """The hex part of every image ID that has a parent on this host."""
+        return [name for name in self.metadata_hexes() if os.access(f"{self.metadata}/{name}/parent", os.F_OK)]
+
     def parent(self, id: ImageID) -> ImageID | None:
         """The image that ``id`` was made from on this host; ``None`` when there is none or it can't be told."""
         text = self._text(id, "parent")

@@ -94,7 +94,7 @@ class FileImageStore:
 
     def parents(self) -> dict[ImageID, ImageID]:
         found = {}
-        for name in self.database.metadata_hexes():
+        for name in self.database.hexes_with_parent():
             id = image_id(name)
             parent = self.database.parent(id)
             if parent is not None and self.database.exists(id):
@@ -104,7 +104,7 @@ class FileImageStore:
     def children(self, id: ImageID) -> list[ImageID]:
         return [
             child
-            for name in self.database.metadata_hexes()
+            for name in self.database.hexes_with_parent()
             if self.database.parent(child := image_id(name)) == id and self.database.exists(child)
         ]
 

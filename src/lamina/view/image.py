@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lamina.image.contract import Image
+from lamina.digest import ImageID
+from lamina.image.contract import Image, ImageSummary
 from lamina.oci import dockerconfig
 from lamina.reference import Reference
 from lamina.view import moment
@@ -15,22 +16,21 @@ NO_TAG = "<none>:<none>"
 NO_DIGEST = "<none>@<none>"
 
 
-def summary(image: Image, references: Sequence[Reference], size: int) -> dict[str, Any]:
-    """One element of ``GET /images/json``; ``size`` is that of all layers, ``references`` are its names, sorted."""
-    config = image.config.config
+def summary(image: ImageSummary, parent: ImageID | None, references: Sequence[Reference]) -> dict[str, Any]:
+    """One element of ``GET /images/json``; ``references`` are the image's names, sorted."""
     tags = [reference.familiar for reference in references if reference.digest is None]
     digests = [reference.familiar for reference in references if reference.digest is not None]
     return {
         "Containers": -1,
-        "Created": moment.seconds(image.config.created),
+        "Created": moment.seconds(image.created),
         "Id": str(image.id),
-        "Labels": config.get("Labels"),
-        "ParentId": str(image.parent or ""),
+        "Labels": image.labels,
+        "ParentId": str(parent or ""),
         "RepoDigests": (digests or None) if references else [NO_DIGEST],
         "RepoTags": (tags or None) if references else [NO_TAG],
         "SharedSize": -1,
-        "Size": size,
-        "VirtualSize": size,
+        "Size": image.size,
+        "VirtualSize": image.size,
     }
 
 

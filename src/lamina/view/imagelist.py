@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina.digest import ImageID
 from lamina.errors import InvalidArgument
-from lamina.image.contract import Image, ImageStore
+from lamina.image.contract import ImageStore, ImageSummary
 from lamina.reference import Reference
 from lamina.view import image as view
 from lamina.view import moment
@@ -41,15 +41,15 @@ class _Wanted:
 
             self._patterns = [compiled(pattern) for pattern in filters["reference"]]
 
-    def image(self, image: Image) -> bool:
+    def image(self, image: ImageSummary) -> bool:
         """Whether the image itself passes; names are another matter."""
         if self.before is not None or self.since is not None:
-            created = moment.nanoseconds(image.config.created)
+            created = moment.nanoseconds(image.created)
             if (self.before is not None and created >= self.before) or (
                 self.since is not None and created <= self.since
             ):
                 return False
-        return match(image.config.config.get("Labels") or {}, self.labels)
+        return match(image.labels or {}, self.labels)
 
     def reference(self, reference: Reference) -> bool:
         texts = (reference.familiar, reference.familiar_name)
@@ -82,12 +82,12 @@ def summaries(images: ImageStore, filters: Filters, *, all: bool = False) -> lis
     names: dict[ImageID, list[Reference]] = {}
     for reference, image_id in images.references.all().items():
         names.setdefault(image_id, []).append(reference)
-    every = list(images.all())
-    parents = frozenset(image.parent for image in every)
+    parents = images.parents()
+    with_children = frozenset(parents.values())
     shown: list[dict[str, Any]] = []
-    for image in every:
+    for image in images.summaries():
         its_names = names.get(image.id, [])
-        is_parent = image.id in parents
+        is_parent = image.id in with_children
         if (wanted.dangling and is_parent) or not wanted.image(image):
             continue
         references = sorted((name for name in its_names if wanted.reference(name)), key=str)
@@ -96,7 +96,7 @@ def summaries(images: ImageStore, filters: Filters, *, all: bool = False) -> lis
                 continue
         elif (is_parent and not all) or wanted.dangling is False or wanted.names:
             continue
-        shown.append(view.summary(image, references, images.size(image)))
+        shown.append(view.summary(image, parents.get(image.id), references))
     shown.sort(key=lambda document: (-document["Created"], _first_name(document)))
     return shown
 

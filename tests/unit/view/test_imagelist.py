@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
 from lamina.digest import Digest, ImageID
 from lamina.errors import NotFound
-from lamina.image.contract import Image
+from lamina.image.contract import Image, ImageSummary
 from lamina.oci import image as configurations
 from lamina.reference import Reference, parse, parse_tagged
 from lamina.view.imagelist import InvalidFilter, summaries
@@ -31,6 +31,9 @@ class References:
     def add(self, reference: Reference, id: ImageID) -> ImageID | None:
         self.names[reference] = id
         return None
+
+    def add_all(self, references: Sequence[Reference], id: ImageID) -> list[ImageID | None]:
+        return [self.add(reference, id) for reference in references]
 
     def remove(self, reference: Reference) -> bool:
         return self.names.pop(reference, None) is not None
@@ -66,6 +69,15 @@ class Images:
 
     def all(self) -> Iterator[Image]:
         return iter(self.images.values())
+
+    def summaries(self) -> list[ImageSummary]:
+        return [
+            ImageSummary(image.id, image.config.created, self.size(image), image.config.config.get("Labels"))
+            for image in self.images.values()
+        ]
+
+    def parents(self) -> dict[ImageID, ImageID]:
+        return {image.id: image.parent for image in self.images.values() if image.parent is not None}
 
     def create(self, raw: bytes, *, parent: ImageID | None = None) -> Image:
         raise AssertionError("a list creates nothing")
