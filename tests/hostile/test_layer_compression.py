@@ -50,6 +50,13 @@ def test_thousands_of_tiny_members_take_linear_time(compress: Callable[[bytes], 
 
 
 @EACH
+@pytest.mark.parametrize("size", range(1, 9))
+def test_members_of_any_size_lie_anywhere_in_a_piece(compress: Callable[[bytes], bytes], size: int) -> None:
+    members = 300_000 // len(compress(b"x" * size))
+    assert plain(compress(bytes(size)) * members) == bytes(size * members)
+
+
+@EACH
 @pytest.mark.parametrize("rest", [b"garbage", b"\0\0\0\1", b"\x1f\x8b", b"g"])
 def test_garbage_after_the_end_is_an_error(compress: Callable[[bytes], bytes], rest: bytes) -> None:
     with pytest.raises(CorruptStream):

@@ -16,9 +16,10 @@ from lamina.errors import Corrupt
 #: Most bytes that come out at once.
 CHUNK = 1 << 20
 
-#: Compressed bytes given to a decompressor at once. It hands back what it didn't use, so many tiny members in one large
-#: piece would be copied over and over.
-_SLICE = 1 << 16
+#: Compressed bytes given to a decompressor at once, and how many after a member has ended: a decompressor hands back
+#: what it didn't use, so many tiny members in one large piece would be copied over and over.
+_SLICE = 1 << 18
+_SMALL_SLICE = 1 << 15
 
 #: log2 of the largest zstd window, the ``zstd`` program's own limit (128 MiB).
 _ZSTD_WINDOW_LOG = 27
@@ -137,16 +138,39 @@ def _bounded(chunks: Iterable[bytes], limit: int = CHUNK) -> Iterator[bytes]:
 def _decompress(source: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
     name = compression.name.lower()
     try:
-        yield from _members(_bounded(source, _SLICE), compression)
+        yield from _members(_Pieces(_bounded(source, _SLICE)), compression)
     except _foreign_errors(compression) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the source's, not the decompressor's
             raise
         raise CorruptStream(f"{name}: invalid data: {error}") from error
 
 
-def _members(pieces: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
-    """Decompress member after member; ``pieces`` are small."""
-    data = next(pieces, b"")
+class _Pieces:
+    """Compressed bytes in pieces; a part of one can be given back and comes again in small ones."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._returned = memoryview(b"")
+
+    def next(self) -> bytes:
+        """The next piece; empty at the end."""
+        if self._returned:
+            piece = bytes(self._returned[:_SMALL_SLICE])
+            self._returned = self._returned[_SMALL_SLICE:]
+            return piece
+        return next(self._pieces, b"")
+
+    def shorten(self, data: bytes) -> bytes:
+        """The front of ``data``, the last piece's end; the rest is given back. Short pieces stay whole."""
+        if self._returned or len(data) <= _SMALL_SLICE:
+            return data
+        self._returned = memoryview(data)[_SMALL_SLICE:]
+        return data[:_SMALL_SLICE]
+
+
+def _members(pieces: _Pieces, compression: Compression) -> Iterator[bytes]:
+    """Decompress member after member."""
+    data = pieces.next()
     while data:
         member = decompressor(compression)
         while True:
@@ -157,20 +181,20 @@ def _members(pieces: Iterator[bytes], compression: Compression) -> Iterator[byte
             if member.eof:
                 break
             if member.needs_input:
-                data = next(pieces, b"")
+                data = pieces.next()
                 if not data:
                     raise CorruptStream(f"{compression.name.lower()}: unexpected EOF")
-        data = _following(member.unused_data, pieces, compression)
+        data = pieces.shorten(_following(member.unused_data, pieces, compression))
 
 
-def _following(rest: bytes, pieces: Iterator[bytes], compression: Compression) -> bytes:
+def _following(rest: bytes, pieces: _Pieces, compression: Compression) -> bytes:
     """What follows a member: empty, or at least a magic number's length of another one."""
     while True:
         if compression is Compression.XZ:  # streams may have padding between them: xz file format, 2.2
             rest = rest.lstrip(b"\0")
         if len(rest) >= MAGIC_LENGTH:
             break
-        more = next(pieces, b"")
+        more = pieces.next()
         if not more:
             break
         rest += more
