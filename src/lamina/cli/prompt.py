@@ -14,22 +14,27 @@ def confirmed(context: Context, warning: str) -> bool:
 
 def ask(context: Context, question: str, *, secret: bool = False) -> str:
     """One line from the terminal; not echoed when ``secret``."""
-    context.stdout.write(question)
-    context.stdout.flush()
     if not secret:
-        return context.stdin.readline().rstrip("\r\n")
+        return _ask(context, question)
     import termios
 
     descriptor = context.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     silent = termios.tcgetattr(descriptor)
     silent[3] &= ~termios.ECHO
+    # Before the question: what is typed as soon as it appears must be neither shown nor lost.
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, silent)
     try:
-        termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
-        return context.stdin.readline().rstrip("\r\n")
+        return _ask(context, question)
     finally:
-        termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
         context.print()
+
+
+def _ask(context: Context, question: str) -> str:
+    context.stdout.write(question)
+    context.stdout.flush()
+    return context.stdin.readline().rstrip("\r\n")
 
 
 def need_terminal(context: Context) -> None:
