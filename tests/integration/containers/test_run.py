@@ -313,3 +313,39 @@ def test_runc_runs_it_too(box: Lamina, tmp_path: Path) -> None:
     finally:
         Parts.runtime = original  # type: ignore[method-assign] # put back
     assert (finished.exit_code, finished.stdout) == (4, b"runc\n")
+
+
+def test_a_person_at_a_terminal_can_talk_to_a_shell(box: Lamina) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    command = box.command("run", "--rm", "-it", "busybox", "sh")
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=box.environment) as shell:
+        said = b""
+
+        def read_until(word: bytes) -> None:
+            nonlocal said
+            while word not in said:
+                said += os.read(ours, 4096)
+
+        read_until(b"# ")
+        os.write(ours, b"busybox stty size; echo $((6*7))\r")
+        read_until(b"42\r\n")
+        size_is_passed_on = b"33 77\r\n" in said
+        os.write(ours, b"sleep 100\r")
+        time.sleep(0.5)
+        said = b""
+        os.write(ours, b"\x03")  # ends sleep, not the shell
+        read_until(b"^C")
+        read_until(b"# ")  # what is typed before would be flushed with the rest of the line
+        os.write(ours, b"exit 9\r")
+        assert shell.wait(20) == 9
+    assert size_is_passed_on
+    attributes = termios.tcgetattr(theirs)
+    assert attributes[3] & termios.ICANON, "the terminal is as it was"
+    os.close(ours)
+    os.close(theirs)
