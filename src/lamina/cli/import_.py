@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO
 
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
@@ -27,14 +28,16 @@ def run(context: Context, options: Options) -> int:
 
     source, *names = options.arguments
     platform = from_text(options.text("platform")) if options.text("platform") else None
-    with _open(context, source) as stream:
+    engine = context.engine()
+    with _open(context, source) as origin:
         image_id = import_image(
-            stream,
-            context.engine().stores,
+            origin,
+            engine.stores,
             reference=_reference(names[0]) if names else None,
             changes=options.texts("change"),
             message=options.text("message"),
             platform=platform,
+            settings=engine.registry.settings if isinstance(origin, str) else None,
         )
     context.print(str(image_id))
     return 0
@@ -47,7 +50,10 @@ def _reference(name: str) -> Reference:
         raise CommandError(str(error)) from None
 
 
-def _open(context: Context, source: str) -> IO[bytes]:
+def _open(context: Context, source: str) -> AbstractContextManager[IO[bytes] | str]:
+    """The stream to read, or the URL to download."""
+    if source.startswith(("http://", "https://")):
+        return nullcontext(source)
     if source == "-":
         return os.fdopen(os.dup(context.stdin.fileno()), "rb", buffering=0)
     try:

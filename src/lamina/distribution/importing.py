@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import IO, Any, NamedTuple, cast
 
 from lamina import __version__
@@ -22,6 +22,7 @@ from lamina.registry.settings import Settings
 from lamina.registry.transport import Request, Transport
 
 _CHUNK = 1 << 20
+_OK = 200
 
 
 class DownloadFailed(Unavailable):
@@ -45,7 +46,7 @@ def import_image(
     message: str = "",
     platform: Platform | None = None,
     report: Report = ignore,
-    transport: Transport | None = None,
+    settings: Settings | None = None,
 ) -> ImageID:
     """Make an image of a tar, plain or compressed, and name it.
 
@@ -53,7 +54,7 @@ def import_image(
     :param reference: the name to give it; ``latest`` when it has no tag.
     :param changes: Dockerfile instructions, see :mod:`lamina.dockerfile.changes`.
     :param message: comment in its history; by default where it came from.
-    :param transport: what downloads a URL.
+    :param settings: proxies, certificates and patience for the download of a URL.
     :raises InvalidArgument: a change or the reference is malformed; nothing has been read then.
     :raises Corrupt: the stream is no tar, or a hostile one.
     """
@@ -61,7 +62,7 @@ def import_image(
     if reference is not None and reference.digest is not None:
         raise InvalidArgument("cannot import digest reference")
     config = dockerconfig.complete(instructions.apply({}, changes))
-    with _opened(source, transport, report) as stream, stores.layers.begin() as transaction:
+    with _opened(source, settings or Settings(), report) as stream, stores.layers.begin() as transaction:
         staged = transaction.stage(None)
         result = staged.fill_from(cast("IO[bytes]", _Counted(stream, report)))
         comment = message or f"Imported from {stream.origin}"
@@ -94,11 +95,11 @@ def _configuration(config: dict[str, Any], comment: str, platform: Platform, dif
 
 
 @contextmanager
-def _opened(source: IO[bytes] | str, transport: Transport | None, report: Report) -> Iterator[_Stream]:
+def _opened(source: IO[bytes] | str, settings: Settings, report: Report) -> Iterator[_Stream]:
     if not isinstance(source, str):
         yield _Stream(source, "-")
     elif source.startswith(("http://", "https://")):
-        with _download(source, transport or Transport(Settings()), report) as stream:
+        with _download(source, settings, report) as stream:
             yield stream
     else:
         try:
@@ -110,10 +111,10 @@ def _opened(source: IO[bytes] | str, transport: Transport | None, report: Report
 
 
 @contextmanager
-def _download(url: str, transport: Transport, report: Report) -> Iterator[_Stream]:
+def _download(url: str, settings: Settings, report: Report) -> Iterator[_Stream]:
     report(Event(f"Downloading from {url}"))
-    with transport.send(Request("GET", url)) as answer:
-        if answer.status != 200:
+    with closing(Transport(settings)) as transport, transport.send(Request("GET", url)) as answer:
+        if answer.status != _OK:
             raise DownloadFailed(f"failed to GET {url} with status {answer.status}")
         yield _Stream(cast("IO[bytes]", answer), url, answer.length or 0)
 

@@ -48,16 +48,23 @@ def _meant(text: str, images: ImageStore) -> list[tuple[Image, Reference | None]
         return [(images.get(full), None)]
     reference = parse(text)
     if reference.familiar_name == "sha256":
-        return [(images.resolve(text), None)]
+        return [(_by_id(text, images), None)]
     if reference.tag is None and reference.digest is None:
         tagged = [pair for pair in images.references.all().items() if pair[0].name == reference.name]
         if tagged:
             return [(images.get(owner), other) for other, owner in sorted(tagged, key=lambda pair: str(pair[0]))]
-        return [(images.resolve(text), None)]
+        return [(_by_id(text, images), None)]
     try:
         return [(images.get(images.references.get(reference)), reference)]
     except NotFound:
         raise UnknownReference from None
+
+
+def _by_id(text: str, images: ImageStore) -> Image:
+    try:
+        return images.resolve(text)
+    except NotFound:
+        raise NotFound(f"No such image: {text}") from None  # as it was typed, without a tag that nobody typed
 
 
 def _full_id(text: str) -> ImageID | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from lamina.distribution.archive import NoSuchArchive
-from lamina.distribution.importing import import_image
+from lamina.distribution.importing import DownloadFailed, import_image
 from lamina.distribution.stores import Stores
 from lamina.dockerfile.words import InvalidInstruction
 from lamina.errors import Corrupt, InvalidArgument
@@ -73,3 +77,34 @@ def test_a_broken_tar_leaves_nothing(stores: Stores) -> None:
 def test_a_missing_file_is_named(stores: Stores) -> None:
     with pytest.raises(NoSuchArchive, match="open /nothing: no such file or directory"):
         import_image("/nothing", stores)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server that has ``/root.tar`` and nothing else."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "root.tar").write_bytes(_TAR)
+    handler = partial(_Quiet, directory=str(tmp_path / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_a_url_is_downloaded(stores: Stores, server: str) -> None:
+    image = stores.images.get(import_image(f"{server}/root.tar", stores))
+    assert image.config.diff_ids == [sha256(_TAR)]
+    assert json.loads(image.config.raw)["comment"] == f"Imported from {server}/root.tar"
+
+
+def test_a_url_that_has_nothing_is_refused(stores: Stores, server: str) -> None:
+    with pytest.raises(DownloadFailed, match="with status 404"):
+        import_image(f"{server}/nothing", stores)
+    assert stores.images.ids() == []

@@ -156,7 +156,7 @@ def test_names_choose_as_in_docker(stores: Stores, tmp_path: Path) -> None:
     assert tags(image.image_id.removeprefix("sha256:")[:12]) is None
     with pytest.raises(UnknownReference, match=r"^reference does not exist$"):
         _saved(stores, "name:3")
-    with pytest.raises(NotFound, match="No such image: nothing"):
+    with pytest.raises(NotFound, match=r"^No such image: nothing$"):
         _saved(stores, "nothing")
     with pytest.raises(InvalidArgument):
         _saved(stores)
