@@ -89,8 +89,11 @@ def environment(config: dict[str, Any]) -> list[str]:
 
 
 def _capabilities() -> tuple[str, ...]:
-    """Docker's default set, less what this process can't give: runtimes fail on those instead of going without."""
-    available = process.bounding_capabilities() & process.permitted_capabilities()
+    """Docker's default set, less what this process can't give: runtimes fail on those instead of going without.
+
+    A program that root executes is permitted what is in the bounding set.
+    """
+    available = process.bounding_capabilities()
     return tuple(name for name in oci.DEFAULT_CAPABILITIES if name in available)
 
 
