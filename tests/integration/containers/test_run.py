@@ -87,7 +87,7 @@ def test_a_slow_reader_loses_nothing(box: Lamina) -> None:
 
 
 def test_input_reaches_the_container_to_its_last_byte(box: Lamina) -> None:
-    data = os.urandom(1 << 20)
+    data = os.urandom(5 << 20)  # more than all buffers on the way hold
     done = subprocess.run(
         box.command("run", "--rm", "-i", "busybox", "cat"),
         env=box.environment,
