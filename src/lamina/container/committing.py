@@ -44,8 +44,7 @@ def commit(parts: Parts, container: Container, request: CommitRequest) -> Image:
     if frozen:
         cgroup.freeze(path)
     try:
-        transaction = parts.layers.begin()
-        with transaction, parts.images.lock():
+        with parts.layers.begin() as transaction:
             base = parts.layers.stack(parent.config.chain_id)
             staged = transaction.stage(base[-1] if base else None)
             job = staged.unpack()
@@ -55,9 +54,10 @@ def commit(parts: Parts, container: Container, request: CommitRequest) -> Image:
                 raw = _configuration(container, parent, config, request, result.diff_id)
             else:
                 raw = _configuration(container, parent, config, request, None)
-            image = parts.images.create(raw, parent=parent.id)
-            if request.reference is not None:
-                parts.images.references.add(request.reference, image.id)
+            with parts.images.lock():  # nobody may remove the image before it has its name
+                image = parts.images.create(raw, parent=parent.id)
+                if request.reference is not None:
+                    parts.images.tag(image.id, request.reference)
     finally:
         if frozen:
             cgroup.thaw(path)

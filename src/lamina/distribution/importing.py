@@ -67,11 +67,11 @@ def import_image(
         result = staged.fill_from(cast("IO[bytes]", _Counted(stream, report)))
         comment = message or f"Imported from {stream.origin}"
         raw = _configuration(config, comment, platform or platforms.host(), result.diff_id)
-        with stores.images.lock():
-            transaction.commit()
+        transaction.commit()
+        with stores.images.lock():  # nobody may remove the image before it has its name
             image = stores.images.create(raw)
             if reference is not None:
-                stores.images.references.add(reference.tagged(), image.id)
+                stores.images.tag(image.id, reference.tagged())
     return image.id
 
 

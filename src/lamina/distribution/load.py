@@ -97,8 +97,8 @@ def _load(archive: Archive, one: ArchivedImage, stores: Stores, report: Report) 
             if not isinstance(parent, Layer) and all(parent is not staged for staged, _ in wanted):
                 wanted.append((parent, content))
         run_all([_Unpacking(archive, *pair, report) for pair in wanted], _WORKERS)
-        with stores.images.lock():
-            transaction.commit()
+        transaction.commit()
+        with stores.images.lock():  # nobody may remove the image before it has its names
             image = stores.images.create(one.config.raw, parent=one.parent)
             replaced = []
             for reference in one.references:

@@ -184,11 +184,11 @@ class Images:
         return Operation(work)
 
     def tag(self, source: str, target: str) -> None:
-        """Point ``target`` at the image that ``source`` means."""
+        """Point ``target`` at the image that ``source`` means, as ``docker tag``: its ``LastTagTime`` is now."""
         store = self._engine.image_store
         name = references.parse_tagged(target)
         with store.lock():
-            store.references.add(name, store.resolve(source).id)
+            store.tag(store.resolve(source).id, name)
 
     def remove(self, name: str, *, force: bool = False, prune: bool = True) -> list[Removed]:
         """``docker rmi``: take the name away, and the image with its last name.

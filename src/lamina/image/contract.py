@@ -83,6 +83,9 @@ class ImageStore(Protocol):
     def create(self, raw: bytes, *, parent: ImageID | None = None) -> Image:
         """Add a configuration. Its layers must exist (``NotFound`` otherwise). Idempotent."""
 
+    def tag(self, id: ImageID, reference: Reference) -> ImageID | None:
+        """``references.add`` as a user asks for it: the image's ``LastTagTime`` is now."""
+
     def delete(self, id: ImageID) -> None:
         """Forget a configuration; its layers stay until ``LayerStore.release``. Idempotent."""
 

@@ -157,6 +157,7 @@ def test_commit_makes_an_image_of_the_changes(box: Lamina) -> None:
     assert box.run("run", "--rm", "made:1", "ls", "/bin/vi").returncode == 1
     image = json.loads(box("image", "inspect", "made:1"))[0]
     assert image["Id"] == made
+    assert image["Metadata"]["LastTagTime"] >= image["Created"]
     assert (image["Author"], image["Comment"]) == ("me", "why")
     assert image["Config"]["ExposedPorts"] == {"80/tcp": {}}
     assert image["Config"]["Env"][-1] == "A=b"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -108,3 +110,9 @@ def test_a_url_that_has_nothing_is_refused(stores: Stores, server: str) -> None:
     with pytest.raises(DownloadFailed, match="with status 404"):
         import_image(f"{server}/nothing", stores)
     assert stores.images.ids() == []
+
+
+def test_naming_an_import_is_tagging_it(stores: Stores) -> None:
+    before = time.time()
+    named = stores.images.get(import_image(io.BytesIO(_TAR), stores, reference=parse("imported")))
+    assert before - 1 <= datetime.fromisoformat(named.last_updated).timestamp() <= time.time()

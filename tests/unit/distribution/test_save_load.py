@@ -222,3 +222,11 @@ def test_an_archive_of_anything_else_is_refused(stores: Stores, tmp_path: Path) 
         with pytest.raises(Exception, match="invalid archive"):
             load(write_tar(str(tmp_path / "a.tar"), files), stores)
     assert stores.images.ids() == []
+
+
+def test_nobody_waits_for_the_disk_of_a_load(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing gigabytes back takes seconds, in which other commands can change the store."""
+    held: list[bool] = []
+    monkeypatch.setattr(stores.layers.driver, "sync", lambda: held.append(stores.root.holds("store")))
+    _load(stores, _image("a"), tmp_path, "a:1")
+    assert held == [False]
