@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lamina.atomicfile import sync_directory
 from lamina.digest import ChainID
 from lamina.errors import Conflict, InvalidArgument
 from lamina.graphdriver.removal import remove_tree
@@ -80,8 +81,12 @@ class WritableLayers:
         below = workshop.database.cache_id(mounted.parent) if mounted.parent is not None else None
         if initialise is not None:
             driver.create_read_write(mounted.init_id, below)
-            initialise(driver.mount(mounted.init_id))
+            # The end of any other mount syncs the whole file system. What is made here are names without content,
+            # which the sync of the directory makes durable.
+            initialise(driver.mount(mounted.init_id, volatile=True))
             driver.unmount(mounted.init_id)
+            if not volatile:
+                sync_directory(driver.diff_path(mounted.init_id))
             below = mounted.init_id
         driver.create_read_write(mounted.mount_id, below)
         directory = f"{workshop.database.temporary}/{mounted.mount_id}"

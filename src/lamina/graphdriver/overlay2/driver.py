@@ -98,6 +98,7 @@ class Overlay2Driver:
         try:
             with self._locked(id) as directory, translated(f"layer {id} could not be unmounted"):
                 self._detach(f"{directory}/merged")
+                self._forget_volatile(f"{directory}/work")
         except LayerMissing:
             return
 
@@ -192,6 +193,13 @@ class Overlay2Driver:
             mark = f"{work}/{VOLATILE_MARK}"
             if os.path.isdir(mark):
                 remove_tree(mark)
+
+    @staticmethod
+    def _forget_volatile(work: str) -> None:
+        """Take the mark away that tells a mount that ended in order from one that a crash ended."""
+        marks = os.path.dirname(f"{work}/{VOLATILE_MARK}")
+        if os.path.isdir(marks):
+            remove_tree(marks)
 
     @staticmethod
     def _detach(merged: str) -> None:
