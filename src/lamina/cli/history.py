@@ -8,7 +8,7 @@ from lamina.cli.command import Command, Context, Options, exactly
 from lamina.cli.flags import switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, ellipsis, human_size, local_rfc3339, short_id
-from lamina.view import moment
+from lamina.oci import timestamp
 
 if TYPE_CHECKING:
     from lamina.image.history import HistoryRow
@@ -41,10 +41,10 @@ def run(context: Context, options: Options) -> int:
 
 def _listing(*, human: bool, truncate: bool) -> Listing[HistoryRow]:
     def created_at(row: HistoryRow) -> str:
-        return local_rfc3339(moment.seconds(row.created))
+        return local_rfc3339(timestamp.seconds(row.created))
 
     def created_since(row: HistoryRow) -> str:
-        return ago(moment.seconds(row.created)) if human else created_at(row)
+        return ago(timestamp.seconds(row.created)) if human else created_at(row)
 
     def created_by(row: HistoryRow) -> str:
         words = row.created_by.replace("\t", " ")

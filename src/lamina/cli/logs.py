@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch, text
 from lamina.errors import InvalidArgument, NotFound
+from lamina.oci import timestamp
 
 COMMAND = Command(
     usage="[OPTIONS] CONTAINER",
@@ -30,13 +29,13 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.container.logs import LogRequest, parse_time
+    from lamina.container.logs import LogRequest
 
     name = options.arguments[0]
     service = context.engine().container_service
     try:
-        since = parse_time(options.text("since"), "since")
-        until = parse_time(options.text("until"), "until") if options.text("until") else None
+        since = _moment(options, "since") or 0
+        until = _moment(options, "until")
         container = service.get(name)
     except NotFound as error:
         raise CommandError(f"Error: {error}") from error
@@ -49,7 +48,7 @@ def run(context: Context, options: Options) -> int:
         if options.on("details"):
             line = f" {line}"
         if options.on("timestamps"):
-            line = f"{_timestamp(entry.time)} {line}"
+            line = f"{timestamp.fixed_text(entry.time)} {line}"
         target = stdout if entry.stream == "stdout" or container.config["Tty"] else stderr
         target.write(line.encode("utf-8", "surrogateescape"))
         if request.follow:
@@ -64,6 +63,9 @@ def _tail(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _timestamp(nanoseconds: int) -> str:
-    seconds, fraction = divmod(nanoseconds, 10**9)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
+def _moment(options: Options, flag: str) -> int | None:
+    value = options.text(flag)
+    try:
+        return timestamp.moment(value) if value else None
+    except InvalidArgument as error:
+        raise CommandError(f'invalid value for "{flag}": {error}') from error

@@ -10,7 +10,7 @@ from lamina.cli.flags import switch, text
 from lamina.cli.images import ImageRow, image_listing, image_rows
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, human_size, short_id
-from lamina.view import moment
+from lamina.oci import timestamp
 from lamina.view.system import image_usage
 from lamina.view.volume import disk_usage
 
@@ -143,7 +143,7 @@ _CONTAINERS: Listing[ContainerUsage] = Listing(
         Column("Command", "COMMAND", lambda one: f'"{_command(one.container.command)}"'),
         Column("LocalVolumes", "LOCAL VOLUMES", lambda one: str(one.local_volumes)),
         Column("Size", "SIZE", lambda one: human_size(one.size, 3)),
-        Column("RunningFor", "CREATED", lambda one: ago(moment.seconds(one.container.created))),
+        Column("RunningFor", "CREATED", lambda one: ago(timestamp.seconds(one.container.created))),
         Column("Status", "STATUS", lambda one: one.container.status.capitalize()),
         Column("Names", "NAMES", lambda one: one.container.name),
     ),

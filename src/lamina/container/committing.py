@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lamina.container import configuring, specification, timestamp
+from lamina.container import configuring, specification
 from lamina.container.parts import Parts
 from lamina.container.record import Container
 from lamina.digest import DiffID, ImageID
 from lamina.dockerfile import changes as instructions
 from lamina.image.contract import Image
 from lamina.layer.contract import UnpackResult
-from lamina.oci import dockerconfig, gojson
+from lamina.oci import dockerconfig, gojson, timestamp
 from lamina.reference import Reference
 from lamina.runtime import cgroup
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from lamina.container import configuring, copyup, defaults, initlayer, mounts, names, rootfs, specification, timestamp
+from lamina.container import configuring, copyup, defaults, initlayer, mounts, names, rootfs, specification
 from lamina.container.mounts import MountRequest
 from lamina.container.names import NameInUse
 from lamina.container.parts import Parts, Volume
 from lamina.container.record import Container, new_state
 from lamina.image.contract import Image
+from lamina.oci import timestamp
 
 _ATTEMPTS = 10
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lamina import atomicfile
-from lamina.container import timestamp
+from lamina.oci import timestamp
 
 STDOUT, STDERR = "stdout", "stderr"
 #: Longest piece of a line in one object, in bytes.

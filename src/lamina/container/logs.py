@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from lamina.container import jsonlog, timestamp
+from lamina.container import jsonlog
 from lamina.container.jsonlog import Entry
-from lamina.errors import InvalidArgument
 
 _POLL = 0.03
-_DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 class LogRequest(NamedTuple):
@@ -68,26 +64,3 @@ def _open(path: str, follow: bool, running: Callable[[], bool]) -> int:
             if not alive:
                 return -1
             time.sleep(_POLL)
-
-
-def parse_time(text: str, flag: str) -> int:
-    """``--since`` and ``--until``: RFC 3339, seconds since 1970, or a duration before now (``10m``).
-
-    :param flag: the flag's name, for Docker's message.
-    """
-    if not text:
-        return 0
-    body = text.removeprefix("-")
-    parts = re.findall(_DURATION, body)
-    if parts and "".join(number + unit for number, unit in parts) == body:
-        ago = round(sum(float(number) * _UNITS[unit] for number, unit in parts))
-        return time.time_ns() - (-ago if text.startswith("-") else ago)
-    if re.fullmatch(r"-?\d+(\.\d{1,9})?", text):
-        whole, _, fraction = text.partition(".")
-        return int(whole) * 10**9 + int((fraction or "0").ljust(9, "0"))
-    for candidate in (text, f"{text}Z", f"{text}:00Z", f"{text}:00:00Z", f"{text}T00:00:00Z"):
-        try:
-            return timestamp.nanoseconds(candidate)
-        except InvalidArgument:
-            continue
-    raise InvalidArgument(f'invalid value for "{flag}": failed to parse value as time or duration: "{text}"')

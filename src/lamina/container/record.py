@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamina.container import timestamp
+from lamina.oci import timestamp
 
 #: What inspect and ``ps`` call the states.
 CREATED, RUNNING, PAUSED, EXITED, DEAD, REMOVING, RESTARTING = (
@@ -34,8 +34,8 @@ def new_state() -> dict[str, Any]:
         "Pid": 0,
         "ExitCode": 0,
         "Error": "",
-        "StartedAt": timestamp.NEVER,
-        "FinishedAt": timestamp.NEVER,
+        "StartedAt": timestamp.ZERO,
+        "FinishedAt": timestamp.ZERO,
         "Health": None,
     }
 
@@ -128,7 +128,7 @@ class Container:
             return REMOVING
         if state["Dead"]:
             return DEAD
-        return CREATED if state["StartedAt"] == timestamp.NEVER else EXITED
+        return CREATED if state["StartedAt"] == timestamp.ZERO else EXITED
 
     # What the monitor records
 

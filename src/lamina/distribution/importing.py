@@ -8,12 +8,11 @@ from typing import IO, Any, NamedTuple, cast
 
 from lamina import __version__
 from lamina.digest import DiffID, ImageID
-from lamina.distribution import timestamps
 from lamina.distribution.archive import NoSuchArchive
 from lamina.distribution.stores import Stores
 from lamina.dockerfile import changes as instructions
 from lamina.errors import InvalidArgument, Unavailable
-from lamina.oci import dockerconfig, gojson
+from lamina.oci import dockerconfig, gojson, timestamp
 from lamina.oci import platform as platforms
 from lamina.oci.platform import Platform
 from lamina.progress import Event, Report, ignore
@@ -77,7 +76,7 @@ def import_image(
 
 def _configuration(config: dict[str, Any], comment: str, platform: Platform, diff_id: DiffID) -> bytes:
     """The image configuration as Docker writes it: members sorted, ``container_config`` empty."""
-    created = timestamps.now()
+    created = timestamp.now()
     document: dict[str, Any] = {
         "architecture": platform.architecture,
         "comment": comment,

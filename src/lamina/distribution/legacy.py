@@ -7,18 +7,13 @@ from outside in its archives; ``tests/compat`` compares byte for byte.
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 from lamina.digest import Digest, chain_ids
-from lamina.oci import dockerconfig, gojson
+from lamina.oci import dockerconfig, gojson, timestamp
 from lamina.oci.image import ImageConfig
 
-#: Go's zero ``time.Time``, for a configuration that does not say when it was created.
-_NO_TIME = "0001-01-01T00:00:00Z"
 _EPOCH = "1970-01-01T00:00:00Z"
-
-_FRACTION = re.compile(r"(\.\d*?)0*(?=Z|[+-]\d\d:\d\d$)")
 
 
 class LegacyLayer(NamedTuple):
@@ -62,7 +57,7 @@ def _lower_document() -> dict[str, Any]:
 def _top_document(image: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     _copy_text(image, out, "comment")
-    out["created"] = go_time(image.get("created") or _NO_TIME)
+    out["created"] = timestamp.marshalled(image.get("created") or "")
     _copy_text(image, out, "container")
     out["container_config"] = dockerconfig.complete(image.get("container_config") or {})
     _copy_text(image, out, "docker_version", "author")
@@ -78,9 +73,3 @@ def _copy_text(image: dict[str, Any], out: dict[str, Any], *names: str) -> None:
     for name in names:
         if isinstance(image.get(name), str) and image[name]:
             out[name] = image[name]
-
-
-def go_time(text: str) -> str:
-    """RFC 3339 text as Go writes it again: no trailing zeros in the fraction, ``Z`` for a zero offset."""
-    text = _FRACTION.sub(lambda match: "" if match[1] == "." else match[1], text.replace("z", "Z").replace("t", "T"))
-    return re.sub(r"[+-]00:00$", "Z", text)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lamina.digest import DiffID, Digest
-from lamina.distribution import legacy, timestamps
+from lamina.distribution import legacy
 from lamina.distribution.selection import Selected
 from lamina.layer.contract import Layer
-from lamina.oci import gojson, mediatype
+from lamina.oci import gojson, mediatype, timestamp
 from lamina.oci import manifest as manifests
 from lamina.oci.descriptor import Descriptor
 from lamina.reference import Reference
@@ -66,7 +66,8 @@ class Packed(NamedTuple):
 
     @property
     def mtime(self) -> int:
-        return timestamps.seconds(self.selected.image.config.created)
+        """Whole seconds since 1970; 0 for a configuration that has no time, or an earlier one."""
+        return max(0, timestamp.seconds(self.selected.image.config.created))
 
 
 def in_walking_order(entries: Iterable[Entry]) -> list[Entry]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from contextlib import suppress
 
 from lamina import atomicfile
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound
+from lamina.oci import timestamp
 from lamina.oci.document import CONFIG_LIMIT
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
@@ -124,9 +124,7 @@ class ImageDatabase:
 
     def set_last_updated(self, id: ImageID) -> None:
         """Now."""
-        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-        fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
-        self._write_text(id, "lastUpdated", time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z")
+        self._write_text(id, "lastUpdated", timestamp.now())
 
     def _text(self, id: ImageID, name: str) -> str:
         try:

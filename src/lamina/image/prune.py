@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.image.contract import Image
 from lamina.image.removal import Deleted, InUse, Removed, no_containers, remove
 from lamina.image.store import FileImageStore
 from lamina.layer.store import FileLayerStore
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from lamina.oci import timestamp
 
 #: Filters by name, each with the values that were given.
 Filters = Mapping[str, Sequence[str]]
@@ -70,14 +68,12 @@ class _Wanted:
             self.dangling = _TRUTH[value]
         self._with = [label.partition("=") for label in filters.get("label", ())]
         self._without = [label.partition("=") for label in filters.get("label!", ())]
-        self._until: datetime | None = None
+        self._until: int | None = None
         moments = filters.get("until", ())
         if len(moments) > 1:
             raise InvalidFilter("more than one until filter specified")
         if moments:
-            from lamina.image.until import moment
-
-            self._until = moment(moments[0])
+            self._until = timestamp.moment(moments[0])
 
     def accepts(self, image: Image) -> bool:
         if self._until is not None and not self._is_older(image):
@@ -89,11 +85,9 @@ class _Wanted:
 
     def _is_older(self, image: Image) -> bool:
         """Whether the image was created before ``until``; one without a date never was."""
-        from lamina.image.until import InvalidMoment, parse_time
-
         try:
-            created = parse_time(image.config.created)
-        except InvalidMoment:
+            created = timestamp.nanoseconds(image.config.created)
+        except timestamp.InvalidTime:
             return False
         return self._until is not None and created <= self._until
 

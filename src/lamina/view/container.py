@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lamina.container import defaults, timestamp
+from lamina.container import defaults
 from lamina.container.record import Container
-from lamina.oci import dockerconfig
+from lamina.oci import dockerconfig, timestamp
 
 _ENDPOINT = tuple(defaults.endpoint())
 _NETWORK = (
@@ -154,9 +154,9 @@ def status_text(container: Container, now: float) -> str:
         return "Removal In Progress"
     if state["Dead"]:
         return "Dead"
-    if state["StartedAt"] == timestamp.NEVER:
+    if state["StartedAt"] == timestamp.ZERO:
         return "Created"
-    if state["FinishedAt"] == timestamp.NEVER:
+    if state["FinishedAt"] == timestamp.ZERO:
         return ""
     return f"Exited ({container.exit_code}) {human_duration(now - _seconds(state['FinishedAt']))} ago"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from lamina.container import timestamp
 from lamina.container.record import Container
 from lamina.errors import InvalidArgument
+from lamina.oci import timestamp
 
 Filters = Mapping[str, Sequence[str]]
 _STATES = frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead"))

@@ -7,9 +7,8 @@ from typing import Any
 
 from lamina.digest import ImageID
 from lamina.image.contract import Image, ImageSummary
-from lamina.oci import dockerconfig
+from lamina.oci import dockerconfig, timestamp
 from lamina.reference import Reference
-from lamina.view import moment
 
 #: What the API says for an image without a name.
 NO_TAG = "<none>:<none>"
@@ -22,7 +21,7 @@ def summary(image: ImageSummary, parent: ImageID | None, references: Sequence[Re
     digests = [reference.familiar for reference in references if reference.digest is not None]
     return {
         "Containers": -1,
-        "Created": moment.seconds(image.created),
+        "Created": timestamp.seconds(image.created),
         "Id": str(image.id),
         "Labels": image.labels,
         "ParentId": str(parent or ""),
@@ -50,7 +49,7 @@ def inspect(
         "RepoDigests": [reference.familiar for reference in references if reference.digest is not None],
         "Parent": str(image.parent or ""),
         "Comment": _text(document, "comment") or (history[-1].comment if history else ""),
-        "Created": moment.marshalled(image.config.created),
+        "Created": timestamp.marshalled(image.config.created),
         "Container": _text(document, "container"),
         "ContainerConfig": dockerconfig.complete(_object(document, "container_config")),
         "DockerVersion": _text(document, "docker_version"),
@@ -68,7 +67,7 @@ def inspect(
     out["RootFS"] = {"Type": "layers"}
     if image.config.diff_ids:
         out["RootFS"]["Layers"] = [str(diff_id) for diff_id in image.config.diff_ids]
-    out["Metadata"] = {"LastTagTime": moment.marshalled(image.last_updated)}
+    out["Metadata"] = {"LastTagTime": timestamp.marshalled(image.last_updated)}
     return out
 
 

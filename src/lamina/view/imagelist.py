@@ -8,9 +8,9 @@ from typing import Any
 from lamina.digest import ImageID
 from lamina.errors import InvalidArgument
 from lamina.image.contract import ImageStore, ImageSummary
+from lamina.oci import timestamp
 from lamina.reference import Reference
 from lamina.view import image as view
-from lamina.view import moment
 from lamina.view.labels import match
 
 #: Filters by name, each with the values that were given.
@@ -44,7 +44,7 @@ class _Wanted:
     def image(self, image: ImageSummary) -> bool:
         """Whether the image itself passes; names are another matter."""
         if self.before is not None or self.since is not None:
-            created = moment.nanoseconds(image.created)
+            created = timestamp.or_zero(image.created)
             if (self.before is not None and created >= self.before) or (
                 self.since is not None and created <= self.since
             ):
@@ -69,7 +69,7 @@ def _dangling(filters: Filters) -> bool | None:
 
 def _time_of(images: ImageStore, filters: Filters, name: str) -> int | None:
     values = filters.get(name)
-    return moment.nanoseconds(images.resolve(values[-1]).config.created) if values else None
+    return timestamp.or_zero(images.resolve(values[-1]).config.created) if values else None
 
 
 def summaries(images: ImageStore, filters: Filters, *, all: bool = False) -> list[dict[str, Any]]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lamina.container import timestamp
-from lamina.container.logs import parse_time
 from lamina.container.record import Container
+from lamina.oci import timestamp
 from lamina.view.containerlist import InvalidFilter
 
 
@@ -15,7 +14,7 @@ def prunable(containers: Sequence[Container], filters: Mapping[str, Sequence[str
     for name in filters:
         if name not in ("label", "label!", "until"):
             raise InvalidFilter(name)
-    limits = [parse_time(text, "until") for text in filters.get("until", ())]
+    limits = [timestamp.moment(text) for text in filters.get("until", ())]
     for container in containers:
         if container.running:
             continue

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import lamina
 from lamina.digest import ChainID, chain_ids
+from lamina.oci import timestamp
 from lamina.view import host
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
         "NFd": len(os.listdir("/proc/self/fd")),
         "OomKillDisable": host.cgroup_version() == "1",
         "NGoroutines": 0,
-        "SystemTime": _now(),
+        "SystemTime": timestamp.fixed_text(time.time_ns()),
         "LoggingDriver": configuration.log_driver,
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": host.cgroup_version(),
@@ -142,13 +144,6 @@ def _warnings(engine: Engine) -> list[str] | None:
     if engine.root.read_only:
         return ["WARNING: The data root can't be written now: a dockerd works on it, or it is read-only"]
     return None
-
-
-def _now() -> str:
-    import time
-
-    whole, fraction = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{fraction:09d}Z"
 
 
 def version(components: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:

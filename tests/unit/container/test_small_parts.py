@@ -5,36 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lamina.container import frames, names, signals, timestamp
+from lamina.container import frames, names, signals
 from lamina.container.attachment import Attachment, MonitorLost, StartFailed
-from lamina.container.logs import parse_time
 from lamina.container.names import InvalidName
 from lamina.container.signals import InvalidSignal
-from lamina.errors import InvalidArgument
 from lamina.runtime import program, seccomp
-
-
-@given(st.integers(0, 4_000_000_000_000_000_000))
-def test_times_survive_being_written_and_read(nanoseconds: int) -> None:
-    assert timestamp.nanoseconds(timestamp.text(nanoseconds)) == nanoseconds
-
-
-def test_times_are_written_as_go_writes_them() -> None:
-    assert timestamp.text(1_600_000_000_120_000_000) == "2020-09-13T12:26:40.12Z"
-    assert timestamp.text(0) == "1970-01-01T00:00:00Z"
-    assert timestamp.nanoseconds("1970-01-01T01:00:00.5+01:00") == 500_000_000
-    assert timestamp.nanoseconds(timestamp.NEVER) < 0
-
-
-def test_times_of_logs_are_read_in_all_of_dockers_forms() -> None:
-    assert parse_time("1600000000.5", "since") == 1_600_000_000_500_000_000
-    assert parse_time("2020-09-13", "since") == parse_time("2020-09-13T00:00:00Z", "since")
-    assert abs(parse_time("1m30s", "since") - (parse_time("0s", "since") - 90 * 10**9)) < 10**9
-    with pytest.raises(InvalidArgument, match='invalid value for "since": failed to parse value as time or duration'):
-        parse_time("foo", "since")
 
 
 @pytest.mark.parametrize(

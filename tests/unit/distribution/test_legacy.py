@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from lamina.distribution import legacy, timestamps
+from lamina.distribution import legacy
 from lamina.oci import gojson, image
 
 _DIFF_ID = "sha256:0958e0fef2d6a31e1325b8bfecd99dead933363682d69850a7606599023751bc"
@@ -35,32 +33,3 @@ def test_a_layer_below_the_top_depends_on_nothing_but_its_chain() -> None:
     assert below.json.startswith(b'{"id":"49d9657e277d')
     assert b'"created":"1970-01-01T00:00:00Z","container_config":{"Hostname":""' in below.json
     assert json.loads(top.json)["parent"] == below.id
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2026-11-24T22:25:25.100Z", "2026-11-24T22:25:25.1Z"),
-        ("2026-11-24T22:25:25.000Z", "2026-11-24T22:25:25Z"),
-        ("2026-11-24T22:25:25.10+02:00", "2026-11-24T22:25:25.1+02:00"),
-        ("2026-11-24T22:25:20+00:00", "2026-11-24T22:25:20Z"),
-    ],
-)
-def test_times_are_written_as_go_writes_them(text: str, expected: str) -> None:
-    assert legacy.go_time(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1970-01-02T00:00:01.5Z", 86401),
-        ("1970-01-01T02:00:00+02:00", 0),
-        ("2026-05-13T02:21:49Z", 1778638909),
-        ("0001-01-01T00:00:00Z", 0),
-        ("9999-99-99T00:00:00Z", 0),
-        ("yesterday", 0),
-        ("", 0),
-    ],
-)
-def test_a_files_time_is_whole_seconds_and_never_an_error(text: str, expected: int) -> None:
-    assert timestamps.seconds(text) == expected
