@@ -15,18 +15,19 @@ from lamina.errors import InvalidArgument, NotFound
 #: Most bytes of a configuration file.
 _LIMIT = 1 << 20
 
-_IGNORED_NAMES = (
-    "allow-nondistributable-artifacts api-cors-header authorization-plugins bip bridge bridge-accept-fwmark "
-    "builder cdi-spec-dirs cgroup-parent cluster-advertise cluster-store cluster-store-opts containerd "
-    "containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime debug default-address-pools "
-    "default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode default-network-opts exec-opts "
-    "exec-root experimental features firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip "
-    "host-gateway-ips hosts http-proxy https-proxy icc init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables "
-    "iptables ipv6 log-format log-level metrics-addr min-api-version mtu network-control-plane-mtu "
-    "no-new-privileges no-proxy node-generic-resources oom-score-adjust pidfile raw-logs rootless seccomp-profile "
-    "selinux-enabled shutdown-timeout swarm-default-advertise-addr tls tlscacert tlscert tlskey tlsverify "
-    "userland-proxy userland-proxy-path userns-remap validate "
-)
+_IGNORED_NAMES = """
+    allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip bip6 bridge
+    bridge-accept-fwmark builder cdi-spec-dirs cgroup-parent cluster-advertise cluster-store cluster-store-opts
+    containerd containerd-namespace containerd-plugin-namespace containerd-plugins-namespace cpu-rt-period
+    cpu-rt-runtime cri-containerd debug default-address-pools default-cgroupns-mode default-gateway
+    default-gateway-v6 default-ipc-mode default-network-opts disable-legacy-registry exec-opts exec-root
+    experimental features firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip host-gateway-ips hosts
+    http-proxy https-proxy icc init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6
+    log-format log-level metrics-addr min-api-version mtu network-control-plane-mtu network-diagnostic-port
+    no-new-privileges no-proxy node-generic-resources oom-score-adjust pidfile raw-logs restart rootless
+    seccomp-profile selinux-enabled shutdown-timeout swarm-default-advertise-addr tls tlscacert tlscert tlskey
+    tlsverify userland-proxy userland-proxy-path userns-remap validate
+"""
 #: Keys of Docker's that change nothing here.
 _IGNORED = frozenset(_IGNORED_NAMES.split())
 
@@ -111,6 +112,10 @@ class Configuration(NamedTuple):
         return cls(**_Reader(document, what).fields())
 
 
+#: Every key that a file may have.
+KEYS = _IGNORED | {field.replace("_", "-") for field in Configuration._fields}
+
+
 class _Reader:
     """Turns the JSON object into fields, and names what is wrong with it."""
 
@@ -145,7 +150,7 @@ class _Reader:
             "live-restore": self._flag,
             "labels": self._texts,
         }
-        unknown = sorted(key for key in self._document if key not in readers and key not in _IGNORED)
+        unknown = sorted(key for key in self._document if key not in KEYS)
         if unknown:
             names = ", ".join(unknown)
             raise InvalidConfiguration(
@@ -224,6 +229,8 @@ class _Reader:
         runtimes = []
         for name, value in self._map(key).items():
             program = value.get("path") if isinstance(value, dict) else None
+            if isinstance(value, dict) and "path" not in value and isinstance(value.get("runtimeType"), str):
+                continue  # a containerd shim: nothing here can run one
             if not isinstance(program, str):
                 raise self._fail(key, 'an object such as {"name": {"path": "/usr/bin/crun"}}')
             runtimes.append((name, program))

@@ -16,6 +16,45 @@ def parse(**document: Any) -> Configuration:
     return Configuration.parse(json.dumps({key.replace("_", "-"): value for key, value in document.items()}).encode())
 
 
+#: Docker's keys by the kind of value they take.
+_TEXTS = """
+    bip bip6 bridge bridge-accept-fwmark cgroup-parent containerd containerd-namespace containerd-plugin-namespace
+    data-root default-cgroupns-mode default-gateway default-gateway-v6 default-runtime exec-root firewall-backend
+    fixed-cidr fixed-cidr-v6 group host-gateway-ip init-path ip log-driver log-format log-level metrics-addr pidfile
+    seccomp-profile storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap
+"""
+_FLAGS = """
+    allow-direct-routing debug experimental icc init ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6
+    no-new-privileges raw-logs selinux-enabled tls tlsverify userland-proxy
+"""
+_LISTS = """
+    authorization-plugins cdi-spec-dirs default-address-pools dns dns-opts dns-search exec-opts host-gateway-ips hosts
+    insecure-registries labels node-generic-resources registry-mirrors storage-opts
+"""
+_NUMBERS = """
+    cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads max-download-attempts mtu
+    oom-score-adjust shutdown-timeout
+"""
+_DOCUMENTED: dict[str, Any] = {
+    **dict.fromkeys(_TEXTS.split(), ""),
+    **dict.fromkeys(_FLAGS.split(), False),
+    **{key: [] for key in _LISTS.split()},
+    **dict.fromkeys(_NUMBERS.split(), 15),
+    "builder": {"gc": {"enabled": True}},
+    "default-network-opts": {},
+    "default-shm-size": "64M",
+    "default-ulimits": {"nofile": {"Hard": 64000, "Name": "nofile", "Soft": 64000}},
+    "features": {"containerd-snapshotter": True},
+    "live-restore": True,
+    "log-opts": {"cache-disabled": "false", "max-file": "5", "max-size": "10m"},
+    "proxies": {"http-proxy": "http://proxy.example:80", "https-proxy": "", "no-proxy": "*.test.example"},
+    "runtimes": {
+        "cc-runtime": {"runtimeType": "io.containerd.runsc.v1", "options": {"TypeUrl": "x"}},
+        "custom": {"path": "/usr/local/bin/my-runc-replacement", "runtimeArgs": ["--debug"]},
+    },
+}
+
+
 def test_an_absent_or_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert Configuration.load(str(tmp_path / "daemon.json")) == Configuration()
     assert Configuration.parse(b" \n") == Configuration()
@@ -55,6 +94,14 @@ def test_dockers_keys_are_read(tmp_path: Path) -> None:
 def test_keys_of_dockers_that_change_nothing_here_are_accepted() -> None:
     assert parse(hosts=["unix:///run/docker.sock"], debug=True, iptables=False, experimental=True) == Configuration()
     assert Configuration.parse(b'{"no-new-privileges": true, "host-gateway-ips": []}') == Configuration()
+
+
+def test_all_that_dockers_manual_lists_is_accepted() -> None:
+    """Source: docker's ``dockerd`` page, section "Daemon configuration file", the full example for Linux."""
+    configuration = Configuration.parse(json.dumps(_DOCUMENTED).encode())
+    assert configuration.runtimes == (("custom", "/usr/local/bin/my-runc-replacement"),)
+    assert configuration.default_shm_size == 64 << 20
+    assert configuration.live_restore
 
 
 def test_an_unknown_key_is_named() -> None:
