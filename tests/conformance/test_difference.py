@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from lamina.graphdriver.contract import DiffForm
-from lamina.layer import difference
+from lamina.layer import changes, difference
 from lamina.layer.contract import Change
 from lamina.layer.pipeline import UnpackTarget
 from lamina.layer.unpack import unpack_here
@@ -40,8 +40,8 @@ def changes_of(stacks: Stacks, layer: str) -> list[Change]:
     driver = stacks.driver
     below = [driver.diff_path(parent) for parent in driver.parent_ids(layer)]
     if driver.form is DiffForm.OVERLAY:
-        return difference.changes(driver.diff_path(layer), below)
-    return difference.snapshot_changes(driver.diff_path(layer), below[0] if below else None)
+        return changes.overlay_changes(driver.diff_path(layer), below)
+    return changes.snapshot_changes(driver.diff_path(layer), below[0] if below else None)
 
 
 def many_files(root: str) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from lamina.errors import LaminaError
 from lamina.graphdriver.contract import DiffForm
-from lamina.layer.difference import overlay_tar, snapshot_changes, snapshot_tar
+from lamina.layer.changes import snapshot_changes
+from lamina.layer.difference import overlay_tar, snapshot_tar
 from lamina.tarball import header as tar
 from lamina.tarball import tarsplit
 from lamina.tarball.compression import decompress

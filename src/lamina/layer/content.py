@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer import difference
+from lamina.layer.changes import overlay_changes, snapshot_changes
 from lamina.layer.contract import Change, Layer, MountedLayer
 from lamina.layer.database import TAR_SPLIT
 from lamina.layer.workshop import Workshop
@@ -32,8 +33,8 @@ def changes(workshop: Workshop, mounted: MountedLayer) -> list[Change]:
     driver = workshop.driver
     directory, below = driver.diff_path(mounted.mount_id), _below(workshop, mounted)
     if driver.form is DiffForm.OVERLAY:
-        return difference.changes(directory, below)
-    return difference.snapshot_changes(directory, below[0] if below else None)
+        return overlay_changes(directory, below)
+    return snapshot_changes(directory, below[0] if below else None)
 
 
 def writable_tar(workshop: Workshop, mounted: MountedLayer) -> Iterator[bytes]:

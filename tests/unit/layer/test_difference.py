@@ -9,7 +9,8 @@ import pytest
 
 from lamina.errors import Corrupt, Unsupported
 from lamina.graphdriver.contract import DiffForm
-from lamina.layer.difference import changes, overlay_tar, snapshot_changes, snapshot_tar
+from lamina.layer.changes import overlay_changes, snapshot_changes
+from lamina.layer.difference import overlay_tar, snapshot_tar
 from support.layertar import THEN, directory, file, layer, look, read, symlink, unpack
 
 DIRECTORIES = (directory(b"etc"), directory(b"usr"), directory(b"usr/bin"))
@@ -73,7 +74,7 @@ def test_overlay_changes_follow_dockers_rules(tmp_path: Path) -> None:
     unpack(layer(directory(b"opt"), file(b"opt/app", b"1")), tmp_path / "middle")
     upper = (
         directory(b"etc"),
-        file(b"etc/hosts", b"2"),
+        file(b"etc/hosts", b"22"),
         directory(b"usr"),
         directory(b"usr/bin"),
         file(b"usr/bin/.wh.tool"),
@@ -84,13 +85,16 @@ def test_overlay_changes_follow_dockers_rules(tmp_path: Path) -> None:
         directory(b"new/deep"),
     )
     unpack(layer(*upper), tmp_path / "upper")
-    found = changes(str(tmp_path / "upper"), [str(tmp_path / "middle"), str(tmp_path / "base")])
+    found = overlay_changes(str(tmp_path / "upper"), [str(tmp_path / "middle"), str(tmp_path / "base")])
     assert lines(found) == [
+        "C /etc",
         "C /etc/hosts",
         "A /new",
         "A /new/deep",
-        "D /opt",
+        "C /opt",
+        "D /opt/app",
         "A /opt/new",
+        "C /usr",
         "C /usr/bin",
         "D /usr/bin/tool",
     ]
@@ -103,7 +107,7 @@ def test_lower_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lower").mkdir()
     (tmp_path / "lower/d").symlink_to(tmp_path / "host")
     unpack(layer(directory(b"d"), file(b"d/secret")), tmp_path / "upper")
-    assert lines(changes(str(tmp_path / "upper"), [str(tmp_path / "lower")])) == ["C /d", "A /d/secret"]
+    assert lines(overlay_changes(str(tmp_path / "upper"), [str(tmp_path / "lower")])) == ["C /d", "A /d/secret"]
 
 
 @pytest.mark.root
