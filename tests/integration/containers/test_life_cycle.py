@@ -339,6 +339,8 @@ def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
             return [f"{path}: {len(ours)} members, not {len(theirs)}"]
         if path == ".Mounts":
             ours, theirs = (sorted(mounts, key=lambda mount: mount["Destination"]) for mounts in (ours, theirs))
+        elif path == ".HostConfig.Binds":  # docker's client does not keep their order
+            ours, theirs = sorted(ours), sorted(theirs)
         pairs = enumerate(zip(ours, theirs, strict=True))
         return [line for number, (a, b) in pairs for line in _differences(a, b, f"{path}[{number}]")]
     if type(ours) is not type(theirs):
