@@ -6,29 +6,23 @@ commands that change something run on two roots that got the same archives.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from lamina.cli.main import main
 from support import images, programs
 from support.command import Lamina
 from support.dockerd import Dockerd
-from support.images import LayerTar, TestImage
+from support.images import LayerTar, TestImage, small_image
+from support.pair import Answer, Pair, answer_of
 from support.registry import Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.dockerd]
-
-#: Where the program names itself.
-_OWN_NAME = re.compile(r"((?:^|Usage:  |\"|'|a ))docker(?= |:)")
-_AGO = re.compile(r"(Less than a second|About a minute|About an hour|\d+ \w+) ago *")
 
 DOCKERFILE = """FROM scratch
 LABEL purpose=test one="two words"
@@ -44,58 +38,6 @@ USER nobody
 ENTRYPOINT ["/bin/busybox"]
 CMD ["sh", "-c", "echo <&> 'quoted' \\"twice\\""]
 """
-
-
-class Answer(NamedTuple):
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-
-def _answer(done: subprocess.CompletedProcess[bytes] | subprocess.CompletedProcess[str], program: str) -> Answer:
-    out, err = (text if isinstance(text, str) else text.decode() for text in (done.stdout, done.stderr))
-    if program == "docker":
-        out, err = (_OWN_NAME.sub(r"\1lamina", text) for text in (out, err))
-    # How wide a column of ages is depends on the second.
-    return Answer(done.returncode, re.sub("CREATED +", "CREATED ", _AGO.sub("AGO ", out)), err)
-
-
-class Pair:
-    """A dockerd and a lamina that are asked the same."""
-
-    def __init__(self, daemon: Dockerd, lamina: Lamina) -> None:
-        self.daemon = daemon
-        self.lamina = lamina
-
-    def ask(self, *words: str, input: bytes | None = None) -> tuple[Answer, Answer]:
-        """What docker said, and what lamina said."""
-        docker = _answer(self.daemon.run(*words, input=input), "docker")
-        return docker, self.ask_lamina(*words, input=input)
-
-    def ask_lamina(self, *words: str, input: bytes | None = None) -> Answer:
-        return _answer(self._lamina(*words, input=input), "lamina")
-
-    def _lamina(self, *words: str, input: bytes | None) -> subprocess.CompletedProcess[str]:
-        """Run it in this process, which is much faster, unless something is to be typed."""
-        if input is not None:
-            return self.lamina.run(*words, input=input)
-        arguments = ["--root", self.lamina.root, "--config", self.lamina.docker_config, *words]
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for _ in range(2))
-        with redirect_stdout(out), redirect_stderr(err):
-            code = main(arguments)
-        texts = []
-        for stream in (out, err):
-            stream.flush()
-            texts.append(stream.detach().getvalue().decode())
-        return subprocess.CompletedProcess(arguments, code, *texts)
-
-    def same(self, *words: str, input: bytes | None = None) -> Answer:
-        """Ask both; they must say the same."""
-        docker, lamina = self.ask(*words, input=input)
-        assert lamina == docker, " ".join(words)
-        return lamina
 
 
 # Looking, on dockerd's own root
@@ -121,10 +63,10 @@ def looking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         daemon.docker("build", "-q", "--network", "none", "-t", "built:1", str(context), timeout=300)
         layered = images.layered_image()
         daemon.docker("load", "-i", layered.docker_archive(str(place / "layered.tar"), "localhost:5000/x/layered:a"))
-        plain = _image("2021-05-06T07:08:09.120000000Z", "plain")
+        plain = small_image("2021-05-06T07:08:09.120000000Z", "plain")
         daemon.docker("load", "-i", plain.docker_archive(str(place / "plain.tar"), "plain:1"))
         daemon.docker("tag", "plain:1", "plain:2")
-        nameless = _image("2019-01-01T00:00:00+02:00", "nameless")
+        nameless = small_image("2019-01-01T00:00:00+02:00", "nameless")
         daemon.docker("load", "-i", nameless.docker_archive(str(place / "nameless.tar")))
         empty = TestImage([], config={"Cmd": ["x"]}, history=[])
         daemon.docker("load", "-i", empty.docker_archive(str(place / "empty.tar"), "empty:1"))
@@ -137,15 +79,6 @@ def looking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 def _write(path: Path, tar: LayerTar) -> str:
     path.write_bytes(tar.bytes())
     return str(path)
-
-
-def _image(created: str, content: str, labels: dict[str, str] | None = None) -> TestImage:
-    """A small image with a time and content of its own."""
-    image = TestImage([LayerTar().file("content", content).bytes()], config={"Labels": labels or {}})
-    document = {**json.loads(image.config.data), "created": created, "author": "somebody"}
-    image.config = image.config._replace(data=json.dumps(document).encode())
-    image.image_id = image.config.digest
-    return image
 
 
 def _images_are(answer: Answer) -> list[str]:
@@ -455,39 +388,6 @@ def test_info_has_the_same_members(looking: Pair) -> None:
 # Changing, on two roots
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
-    """An empty dockerd of this module's own."""
-    programs.need_root()
-    programs.need("dockerd")
-    running = Dockerd(str(tmp_path_factory.mktemp("changing")))
-    running.start()
-    try:
-        yield running
-    finally:
-        running.close()
-
-
-@pytest.fixture
-def changing(daemon: Dockerd, lamina: Lamina) -> Iterator[Pair]:
-    """Two roots without images."""
-    yield Pair(daemon, lamina)
-    left = daemon.docker("images", "-aq").split()
-    if left:
-        daemon.run("rmi", "-f", *left)
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Callable[..., str]:
-    """``archive(NAME..., created=..., content=..., labels=...)``: the path of an archive of a small image."""
-
-    def make(*names: str, created: str = "2021-05-06T07:08:09Z", content: str = "x", **options: dict[str, str]) -> str:
-        image = _image(created, content, **options)
-        return image.docker_archive(str(tmp_path / f"{content}.tar"), *names)
-
-    return make
-
-
 def test_load_says_what_came(changing: Pair, archive: Callable[..., str]) -> None:
     changing.same("load", "-i", archive("one:1", "two:2"))
     changing.same("load", "-i", archive("one:1", "two:2"))
@@ -518,49 +418,6 @@ def test_tag_and_untag(changing: Pair, archive: Callable[..., str]) -> None:
         "images -a",
     ):
         changing.same(*words.split())
-
-
-def test_removal_by_id_respects_names(changing: Pair, archive: Callable[..., str]) -> None:
-    changing.same("load", "-i", archive("one:1"))
-    image_id = changing.lamina("images", "-q", "--no-trunc").strip()
-    changing.same("tag", "one:1", "two:1")
-    changing.same("rmi", image_id[7:19])
-    changing.same("rmi", "-f", image_id[7:19])
-    changing.same("images", "-a")
-    changing.same("rmi", image_id[7:19])
-
-
-def test_shared_layers_stay_until_the_last_image_goes(changing: Pair, tmp_path: Path) -> None:
-    base = LayerTar().file("base", "base").bytes()
-    for number in (1, 2):
-        image = TestImage([base, LayerTar().file("top", str(number)).bytes()])
-        changing.same("load", "-i", image.docker_archive(str(tmp_path / f"{number}.tar"), f"image:{number}"))
-    changing.same("system", "df")
-    changing.same("rmi", "image:1")
-    changing.same("rmi", "image:2")
-    changing.same("system", "df")
-
-
-def test_prune_takes_what_has_no_name(changing: Pair, archive: Callable[..., str]) -> None:
-    changing.same("load", "-i", archive("one:1"))
-    changing.same("load", "-i", archive(content="nameless"))
-    changing.same("image", "prune", input=b"n\n")
-    changing.same("image", "prune", "-f", "--filter", "label=none")
-    changing.same("image", "prune", "-f", "--filter", "foo=bar")
-    changing.same("image", "prune", "-f", "--filter", "until=xx")
-    changing.same("image", "prune", input=b"y\n")
-    changing.same("image", "prune", "-f")
-    changing.same("image", "prune", "-a", input=b"\n")
-    changing.same("image", "prune", "-af")
-    changing.same("images")
-
-
-def test_system_prune_asks_and_says_what_it_did(changing: Pair, archive: Callable[..., str]) -> None:
-    changing.same("load", "-i", archive("one:1"))
-    for words in ("", "-a", "--volumes", "-a --volumes", "--filter label=x", "-f --volumes --filter until=1h"):
-        changing.same("system", "prune", *words.split(), input=b"n\n")
-    changing.same("system", "prune", "-f")
-    changing.same("system", "prune", "-a", input=b"y\n")
 
 
 def test_a_saved_image_is_the_same_archive(changing: Pair, archive: Callable[..., str], tmp_path: Path) -> None:
@@ -594,7 +451,7 @@ class Sides(NamedTuple):
 
     def same(self, words: str, input: bytes | None = None) -> None:
         """Ask both, with the own registry's address for ``REGISTRY``; they must say the same."""
-        docker = _answer(self.pair.daemon.run(*self._for(words, self.docker_registry), input=input), "docker")
+        docker = answer_of(self.pair.daemon.run(*self._for(words, self.docker_registry), input=input), "docker")
         lamina = self.pair.ask_lamina(*self._for(words, self.lamina_registry), input=input)
         assert self._masked(lamina, self.lamina_registry) == self._masked(docker, self.docker_registry), words
 

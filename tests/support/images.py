@@ -207,6 +207,15 @@ class TestImage:
         return write_tar(path, self.oci_files(*names))
 
 
+def small_image(created: str, content: str, labels: dict[str, str] | None = None) -> TestImage:
+    """A small image with a time and content of its own."""
+    image = TestImage([LayerTar().file("content", content).bytes()], config={"Labels": labels or {}})
+    document = {**json.loads(image.config.data), "created": created, "author": "somebody"}
+    image.config = image.config._replace(data=json.dumps(document).encode())
+    image.image_id = image.config.digest
+    return image
+
+
 def write_tar(path: str, files: dict[str, bytes]) -> str:
     """Write ``files`` to a plain tar in their order; its path."""
     builder = LayerTar()

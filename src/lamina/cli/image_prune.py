@@ -40,7 +40,8 @@ def _confirmed(context: Context, *, all: bool) -> bool:
 
 def prune_images(context: Context, *, all: bool, filters: dict[str, list[str]]) -> tuple[int, str]:
     """Bytes that came free, and what docker says of what was removed (``""`` for nothing)."""
-    pruned = context.engine().images.prune(all=all, filters=filters)
+    dangling = [*filters.get("dangling", ()), "false" if all else "true"]  # docker's client asks for both
+    pruned = context.engine().images.prune(filters={**filters, "dangling": dangling})
     if not pruned.removed:
         return pruned.reclaimed, ""
     lines = [removal_line(removed) for removed in pruned.removed]

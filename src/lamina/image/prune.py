@@ -16,7 +16,6 @@ from lamina.oci import timestamp
 Filters = Mapping[str, Sequence[str]]
 
 _KNOWN = frozenset(("dangling", "label", "label!", "until"))
-_TRUTH = {"1": True, "true": True, "0": False, "false": False}
 
 
 class InvalidFilter(InvalidArgument):
@@ -61,11 +60,7 @@ class _Wanted:
         for name in filters:
             if name not in _KNOWN:
                 raise InvalidFilter(f"Invalid filter '{name}'")
-        self.dangling: bool | None = None
-        for value in filters.get("dangling", ()):
-            if value not in _TRUTH:
-                raise InvalidFilter(f"Invalid filter 'dangling=[{value}]'")
-            self.dangling = _TRUTH[value]
+        self.dangling = _dangling(filters.get("dangling"))
         self._with = [label.partition("=") for label in filters.get("label", ())]
         self._without = [label.partition("=") for label in filters.get("label!", ())]
         self._until: int | None = None
@@ -90,6 +85,17 @@ class _Wanted:
         except timestamp.InvalidTime:
             return False
         return self._until is not None and created <= self._until
+
+
+def _dangling(values: Sequence[str] | None) -> bool | None:
+    """What ``dangling`` asks for; of several values the one that takes more."""
+    if values is None:
+        return None
+    if "false" in values or "0" in values:
+        return False
+    if "true" in values or "1" in values:
+        return True
+    raise InvalidFilter(f"Invalid filter 'dangling=[{' '.join(values)}]'")
 
 
 def _match_all(wanted: list[tuple[str, str, str]], labels: dict[str, str]) -> bool:
