@@ -64,9 +64,11 @@ def peak_memory(command: list[str], daemons: Iterable[int]) -> int:
 
     sampler = threading.Thread(target=sample)
     sampler.start()
-    code = process.wait()
-    stopped.set()
-    sampler.join()
+    try:
+        code = process.wait()
+    finally:
+        stopped.set()
+        sampler.join()
     if code:
         raise FailedCommandError(f"{' '.join(command)}: exit {code}")
     return peak
