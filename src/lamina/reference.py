@@ -7,7 +7,6 @@ Grammar and defaults: distribution's ``reference`` package, "Grammar" in its doc
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from lamina.digest import Digest, InvalidDigest
@@ -18,16 +17,13 @@ DEFAULT_TAG = "latest"
 _LEGACY_DOMAIN = "index.docker.io"
 _OFFICIAL = "library/"
 
-_DOMAIN_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[(?:[a-fA-F0-9:]+)\])(?::[0-9]+)?"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
-_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
-_NAME = re.compile(rf"(?:({_DOMAIN})/)?({_PATH})\Z")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
-_REFERENCE = re.compile(rf"((?:{_DOMAIN}/)?{_PATH})(?::([A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@({_DIGEST}))?\Z")
-_IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
 _NAME_LENGTH = 255
+_TAG_LENGTH = 128
+_IDENTIFIER_LENGTH = 64
+_LEAST_DIGEST = 32
+_HEX = frozenset("0123456789abcdef")
+_ANY_HEX = frozenset("0123456789abcdefABCDEF")
+_IPV6 = _ANY_HEX | {":"}
 
 
 class InvalidReference(InvalidArgument):
@@ -87,28 +83,25 @@ def parse(text: str) -> Reference:
 
     Raises :class:`InvalidReference` with Docker's message.
     """
-    if _IDENTIFIER.match(text):
+    if len(text) == _IDENTIFIER_LENGTH and _HEX.issuperset(text):
         raise InvalidReference(text, f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     domain, remainder = _split_domain(text)
-    path = remainder.partition("@")[0].partition(":")[0]
+    name, at, digest_text = remainder.partition("@")
+    path, colon, tag = name.partition(":")
     if path != path.lower():
         raise InvalidReference(text, "invalid reference format: repository name must be lowercase")
-    match = _REFERENCE.match(f"{domain}/{remainder}")
-    if match is None:
+    well_formed = _is_domain(domain) and _is_path(path) and (not colon or is_tag(tag))
+    if not well_formed or (at and not _looks_like_digest(digest_text)):
         raise InvalidReference(text)
-    name, tag, digest_text = match.groups()
     digest = None
-    if digest_text is not None:
+    if at:
         try:
             digest = Digest(digest_text)
         except InvalidDigest as error:
             raise InvalidReference(text, str(error)) from error
-    named = _NAME.match(name)
-    if named is None or named[1] is None:
-        raise InvalidReference(text)
-    if len(named[2]) > _NAME_LENGTH:
+    if len(path) > _NAME_LENGTH:
         raise InvalidReference(text, f"repository name must not be more than {_NAME_LENGTH} characters")
-    return Reference(named[1], named[2], tag, digest)
+    return Reference(domain, path, tag or None, digest)
 
 
 def parse_tagged(text: str) -> Reference:
@@ -116,9 +109,64 @@ def parse_tagged(text: str) -> Reference:
     return parse(text).tagged()
 
 
+# The grammar, by hand: compiling it as regular expressions takes longer than all the rest of a short command's parsing.
+
+
 def is_tag(text: str) -> bool:
-    """Whether ``text`` can be a tag."""
-    return _TAG.match(text) is not None
+    """Whether ``text`` can be a tag: up to 128 letters, digits, ``_``, ``.`` and ``-``, the last two not first."""
+    return 0 < len(text) <= _TAG_LENGTH and text[0] not in ".-" and _is_word(text, "_.-")
+
+
+def _is_domain(text: str) -> bool:
+    if text.startswith("["):
+        address, bracket, port = text[1:].partition("]")
+        if not bracket or not address or not _IPV6.issuperset(address):
+            return False
+        return not port or (port[0] == ":" and _is_number(port[1:]))
+    host, colon, port = text.partition(":")
+    if colon and not _is_number(port):
+        return False
+    return all(_is_word(label, "-") and label[0] != "-" and label[-1] != "-" for label in host.split("."))
+
+
+def _is_path(text: str) -> bool:
+    return all(_is_component(component) for component in text.split("/"))
+
+
+def _is_component(text: str) -> bool:
+    """Lower-case letters and digits, in groups separated by one dot, one or two underscores, or any dashes."""
+    if not _is_word(text, "._-") or text != text.lower():
+        return False
+    words = text.replace(".", " ").replace("_", " ").replace("-", " ").split(" ")
+    if not words[0] or not words[-1]:
+        return False
+    if all(words):
+        return True
+    separators = "".join(" " if character.isalnum() else character for character in text).split()
+    return all(run in (".", "_", "__") or not run.strip("-") for run in separators)
+
+
+def _looks_like_digest(text: str) -> bool:
+    algorithm, colon, value = text.partition(":")
+    for separator in "+._":
+        algorithm = algorithm.replace(separator, "-")
+    parts = algorithm.split("-")
+    if not all(_is_word(part) and part[0].isalpha() for part in parts):
+        return False
+    return bool(colon) and len(value) >= _LEAST_DIGEST and _ANY_HEX.issuperset(value)
+
+
+def _is_word(text: str, besides: str = "") -> bool:
+    """Whether ``text`` has only ASCII letters, digits and ``besides``, and is not empty."""
+    if not text or not text.isascii():
+        return False
+    for character in besides:
+        text = text.replace(character, "0")
+    return text.isalnum()
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _split_domain(text: str) -> tuple[str, str]:
