@@ -33,25 +33,8 @@ def run(context: Context, options: Options) -> int:
         raise CommandError(
             f'failed to save image: invalid output path: directory "{os.path.dirname(path)}" does not exist'
         )
-    if form == "oci" and (path.endswith("/") or os.path.isdir(path)):
-        save(options.arguments, context.engine().stores, path, format=form)
-        return 0
-    if os.path.exists(path) and not os.path.isfile(path):
+    is_directory = form == "oci" and (path.endswith("/") or os.path.isdir(path))
+    if os.path.exists(path) and not os.path.isfile(path) and not is_directory:
         raise CommandError(f'failed to save image: invalid output path: "{path}" must be a regular file')
-    _save_file(context, options, path)
+    save(options.arguments, context.engine().stores, path, format=form)
     return 0
-
-
-def _save_file(context: Context, options: Options, path: str) -> None:
-    """Write beside ``path`` and rename, so that a failure leaves what was there."""
-    from lamina.distribution.save import save
-
-    unfinished = f"{path}.lamina-{os.getpid()}"
-    try:
-        with open(unfinished, "xb", buffering=1 << 20) as sink:
-            save(options.arguments, context.engine().stores, sink, format=options.text("format"))
-        os.replace(unfinished, path)
-    except BaseException:
-        if os.path.exists(unfinished):
-            os.unlink(unfinished)
-        raise
