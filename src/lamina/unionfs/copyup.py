@@ -1,0 +1,172 @@
+"""Copy-up: giving the upper layer its own version of a lower file or directory before the first change.
+
+The copy is made in the work directory with everything it needs (data with holes, owner, mode, times, extended
+attributes) and appears by one ``rename``, so a crash leaves either the old state or the new one. The parent's times
+stay.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from lamina.linux.files import copy_data
+from lamina.unionfs.layer import Layer
+from lamina.unionfs.node import DirectoryNode, Node, lower_location
+from lamina.unionfs.tree import Tree
+from lamina.unionfs.work import WorkDirectory
+
+#: Errors of attributes that the upper file system or this user can't write.
+_UNWRITABLE = frozenset({errno.EOPNOTSUPP, errno.EPERM, errno.ENODATA})
+
+
+class CopyUp:
+    """Copies nodes of one tree up."""
+
+    def __init__(self, tree: Tree, work: WorkDirectory) -> None:
+        self._tree = tree
+        self._work = work
+        #: Called before a file of ``size`` bytes is copied; it may raise to have that done elsewhere (:meth:`stage`).
+        self.before_data: Callable[[Node, int], None] | None = None
+        #: Copies that are ready in the work directory, by node.
+        self.staged: dict[Node, bytes] = {}
+
+    def ensure(self, node: Node, size: int | None = None) -> None:
+        """Have ``node`` in the upper layer. With ``size``, at most so much of a file's data is needed.
+
+        Raises ``EROFS`` when there is no upper layer.
+        """
+        if node.upper:
+            return
+        if node.parent is None:
+            self._copy_nameless(node)
+            return
+        chain = [node]
+        while (parent := chain[-1].parent) is not None and not parent.upper:
+            chain.append(parent)
+        for missing in reversed(chain):
+            self._copy(missing, size)
+
+    def _copy(self, node: Node, size: int | None) -> None:
+        upper, parent = self._tree.upper, node.parent
+        if upper is None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        assert parent is not None
+        location = lower_location(node)
+        assert location is not None
+        status = os.stat(location.path, dir_fd=location.layer.descriptor, follow_symlinks=False)
+        staged = self.staged.pop(node, None)
+        if staged is None:
+            if self.before_data is not None and node.kind == stat.S_IFREG and size is None:
+                self.before_data(node, status.st_size)
+            staged = self.stage(node, location.layer, location.path, status, size)
+        target = parent.path + b"/" + node.name
+        times = os.stat(parent.path, dir_fd=upper.descriptor, follow_symlinks=False)
+        try:
+            os.rename(staged, target, src_dir_fd=self._work.descriptor, dst_dir_fd=upper.descriptor)
+        except BaseException:
+            self._work.remove(staged)
+            raise
+        os.utime(parent.path, ns=(times.st_atime_ns, times.st_mtime_ns), dir_fd=upper.descriptor)
+        node.upper = True
+        if not isinstance(node, DirectoryNode):
+            node.lower = None
+            self._move_descriptors(node, upper.descriptor, target)
+
+    def _copy_nameless(self, node: Node) -> None:
+        """Give a deleted lower file that is still open a version that can be changed; it stays without a name."""
+        location = lower_location(node)
+        if location is None or node.kind != stat.S_IFREG or self._tree.upper is None:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        status = os.stat(location.path, dir_fd=location.layer.descriptor, follow_symlinks=False)
+        staged = self.stage(node, location.layer, location.path, status, None)
+        keeper = os.open(staged, os.O_RDWR | os.O_CLOEXEC, dir_fd=self._work.descriptor)
+        self._move_descriptors(node, self._work.descriptor, staged)
+        self._work.remove(staged)
+        node.descriptors = [*(node.descriptors or ()), keeper]
+        node.upper = True
+        node.lower = None
+
+    def stage(self, node: Node, layer: Layer, path: bytes, status: os.stat_result, size: int | None) -> bytes:
+        """A finished copy in the work directory: its path there. Safe to call from another thread."""
+        name = self._work.new_name()
+        try:
+            if node.kind == stat.S_IFDIR:
+                os.mkdir(name, 0o700, dir_fd=self._work.descriptor)
+            elif node.kind == stat.S_IFREG:
+                self._copy_file(layer, path, name, size)
+            elif node.kind == stat.S_IFLNK:
+                os.symlink(os.readlink(path, dir_fd=layer.descriptor), name, dir_fd=self._work.descriptor)
+            else:
+                os.mknod(name, node.kind | 0o600, status.st_rdev, dir_fd=self._work.descriptor)
+            self._copy_metadata(node, layer.prefix + path, name, status)
+        except BaseException:
+            self._work.remove(name)
+            raise
+        return name
+
+    def _copy_file(self, layer: Layer, path: bytes, name: bytes, size: int | None) -> None:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        target = os.open(name, flags, 0o600, dir_fd=self._work.descriptor)
+        try:
+            if size == 0:
+                return
+            source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=layer.descriptor)
+            try:
+                copy_data(source, target)
+            finally:
+                os.close(source)
+            if not self._tree.options.volatile:
+                os.fsync(target)
+        finally:
+            os.close(target)
+
+    def _copy_metadata(self, node: Node, source: bytes, name: bytes, status: os.stat_result) -> None:
+        descriptor = self._work.descriptor
+        target = self._work.layer.prefix + name
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()) or status.st_mode & stat.S_ISGID:
+            os.chown(name, status.st_uid, status.st_gid, dir_fd=descriptor, follow_symlinks=False)
+        self._copy_attributes(source, target)
+        if node.kind != stat.S_IFLNK:
+            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=descriptor)
+        if node.kind != stat.S_IFDIR:
+            self._keep_number(target, node.number)
+        os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=descriptor, follow_symlinks=False)
+
+    def _copy_attributes(self, source: bytes, target: bytes) -> None:
+        try:
+            names = os.listxattr(source, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _UNWRITABLE:
+                return
+            raise
+        for name in names:
+            if self._tree.marks.private(name):
+                continue
+            try:
+                os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _UNWRITABLE:
+                    raise
+
+    def _keep_number(self, target: bytes, number: int) -> None:
+        if not self._tree.number_attribute:
+            return
+        try:
+            os.setxattr(target, self._tree.number_attribute, b"%d" % number, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+
+    @staticmethod
+    def _move_descriptors(node: Node, directory: int, target: bytes) -> None:
+        """Files that were open on the lower version go on with the upper one, as Unix wants."""
+        for descriptor in node.descriptors or ():
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            replacement = os.open(target, flags, dir_fd=directory)
+            try:
+                os.dup2(replacement, descriptor, inheritable=False)
+            finally:
+                os.close(replacement)

@@ -1,0 +1,244 @@
+"""The text of ``-o``: overlayfs's option grammar to :class:`MountOptions`, and back.
+
+Options are separated by commas. In a value a backslash takes the next character's meaning away: ``\\,`` is a comma,
+``\\:`` a colon in ``lowerdir``, ``\\\\`` a backslash (Linux ``fs/overlayfs/params.c``, ``ovl_parse_layer``). An option
+that means nothing here is refused with the reason, except those that every ``mount`` brings along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lamina.errors import InvalidArgument, Unsupported
+from lamina.unionfs.options import MAX_LOWERS, Dialect, MountOptions
+
+#: Flags of every mount that change what it allows (``mount(8)``); "rw" and "ro" apart.
+MOUNT_FLAGS = frozenset(
+    (
+        "nosuid",
+        "nodev",
+        "noexec",
+        "noatime",
+        "nodiratime",
+        "relatime",
+        "strictatime",
+        "sync",
+        "dirsync",
+        "nosymfollow",
+        "lazytime",
+    )
+)
+
+#: Words of ``/etc/fstab`` and of mount programs that ask for what is so already, or concern others than us.
+_IGNORED = frozenset(
+    (
+        "defaults",
+        "rw",
+        "suid",
+        "dev",
+        "exec",
+        "async",
+        "atime",
+        "diratime",
+        "norelatime",
+        "nostrictatime",
+        "nolazytime",
+        "auto",
+        "noauto",
+        "user",
+        "nouser",
+        "users",
+        "owner",
+        "group",
+        "nofail",
+        "_netdev",
+        "default_permissions",
+        "nonempty",
+    )
+)
+_IGNORED_PREFIXES = ("x-", "X-", "comment=", "context=", "fsname=", "subtype=")
+
+#: Words that only exist for others, with what to say.
+_REFUSED = {
+    "default_permissions=off": "the kernel always checks permissions here",
+    "datadir+": "data-only layers belong to metacopy=on: files are always copied up with their data",
+    "verity": "fs-verity digests belong to metacopy=on: files are always copied up with their data",
+    "uuid": "a FUSE mount has no UUID of its own",
+    "fsync": "use volatile to never wait for the disk",
+    "squash_to_root": "owners are shown as the layers have them; map them with a user namespace",
+    "squash_to_uid": "owners are shown as the layers have them; map them with a user namespace",
+    "squash_to_gid": "owners are shown as the layers have them; map them with a user namespace",
+    "uidmapping": "owners are shown as the layers have them; map them with a user namespace",
+    "gidmapping": "owners are shown as the layers have them; map them with a user namespace",
+    "xattr_permissions": "owners and modes are always the files' own",
+    "noxattrs": "extended attributes are always kept",
+    "static_nlink": "link counts are always the files' own",
+    "br": "AUFS's branch option: use lowerdir, upperdir and dialect=aufs",
+    "dirs": "AUFS's branch option: use lowerdir, upperdir and dialect=aufs",
+}
+
+
+def parse(text: str, *, source: str | None = None) -> MountOptions:
+    """What ``text`` says. Whether the directories exist is found out by whoever uses it.
+
+    Raises ``InvalidArgument`` for what does not parse and ``Unsupported`` for what parses and can't be done, either
+    naming the option.
+    """
+    found: dict[str, Any] = {"lowerdirs": (), "flags": ()}
+    for word in _split(text, ","):
+        if word:
+            _apply(found, word)
+    if source:
+        found["source"] = source
+    if len(found["lowerdirs"]) > MAX_LOWERS:
+        raise InvalidArgument(f"too many lower directories, limit is {MAX_LOWERS}")
+    return MountOptions(**found)
+
+
+def format(options: MountOptions) -> str:
+    """The shortest text that :func:`parse` reads as ``options``, but for the source."""
+    words = []
+    if options.lowerdirs:
+        words.append("lowerdir=" + ":".join(_escape(path, ",:\\") for path in options.lowerdirs))
+    if options.upperdir is not None:
+        words.append("upperdir=" + _escape(options.upperdir, ",\\"))
+    if options.workdir is not None:
+        words.append("workdir=" + _escape(options.workdir, ",\\"))
+    words += _switches(options)
+    return ",".join([*words, *options.flags])
+
+
+def _switches(options: MountOptions) -> Iterator[str]:
+    default = MountOptions(())
+    if options.read_only:
+        yield "ro"
+    for name in ("volatile", "writeback"):
+        if getattr(options, name):
+            yield name
+    if options.userxattr:
+        yield "userxattr"
+    if options.allow_other is not None:
+        yield "allow_other" if options.allow_other else "allow_other=off"
+    for name in ("redirect_dir", "xino"):
+        if getattr(options, name) != getattr(default, name):
+            yield f"{name}={getattr(options, name)}"
+    for name in ("index", "metacopy", "nfs_export"):
+        if getattr(options, name):
+            yield f"{name}=on"
+    if options.dialect is not Dialect.OVERLAY:
+        yield f"dialect={options.dialect.value}"
+    if not options.passthrough:
+        yield "passthrough=off"
+
+
+def _apply(found: dict[str, Any], word: str) -> None:
+    key, equals, raw = word.partition("=")
+    if key in MOUNT_FLAGS and not equals:
+        found["flags"] = (*found["flags"], key)
+    elif key == "lowerdir+":
+        found["lowerdirs"] = (*found["lowerdirs"], _path(key, raw))
+    elif key in _OPTIONS:
+        field, read = _OPTIONS[key]
+        found[field] = read(key, raw if equals else None)
+    elif key in _IGNORED or word.startswith(_IGNORED_PREFIXES):
+        return
+    elif word in _REFUSED or key in _REFUSED:
+        raise Unsupported(f"option {word!r}: {_REFUSED.get(word) or _REFUSED[key]}")
+    else:
+        raise InvalidArgument(f"unknown option {word!r}")
+
+
+def _path(key: str, raw: str | None) -> str:
+    if not raw:
+        raise InvalidArgument(f"option {key!r} needs a directory")
+    return _unescape(raw)
+
+
+def _paths(key: str, raw: str | None) -> tuple[str, ...]:
+    if not raw:
+        raise InvalidArgument(f"option {key!r} needs a directory")
+    parts = list(_split(raw, ":"))
+    if "" in parts:
+        if "::" in raw and not raw.startswith(":"):
+            raise Unsupported(f"option '{key}={raw}': {_REFUSED['datadir+']}")
+        raise InvalidArgument(f"option '{key}={raw}' has an empty directory name; write \\: for a colon in a name")
+    return tuple(_unescape(part) for part in parts)
+
+
+def _switch(key: str, raw: str | None) -> bool:
+    """``volatile``, and ``on``/``off`` where the kernel or a mount program writes that."""
+    if raw in (None, "on", "1", "true", "yes"):
+        return True
+    if raw in ("off", "0", "false", "no"):
+        return False
+    raise InvalidArgument(f"option '{key}={raw}': must be on or off")
+
+
+def _chosen(*values: str) -> Callable[[str, str | None], str]:
+    def read(key: str, raw: str | None) -> str:
+        if raw not in values:
+            given = key if raw is None else f"{key}={raw}"
+            raise InvalidArgument(f"option {given!r}: must be {', '.join(values[:-1])} or {values[-1]}")
+        return raw
+
+    return read
+
+
+def _refused_when_on(reason: str) -> Callable[[str, str | None], bool]:
+    def read(key: str, raw: str | None) -> bool:
+        if raw is not None and _switch(key, raw):
+            raise Unsupported(f"option '{key}={raw}': {reason}")
+        if raw is None:
+            raise InvalidArgument(f"option {key!r}: must be on or off")
+        return False
+
+    return read
+
+
+def _dialect(key: str, raw: str | None) -> Dialect:
+    return Dialect(_chosen("overlay", "aufs")(key, raw))
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[str, str | None], Any]]] = {
+    "lowerdir": ("lowerdirs", _paths),
+    "upperdir": ("upperdir", _path),
+    "workdir": ("workdir", _path),
+    "ro": ("read_only", _switch),
+    "volatile": ("volatile", _switch),
+    "userxattr": ("userxattr", _switch),
+    "redirect_dir": ("redirect_dir", _chosen("on", "follow", "nofollow", "off")),
+    "xino": ("xino", _chosen("on", "off", "auto")),
+    "index": ("index", _switch),
+    "metacopy": ("metacopy", _refused_when_on("files are always copied up with their data")),
+    "nfs_export": ("nfs_export", _refused_when_on("a FUSE mount can't give out lasting file handles")),
+    "allow_other": ("allow_other", _switch),
+    "dialect": ("dialect", _dialect),
+    "passthrough": ("passthrough", _switch),
+    "writeback": ("writeback", _switch),
+}
+
+
+def _split(text: str, separator: str) -> Iterator[str]:
+    """The parts between unescaped separators, escapes kept."""
+    start = position = 0
+    while position < len(text):
+        if text[position] == "\\":
+            position += 1
+        elif text[position] == separator:
+            yield text[start:position]
+            start = position + 1
+        position += 1
+    yield text[start:]
+
+
+def _unescape(text: str) -> str:
+    kept = []
+    characters = iter(text)
+    for character in characters:
+        kept.append(next(characters, "\\") if character == "\\" else character)
+    return "".join(kept)
+
+
+def _escape(path: str, special: str) -> str:
+    return "".join("\\" + character if character in special else character for character in path)

@@ -1,0 +1,75 @@
+"""What a union is made of: layers, dialect and switches, as values. The kernel's names and meanings where it has them.
+
+Source of the names: Linux ``Documentation/filesystems/overlayfs.rst``.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from typing import NamedTuple
+
+from lamina.errors import InvalidArgument, Unsupported
+
+#: ``OVL_MAX_STACK`` of ``fs/overlayfs/params.h``.
+MAX_LOWERS = 500
+
+
+class Dialect(enum.Enum):
+    """How layers write down what they hide."""
+
+    OVERLAY = "overlay"
+    AUFS = "aufs"
+
+
+class MountOptions(NamedTuple):
+    """A union's layers and switches. Paths are host paths; :meth:`check` tells what can't be."""
+
+    #: Top first.
+    lowerdirs: tuple[str, ...]
+    #: ``None``: nothing can be changed.
+    upperdir: str | None = None
+    #: On ``upperdir``'s file system, empty or used before; the AUFS dialect finds a place of its own.
+    workdir: str | None = None
+    read_only: bool = False
+    #: Never wait for the disk.
+    volatile: bool = False
+    #: Marks are ``user.overlay.*``; ``None`` decides by whether ``trusted.*`` may be written.
+    userxattr: bool | None = None
+    #: ``on``, ``follow``, ``nofollow`` or ``off``; without ``on`` a merged directory's rename is ``EXDEV``.
+    redirect_dir: str = "on"
+    #: ``on``, ``auto`` or ``off``: numbers are unique over all layers in any case.
+    xino: str = "auto"
+    #: The kernel's ``index``: keep a lower file's hard links together over copy-up.
+    inode_index: bool = False
+    metacopy: bool = False
+    nfs_export: bool = False
+    dialect: Dialect = Dialect.OVERLAY
+    #: ``None``: as root yes, otherwise no (``/etc/fuse.conf`` must allow it).
+    allow_other: bool | None = None
+    #: Let the kernel read and write upper files itself where it can.
+    passthrough: bool = True
+    #: Let the kernel collect writes; excludes passthrough.
+    writeback: bool = False
+    #: Flags of the mount as words: ``nosuid``, ``noatime``.
+    flags: tuple[str, ...] = ()
+    #: The first field of ``/proc/mounts``.
+    source: str = "lamina"
+
+    def check(self) -> None:
+        """Raises :class:`InvalidArgument` or :class:`Unsupported` for what no union can be made of."""
+        if not self.lowerdirs and self.upperdir is None:
+            raise InvalidArgument("missing 'lowerdir'")
+        if len(self.lowerdirs) > MAX_LOWERS:
+            raise InvalidArgument(f"too many lower directories, limit is {MAX_LOWERS}")
+        if self.upperdir is not None and self.workdir is None and self.dialect is Dialect.OVERLAY:
+            raise InvalidArgument("missing 'workdir': an upper directory needs one on its file system")
+        if self.redirect_dir not in ("on", "follow", "nofollow", "off"):
+            raise InvalidArgument(f"redirect_dir={self.redirect_dir}: must be on, follow, nofollow or off")
+        if self.metacopy:
+            raise Unsupported("metacopy=on: files are always copied up with their data")
+        if self.nfs_export:
+            raise Unsupported("nfs_export=on: a FUSE mount can't give out lasting file handles")
+        for path in (*self.lowerdirs, *(() if self.upperdir is None else (self.upperdir,))):
+            if not os.path.isdir(path):
+                raise InvalidArgument(f"{path!r} is not a directory")

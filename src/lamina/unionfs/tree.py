@@ -1,0 +1,289 @@
+"""The merged tree, read-only part: what a name means, what a directory contains, where things are.
+
+Names are looked up from the top down. A file hides everything below it; directories merge until one is opaque; a
+whiteout ends the search. Nothing but this process may change the layers meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from lamina.linux.process import effective_capabilities
+from lamina.unionfs.layer import ROOT, Layer, LowerDirectory
+from lamina.unionfs.marks import Contents, Entry, Mark, Marks, attribute, marks_for
+from lamina.unionfs.merging import LowerSearch
+from lamina.unionfs.node import DirectoryNode, Node
+from lamina.unionfs.options import Dialect, MountOptions
+
+#: Each file system of a stack gets a range of this many inode numbers.
+_NUMBER_RANGE = 1 << 56
+
+
+class Tree:
+    """An open union. :attr:`root` is the merged root; close it with :meth:`close`."""
+
+    def __init__(self, options: MountOptions) -> None:
+        """Raises :class:`OSError` for a layer that can't be opened and what :meth:`MountOptions.check` raises."""
+        options.check()
+        self.options = options
+        self.upper: Layer | None = None
+        self.lowers: tuple[Layer, ...] = ()
+        self._layers: list[Layer] = []
+        try:
+            if options.upperdir is not None:
+                self.upper = self._open(options.upperdir, 0)
+            self.lowers = tuple(self._open(path, index) for index, path in enumerate(options.lowerdirs, 1))
+        except BaseException:
+            self.close()
+            raise
+        self.marks: Marks = marks_for(options.dialect, userxattr=_user_attributes(options))
+        prefix = getattr(self.marks, "prefix", "")
+        #: Where a copied-up file remembers its number; empty when the dialect has no place for it.
+        self.number_attribute = f"{prefix}lamina.number" if prefix else ""
+        self._merging = LowerSearch(self.marks, self.lowers, follow=options.redirect_dir != "nofollow")
+        #: Upper files with several names, by their inode number in the upper layer.
+        self.linked: dict[int, Node] = {}
+        self.root = self._make_root()
+
+    def _open(self, path: str, index: int) -> Layer:
+        layer = Layer(path, index)
+        self._layers.append(layer)
+        devices = list(dict.fromkeys(known.device for known in self._layers))
+        layer.number_base = devices.index(layer.device) * _NUMBER_RANGE
+        return layer
+
+    def _make_root(self) -> DirectoryNode:
+        first = self.lowers[0] if self.lowers else self.upper
+        assert first is not None
+        root = DirectoryNode(None, b"", os.stat(first.descriptor).st_ino + first.number_base)
+        root.upper = self.upper is not None
+        root.lowers = self._merging.root(self.upper)
+        return root
+
+    def close(self) -> None:
+        """Idempotent."""
+        for layer in self._layers:
+            layer.close()
+
+    def lookup(self, parent: DirectoryNode, name: bytes) -> Node | None:
+        """The node of ``name`` in ``parent``; ``None`` when the union has no such name."""
+        known = parent.children.get(name)
+        if known is not None:
+            return known
+        if parent.complete or self.marks.reserved(name) or (parent.parent is None and parent is not self.root):
+            return None
+        if parent.upper:
+            assert self.upper is not None
+            found = self.marks.find(self.upper, parent.path, name)
+            if isinstance(found, Mark):
+                return None
+            if found is not None:
+                if stat.S_ISDIR(found.st_mode):
+                    return self._adopt_directory(parent, name, found)
+                return self._adopt_upper_file(parent, name, found)
+        return self._lookup_lower(parent, name)
+
+    def _lookup_lower(self, parent: DirectoryNode, name: bytes) -> Node | None:
+        for directory in parent.lowers:
+            found = self.marks.find(directory.layer, directory.path, name)
+            if found is None:
+                continue
+            if isinstance(found, Mark):
+                return None
+            if stat.S_ISDIR(found.st_mode):
+                return self._adopt_directory(parent, name, None)
+            number = found.st_ino + directory.layer.number_base
+            node = Node(parent, name, stat.S_IFMT(found.st_mode), number)
+            node.lower = directory
+            parent.children[name] = node
+            return node
+        return None
+
+    def _adopt_upper_file(self, parent: DirectoryNode, name: bytes, status: os.stat_result) -> Node:
+        if status.st_nlink > 1:
+            node = self.linked.get(status.st_ino)
+            if node is not None:
+                self.add_name(node, parent, name)
+                return node
+        assert self.upper is not None
+        path = parent.path + b"/" + name
+        try:
+            names = os.listxattr(self.upper.prefix + path, follow_symlinks=False)
+        except OSError:
+            names = []
+        number = status.st_ino + self.upper.number_base
+        if self.number_attribute in names:
+            number = self._kept_number(path, number)
+        if not self.options.metacopy and self.options.dialect is Dialect.OVERLAY and names:
+            self._refuse_metacopy(path, names)
+        node = Node(parent, name, stat.S_IFMT(status.st_mode), number)
+        node.upper = True
+        node.bare = not names
+        parent.children[name] = node
+        if status.st_nlink > 1:
+            self.linked[status.st_ino] = node
+        return node
+
+    def _refuse_metacopy(self, path: bytes, names: list[str]) -> None:
+        """A file whose data overlayfs left in a lower layer (``metacopy=on``) would look empty."""
+        if getattr(self.marks, "prefix", "") + "metacopy" in names:
+            raise OSError(errno.EPERM, "the file's data is not in the upper layer (metacopy)", path)
+
+    def _kept_number(self, path: bytes, number: int) -> int:
+        assert self.upper is not None
+        kept = attribute(self.upper, path, self.number_attribute)
+        return int(kept) if kept is not None and kept.isdigit() and len(kept) < 20 else number
+
+    def _adopt_directory(self, parent: DirectoryNode, name: bytes, upper: os.stat_result | None) -> DirectoryNode:
+        layer = self.upper if upper is not None else None
+        found = self._merging.find(parent, name, layer)
+        if found.lowers:
+            first = found.lowers[0]
+            number = os.stat(first.path, dir_fd=first.layer.descriptor).st_ino + first.layer.number_base
+        else:
+            assert upper is not None
+            assert self.upper is not None
+            number = upper.st_ino + self.upper.number_base
+        node = DirectoryNode(parent, name, number)
+        node.upper = upper is not None
+        node.lowers = found.lowers
+        node.lower_path = found.lower_path
+        parent.children[name] = node
+        return node
+
+    def add_name(self, node: Node, parent: DirectoryNode, name: bytes) -> None:
+        """``node`` has one more name."""
+        parent.children[name] = node
+        if node.parent is None:
+            node.parent, node.name = parent, name
+        else:
+            node.aliases = [*(node.aliases or ()), (parent, name)]
+
+    def drop_name(self, node: Node, parent: DirectoryNode, name: bytes) -> None:
+        """``node`` lost one name; with its last one it becomes nameless."""
+        if parent.children.get(name) is node:
+            del parent.children[name]
+        if node.aliases and (node.parent is not parent or node.name != name):
+            node.aliases = [alias for alias in node.aliases if alias != (parent, name)] or None
+        elif node.aliases:
+            node.parent, node.name = node.aliases[0]
+            node.aliases = node.aliases[1:] or None
+        elif node.parent is parent and node.name == name:
+            node.parent = None
+
+    def forget(self, node: Node) -> None:
+        """Let go of what is known about ``node``; it can be looked up again."""
+        if node is self.root:
+            return
+        names = [*(node.aliases or ()), *(((node.parent, node.name),) if node.parent is not None else ())]
+        for parent, name in names:
+            if parent.children.get(name) is node:
+                del parent.children[name]
+                parent.complete = False
+        if node.upper and not node.is_directory and self.linked:
+            self.linked = {number: known for number, known in self.linked.items() if known is not node}
+        node.parent = None
+        node.aliases = None
+
+    def place(self, node: Node) -> tuple[int, bytes]:
+        """Directory descriptor and path of the version that counts; for a nameless one a path through ``/proc``.
+
+        Raises ``ENOENT`` for a nameless file that nobody has open.
+        """
+        if node.upper:
+            assert self.upper is not None
+            if node is self.root:
+                return self.upper.descriptor, ROOT
+            if node.parent is not None:
+                return self.upper.descriptor, node.parent.path + b"/" + node.name
+        elif isinstance(node, DirectoryNode):
+            if node.lowers:
+                return node.lowers[0].layer.descriptor, node.lowers[0].path
+        elif node.lower is not None:
+            return node.lower.layer.descriptor, node.lower.path + b"/" + node.name
+        if node.descriptors:
+            return -1, b"/proc/self/fd/%d" % node.descriptors[0]
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    def proc_path(self, node: Node) -> bytes:
+        """The same as one path that needs no descriptor argument. Its last component may be a link of the union."""
+        descriptor, path = self.place(node)
+        return path if descriptor < 0 else b"/proc/self/fd/%d/%s" % (descriptor, path)
+
+    def status(self, node: Node) -> os.stat_result:
+        """As the layer that counts says. A merged directory's link count and every inode number mean nothing."""
+        if node.parent is None and node is not self.root and node.upper:
+            if node.descriptors:
+                return os.fstat(node.descriptors[0])
+            if node.last is not None:
+                return node.last
+        descriptor, path = self.place(node)
+        return os.stat(path, dir_fd=descriptor, follow_symlinks=False)
+
+    def lower_has(self, parent: DirectoryNode, name: bytes) -> bool:
+        """Whether ``name`` would show from below without the upper layer."""
+        for directory in parent.lowers:
+            found = self.marks.find(directory.layer, directory.path, name)
+            if found is not None:
+                return not isinstance(found, Mark)
+        return False
+
+    def contents(self, node: DirectoryNode) -> Iterator[tuple[Layer, Contents]]:
+        """What each layer has in a directory, top first."""
+        places = [LowerDirectory(self.upper, node.path)] if node.upper and self.upper is not None else []
+        if node.parent is None and node is not self.root:
+            return
+        for layer, path in (*places, *node.lowers):
+            yield layer, self.marks.contents(layer, path, self.marks.directory(layer, path))
+
+    def listing(self, node: DirectoryNode) -> list[Entry]:
+        """The merged names of a directory with kind and number, without ``.`` and ``..``."""
+        if not node.lowers and node.upper and self.upper is not None and not self.upper.number_base:
+            if node.parent is None and node is not self.root:
+                return []
+            return self.marks.contents(self.upper, node.path, self.marks.directory(self.upper, node.path)).entries
+        merged: dict[bytes, Entry] = {}
+        hidden: set[bytes] = set()
+        for layer, found in self.contents(node):
+            for entry in found.entries:
+                known = merged.get(entry.name)
+                if entry.name in hidden:
+                    continue
+                if known is None:
+                    merged[entry.name] = Entry(entry.name, entry.kind, self._listed_number(node, layer, entry))
+            hidden |= found.hidden
+            hidden |= merged.keys()
+        return list(merged.values())
+
+    def _listed_number(self, directory: DirectoryNode, layer: Layer, entry: Entry) -> int:
+        """As a lookup would say."""
+        known = directory.children.get(entry.name)
+        if known is not None:
+            return known.number
+        number = entry.number + layer.number_base
+        if layer.index or not directory.lowers:
+            return number
+        path = directory.path + b"/" + entry.name
+        if entry.kind != stat.S_IFDIR:
+            return self._kept_number(path, number)
+        lowers = self._merging.find(directory, entry.name, layer).lowers
+        if not lowers:
+            return number
+        first = lowers[0]
+        return os.stat(first.path, dir_fd=first.layer.descriptor).st_ino + first.layer.number_base
+
+
+def _user_attributes(options: MountOptions) -> bool:
+    if options.userxattr is not None:
+        return options.userxattr
+    return not _may_write_trusted_attributes()
+
+
+def _may_write_trusted_attributes() -> bool:
+    """``trusted.*`` needs ``CAP_SYS_ADMIN`` in the initial user namespace (xattr(7))."""
+    with open("/proc/self/uid_map", encoding="ascii") as table:
+        initial = table.read().split() == ["0", "0", "4294967295"]
+    return initial and "CAP_SYS_ADMIN" in effective_capabilities()
