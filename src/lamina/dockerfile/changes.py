@@ -1,21 +1,36 @@
 """``--change`` of ``docker commit`` and ``docker import``: instructions that alter an image's execution parameters.
 
-Source of the rules: Docker's "Dockerfile reference"; messages as Docker Engine 20.10 answers, with ``STOPSIGNAL``
-from later engines.
+Source of the rules: Docker's "Dockerfile reference"; messages as Docker Engine answers.
 """
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lamina.dockerfile import healthcheck, ports, words
-from lamina.dockerfile.words import InvalidInstruction
+from lamina.dockerfile import ports
+from lamina.dockerfile.expansion import expanded
+from lamina.dockerfile.failure import DockerfileError, InvalidInstruction
+from lamina.dockerfile.instructions import (
+    Cmd,
+    CommandLine,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Label,
+    OnBuild,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
+from lamina.dockerfile.lines import SourceLines
+from lamina.dockerfile.parser import read_sources
+from lamina.dockerfile.reading import read
 
 _DEFAULT_SHELL = ["/bin/sh", "-c"]
-_TRIGGERS_REFUSED = ("FROM", "MAINTAINER")
 
 
 def apply(config: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -23,34 +38,20 @@ def apply(config: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
 
     Raises :class:`InvalidInstruction` with Docker's message; ``config`` itself stays as it is.
     """
-    instructions = [line for change in changes for line in _logical_lines(change)]
-    if changes and not instructions:
+    try:
+        sources = read_sources(SourceLines("\n".join(changes).encode("utf-8", "surrogateescape"), "--change"))
+    except DockerfileError as error:
+        raise InvalidInstruction(error.reason) from None
+    if changes and not sources:
         raise InvalidInstruction("file with no instructions")
     editing = _Editing(dict(config))
-    for line in instructions:
-        name, _, rest = line.replace("\t", " ", 1).partition(" ")
-        handler = _HANDLERS.get(name.lower())
-        if handler is None:
-            raise InvalidInstruction(f"{name.lower()} is not a valid change command")
-        handler(editing, rest.strip())
+    for _, source in sources:
+        keyword = source.statement.keyword.lower()
+        if keyword not in _ALLOWED:
+            raise InvalidInstruction(f"{keyword} is not a valid change command")
+        instruction = expanded(read(source), editing.variables())
+        _HANDLERS[type(instruction)](editing, instruction)
     return editing.config
-
-
-def _logical_lines(text: str) -> list[str]:
-    """Instructions of ``text``: comments and empty lines dropped, continued lines joined."""
-    lines: list[str] = []
-    pending = ""
-    for raw in text.split("\n"):
-        line = raw.rstrip("\r")
-        if line.lstrip().startswith("#") or (pending and not line.strip()):
-            continue
-        body = line.rstrip()
-        if body.endswith("\\") and not body.endswith("\\\\"):
-            pending += body[:-1]
-            continue
-        lines.append((pending + line).strip())
-        pending = ""
-    return [line for line in [*lines, pending.strip()] if line]
 
 
 class _Editing:
@@ -60,45 +61,27 @@ class _Editing:
         self.config = config
         self.command_set = False
 
-    def expand(self, text: str) -> str:
-        variables = dict(entry.partition("=")[::2] for entry in reversed(self.config.get("Env") or []))
-        return words.expand(text, variables)
+    def variables(self) -> dict[str, str]:
+        return dict(entry.partition("=")[::2] for entry in reversed(self.config.get("Env") or []))
 
-    def shell_or_exec(self, text: str) -> list[str]:
-        parsed = _json_list(text)
-        if parsed is not None:
-            return parsed
-        return [*(self.config.get("Shell") or _DEFAULT_SHELL), *([text] if text else [])]
+    def words(self, command: CommandLine) -> list[str]:
+        return [*(self.config.get("Shell") or _DEFAULT_SHELL), *command.words] if command.shell else [*command.words]
 
 
-def _json_list(text: str) -> list[str] | None:
-    """The exec form: a JSON array of strings; ``None`` for anything else, which is then shell text."""
-    if not text.startswith("["):
-        return None
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return None
-    if not all(isinstance(item, str) for item in value):
-        raise InvalidInstruction("when using JSON array syntax, arrays must be comprised of strings only")
-    return list(value)
-
-
-def _cmd(editing: _Editing, text: str) -> None:
-    editing.config["Cmd"] = editing.shell_or_exec(text)
+def _cmd(editing: _Editing, instruction: Cmd) -> None:
+    editing.config["Cmd"] = editing.words(instruction.command)
     editing.command_set = True
 
 
-def _entrypoint(editing: _Editing, text: str) -> None:
-    editing.config["Entrypoint"] = (editing.shell_or_exec(text) if text else None) or None
+def _entrypoint(editing: _Editing, instruction: Entrypoint) -> None:
+    editing.config["Entrypoint"] = editing.words(instruction.command) if instruction.command.words else None
     if not editing.command_set:
         editing.config["Cmd"] = None
 
 
-def _env(editing: _Editing, text: str) -> None:
-    expanded = [(editing.expand(name), editing.expand(value)) for name, value in words.pairs("ENV", text)]
+def _env(editing: _Editing, instruction: Env) -> None:
     environment = list(editing.config.get("Env") or [])
-    for name, value in expanded:
+    for name, value, _ in instruction.pairs:
         for number, entry in enumerate(environment):
             if entry.partition("=")[0] == name:
                 environment[number] = f"{name}={value}"
@@ -108,50 +91,28 @@ def _env(editing: _Editing, text: str) -> None:
     editing.config["Env"] = environment
 
 
-def _label(editing: _Editing, text: str) -> None:
-    labels = dict(editing.config.get("Labels") or {})
-    for name, value in words.pairs("LABEL", text):
-        labels[editing.expand(name)] = editing.expand(value)
-    editing.config["Labels"] = labels
+def _label(editing: _Editing, instruction: Label) -> None:
+    added = {pair.name: pair.value for pair in instruction.pairs}
+    editing.config["Labels"] = {**(editing.config.get("Labels") or {}), **added}
 
 
-def _expose(editing: _Editing, text: str) -> None:
-    if not text:
-        raise InvalidInstruction("EXPOSE requires at least one argument")
-    exposed = dict(editing.config.get("ExposedPorts") or {})
-    for word in words.split(text):
-        for specification in editing.expand(word).split():
-            exposed.update({port: {} for port in ports.exposed(specification)})
-    editing.config["ExposedPorts"] = exposed
+def _expose(editing: _Editing, instruction: Expose) -> None:
+    added: dict[str, Any] = {port: {} for text in instruction.ports for port in ports.exposed(text)}
+    editing.config["ExposedPorts"] = {**(editing.config.get("ExposedPorts") or {}), **added}
 
 
-def _volume(editing: _Editing, text: str) -> None:
-    if not text:
-        raise InvalidInstruction("VOLUME requires at least one argument")
-    paths = _json_list(text)
-    if paths is None:
-        paths = text.split()
-    volumes = dict(editing.config.get("Volumes") or {})
-    for path in paths:
-        expanded = editing.expand(path).strip()
-        if not expanded:
-            raise InvalidInstruction("VOLUME specified can not be an empty string")
-        volumes[expanded] = {}
-    editing.config["Volumes"] = volumes
+def _volume(editing: _Editing, instruction: Volume) -> None:
+    if not all(instruction.paths):
+        raise InvalidInstruction("VOLUME specified can not be an empty string")
+    editing.config["Volumes"] = {**(editing.config.get("Volumes") or {}), **{path: {} for path in instruction.paths}}
 
 
-def _single(editing: _Editing, instruction: str, text: str) -> str:
-    if not text:
-        raise InvalidInstruction(f"{instruction} requires exactly one argument")
-    return editing.expand(text)
+def _user(editing: _Editing, instruction: User) -> None:
+    editing.config["User"] = instruction.user
 
 
-def _user(editing: _Editing, text: str) -> None:
-    editing.config["User"] = _single(editing, "USER", text)
-
-
-def _workdir(editing: _Editing, text: str) -> None:
-    requested = _single(editing, "WORKDIR", text)
+def _workdir(editing: _Editing, instruction: Workdir) -> None:
+    requested = instruction.path
     if not requested:
         raise InvalidInstruction("cannot normalize nothing")
     if not requested.startswith("/"):
@@ -159,38 +120,31 @@ def _workdir(editing: _Editing, text: str) -> None:
     editing.config["WorkingDir"] = requested
 
 
-def _stopsignal(editing: _Editing, text: str) -> None:
-    signal = _single(editing, "STOPSIGNAL", text)
-    if not ports.is_signal(signal):
-        raise InvalidInstruction(f"Invalid signal: {signal}")
-    editing.config["StopSignal"] = signal
+def _stopsignal(editing: _Editing, instruction: StopSignal) -> None:
+    if not ports.is_signal(instruction.signal):
+        raise InvalidInstruction(f"Invalid signal: {instruction.signal}")
+    editing.config["StopSignal"] = instruction.signal
 
 
-def _onbuild(editing: _Editing, text: str) -> None:
-    if not text:
-        raise InvalidInstruction("ONBUILD requires at least one argument")
-    trigger = text.split(maxsplit=1)[0].upper()
-    if trigger == "ONBUILD":
-        raise InvalidInstruction("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
-    if trigger in _TRIGGERS_REFUSED:
-        raise InvalidInstruction(f"{trigger} isn't allowed as an ONBUILD trigger")
-    editing.config["OnBuild"] = [*(editing.config.get("OnBuild") or []), text]
+def _onbuild(editing: _Editing, instruction: OnBuild) -> None:
+    editing.config["OnBuild"] = [*(editing.config.get("OnBuild") or []), instruction.expression]
 
 
-def _healthcheck(editing: _Editing, text: str) -> None:
-    editing.config["Healthcheck"] = healthcheck.parse(text, _json_list)
+def _healthcheck(editing: _Editing, instruction: Healthcheck) -> None:
+    editing.config["Healthcheck"] = instruction.check
 
 
-_HANDLERS: dict[str, Callable[[_Editing, str], None]] = {
-    "cmd": _cmd,
-    "entrypoint": _entrypoint,
-    "env": _env,
-    "expose": _expose,
-    "healthcheck": _healthcheck,
-    "label": _label,
-    "onbuild": _onbuild,
-    "stopsignal": _stopsignal,
-    "user": _user,
-    "volume": _volume,
-    "workdir": _workdir,
+_HANDLERS: dict[type, Callable[[_Editing, Any], None]] = {
+    Cmd: _cmd,
+    Entrypoint: _entrypoint,
+    Env: _env,
+    Expose: _expose,
+    Healthcheck: _healthcheck,
+    Label: _label,
+    OnBuild: _onbuild,
+    StopSignal: _stopsignal,
+    User: _user,
+    Volume: _volume,
+    Workdir: _workdir,
 }
+_ALLOWED = {kind.__name__.lower() for kind in _HANDLERS}

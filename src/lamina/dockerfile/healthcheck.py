@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-from lamina.dockerfile.words import InvalidInstruction
+from lamina.dockerfile.failure import InvalidInstruction, quoted
+from lamina.dockerfile.flags import Flags, Kind
 
 _DURATIONS = {
     "interval": "Interval",
@@ -14,6 +15,7 @@ _DURATIONS = {
     "start-period": "StartPeriod",
     "start-interval": "StartInterval",
 }
+_FLAGS: dict[str, Kind] = {**dict.fromkeys(_DURATIONS, "string"), "retries": "string"}
 _MILLISECOND = 1_000_000
 _UNITS = {
     "ns": 1,
@@ -26,73 +28,63 @@ _UNITS = {
     "h": 3600 * 10**9,
 }
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_LONGEST = (1 << 63) - 1
+_MOST_RETRIES = (1 << 31) - 1
 
 
-def parse(text: str, json_list: Callable[[str], list[str] | None]) -> dict[str, Any]:
-    """Docker's ``HealthConfig``: durations in nanoseconds. ``json_list`` recognises the exec form."""
-    if not text:
-        raise InvalidInstruction("HEALTHCHECK requires at least one argument")
-    flags, rest = _flags(text)
-    kind, _, arguments = rest.partition(" ")
-    arguments = arguments.strip()
+def read(arguments: Sequence[str], flags: Sequence[str], is_json: bool) -> dict[str, Any]:
+    """Docker's ``HealthConfig``, durations in nanoseconds; a zero is left out and means the default.
+
+    :param arguments: the kind, then the command's words; one word of shell text unless ``is_json``.
+    """
+    kind, *command = arguments
     if kind.upper() == "NONE":
-        if arguments:
-            raise InvalidInstruction("HEALTHCHECK NONE takes no arguments")
+        if command:
+            raise InvalidInstruction("HEALTHCHECK NONE takes no arguments", at=command[0])
         return {"Test": ["NONE"]}
+    given = Flags(flags, _FLAGS)
     if kind.upper() != "CMD":
-        raise InvalidInstruction(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)')
-    command = json_list(arguments)
-    if not command and (command is not None or not arguments):
-        raise InvalidInstruction("Missing command after HEALTHCHECK CMD")
-    check: dict[str, Any] = {"Test": ["CMD-SHELL", arguments] if command is None else ["CMD", *command]}
+        raise InvalidInstruction(f"Unknown type {quoted(kind.upper())} in HEALTHCHECK (try CMD)", at=kind)
+    if not command:
+        raise InvalidInstruction("Missing command after HEALTHCHECK CMD", at=kind)
+    check: dict[str, Any] = {"Test": ["CMD" if is_json else "CMD-SHELL", *command]}
     for name, member in _DURATIONS.items():
-        if name in flags:
-            check[member] = _checked_duration(name, flags[name])
-    if "retries" in flags:
-        check["Retries"] = _retries(flags["retries"])
+        if duration := _checked_duration(name, given.text(name)):
+            check[member] = duration
+    if retries := _retries(given.text("retries")):
+        check["Retries"] = retries
     return check
 
 
-def _flags(text: str) -> tuple[dict[str, str], str]:
-    flags: dict[str, str] = {}
-    while text.startswith("--"):
-        word, _, rest = text.partition(" ")
-        name, equals, value = word[2:].partition("=")
-        if name not in _DURATIONS and name != "retries":
-            raise InvalidInstruction(f"Unknown flag: {name}")
-        if not equals:
-            raise InvalidInstruction(f"Missing a value on flag: {name}")
-        if name in flags:
-            raise InvalidInstruction(f"Duplicate flag specified: {name}")
-        flags[name] = value
-        text = rest.strip()
-    return flags, text
-
-
 def _checked_duration(name: str, text: str) -> int:
-    value = _nanoseconds(text)
-    if value < _MILLISECOND:
-        raise InvalidInstruction(f'Interval "{name}" cannot be less than 1ms')
+    value = _nanoseconds(text) if text else 0
+    if value and value < _MILLISECOND:
+        raise InvalidInstruction(f'Interval "{name}" cannot be less than 1ms', at=f"--{name}")
     return value
 
 
 def _nanoseconds(text: str) -> int:
     """Go's ``time.ParseDuration``."""
-    body = text.lstrip("+-")
+    body = text[1:] if text[:1] in ("+", "-") else text
     parts = _DURATION.findall(body)
     if body == "0":
         return 0
-    if not parts or "".join(number + unit for number, unit in parts) != body or len(text) - len(body) > 1:
-        raise InvalidInstruction(f'time: invalid duration "{text}"')
-    total = round(sum(float(number) * _UNITS[unit] for number, unit in parts))
-    return -total if text.startswith("-") else total
+    if not parts or "".join(number + unit for number, unit in parts) != body:
+        raise InvalidInstruction(f"time: invalid duration {quoted(text)}", at=text)
+    total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if total > _LONGEST:
+        raise InvalidInstruction(f"time: invalid duration {quoted(text)}", at=text)
+    return -round(total) if text.startswith("-") else round(total)
 
 
 def _retries(text: str) -> int:
-    try:
-        retries = int(text)
-    except ValueError:
-        raise InvalidInstruction(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if retries < 1:
-        raise InvalidInstruction(f"--retries must be at least 1 (not {retries})")
-    return retries
+    if not text:
+        return 0
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise InvalidInstruction(f"strconv.ParseInt: parsing {quoted(text)}: invalid syntax", at=text)
+    if len(digits) > 20 or abs(int(text)) > _MOST_RETRIES:
+        raise InvalidInstruction(f"strconv.ParseInt: parsing {quoted(text)}: value out of range", at=text)
+    if int(text) < 0:
+        raise InvalidInstruction(f"--retries cannot be negative ({int(text)})", at=text)
+    return int(text)

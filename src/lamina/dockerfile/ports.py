@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from lamina.dockerfile.words import InvalidInstruction
+from lamina.dockerfile.failure import InvalidInstruction
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _HIGHEST = 65535

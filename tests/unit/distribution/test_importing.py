@@ -18,7 +18,7 @@ import pytest
 from lamina.distribution.archive import NoSuchArchive
 from lamina.distribution.importing import DownloadFailed, import_image
 from lamina.distribution.stores import Stores
-from lamina.dockerfile.words import InvalidInstruction
+from lamina.dockerfile.failure import InvalidInstruction
 from lamina.errors import Corrupt, InvalidArgument
 from lamina.oci.platform import Platform
 from lamina.progress import Event
