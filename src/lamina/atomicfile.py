@@ -21,7 +21,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync:
     """
     path = os.fspath(path)
     directory, name = os.path.split(path)
-    temporary, descriptor = _temporary(directory, name, mode)
+    temporary, descriptor = begin(directory, name, mode)
     try:
         try:
             write_all(descriptor, data)
@@ -37,8 +37,11 @@ def write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync:
         sync_directory(directory or ".")
 
 
-def _temporary(directory: str, name: str, mode: int) -> tuple[str, int]:
-    """A new file with a lock on it: whoever can take the lock of a temporary file knows that its writer is dead."""
+def begin(directory: str, name: str, mode: int = 0o600) -> tuple[str, int]:
+    """Path and descriptor of a new temporary file, to be renamed to ``name`` when it is whole.
+
+    It is locked: whoever can take the lock of a temporary file knows that its writer is dead.
+    """
     while True:
         path = os.path.join(directory, f"{TEMPORARY_PREFIX}{name}{os.getpid()}.{os.urandom(4).hex()}")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)

@@ -157,3 +157,33 @@ def test_docker_and_lamina_take_turns_on_one_root(
     assert "committed" not in lamina("images")
     done = lamina.run("system", "fsck")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_build_cache_of_dockerds_is_left_alone(
+    tmp_path: Path,
+    lamina_on: Callable[..., Lamina],
+    dockerd_on: Callable[..., Dockerd],
+    busybox_archive: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the check nor the removal of an image takes a layer that BuildKit still has."""
+    monkeypatch.setenv("DOCKER_BUILDKIT", "1")
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM busybox\nCOPY file /file\nRUN cat /file > /copy\n")
+    (context / "file").write_text("content\n")
+    daemon = dockerd_on(tmp_path / "root")
+    daemon.docker("load", "-i", busybox_archive)
+    build = ["build", "--network", "none", "--progress", "plain", "-t", "cached:1", str(context)]
+    daemon.docker(*build)
+    daemon.stop()
+    lamina = lamina_on(tmp_path / "root")
+    assert lamina("system", "fsck") == "Nothing is wrong\n"
+    lamina("rmi", "cached:1", "busybox")
+    assert lamina("system", "fsck", "--repair").splitlines()[0] == "Nothing is wrong"
+    daemon.start()
+    daemon.docker("load", "-i", busybox_archive)
+    done = daemon.run(*build)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr.count(b"CACHED") == 2
+    assert daemon.docker("run", "--rm", "--network", "none", "cached:1", "cat", "/copy") == "content\n"

@@ -29,10 +29,8 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.image.fsck import fsck
-
     repair = options.on("repair")
-    report = fsck(context.engine().image_store, deep=options.on("deep"), repair=repair)
+    report = context.engine().check(deep=options.on("deep"), repair=repair)
     template = options.text("format")
     if template == "json":
         _print_json(context, report)

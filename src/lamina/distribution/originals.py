@@ -7,10 +7,10 @@ what registries have: an image can be used and pushed without them.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO
 
 from lamina import atomicfile
@@ -19,6 +19,7 @@ from lamina.digest import Digest, ImageID, InvalidDigest, hasher
 from lamina.distribution.stores import Stores
 from lamina.errors import LaminaError
 from lamina.graphdriver.removal import remove_tree
+from lamina.layer.finding import ORPHAN, Suspect, size_of
 from lamina.oci import manifest as manifests
 from lamina.oci.document import MANIFEST_LIMIT
 from lamina.oci.manifest import Manifest
@@ -59,10 +60,9 @@ def keeping_blob(root: DataRoot, digest: Digest) -> Iterator[IO[bytes]]:
     """A file to write a blob to while it passes; it is kept only when the context ends without an error."""
     path = _blob_path(root, digest)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    temporary = f"{os.path.dirname(path)}/{atomicfile.TEMPORARY_PREFIX}{digest.hex}.{os.urandom(4).hex()}"
+    temporary, descriptor = atomicfile.begin(os.path.dirname(path), digest.hex)
     try:
-        with open(temporary, "wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # tells it from what a process left that was killed
+        with open(descriptor, "wb") as file:
             yield file
         os.rename(temporary, path)
     except BaseException:
@@ -107,8 +107,23 @@ def unneeded(stores: Stores) -> Iterator[str]:
     for algorithm in _names(root.sub(_BLOBS)):
         for name in os.listdir(root.sub(_BLOBS, algorithm)):
             path = root.sub(_BLOBS, algorithm, name)
-            if f"{algorithm}:{name}" not in needed if _is_blob(algorithm, name) else not _is_being_written(path):
+            if f"{algorithm}:{name}" not in needed if _is_blob(algorithm, name) else atomicfile.is_leftover(path):
                 yield path
+
+
+def suspects(stores: Stores) -> Iterator[Suspect]:
+    """What :func:`unneeded` names, for the check of a root."""
+    for path in unneeded(stores):
+        if os.path.basename(path).startswith(atomicfile.TEMPORARY_PREFIX):
+            continue  # found with all others that were being written
+        what = "kept for an image that does not exist"
+        yield Suspect(ORPHAN, path, what, partial(_remove_unneeded, stores, path), size_of(path))
+
+
+def _remove_unneeded(stores: Stores, path: str) -> None:
+    with stores.root.lock("distribution"):
+        if path in unneeded(stores):
+            remove_tree(path)
 
 
 def prune(stores: Stores) -> None:
@@ -131,16 +146,6 @@ def _is_blob(algorithm: str, name: str) -> bool:
     except InvalidDigest:
         return False
     return True
-
-
-def _is_being_written(path: str) -> bool:
-    """Whether a running pull is writing this blob; else a process was killed in the middle of it."""
-    with open(path, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def _blob_path(root: DataRoot, digest: Digest) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lamina.engine.images import Images
     from lamina.graphdriver.contract import GraphDriver
     from lamina.image.store import FileImageStore
+    from lamina.layer.finding import Report
     from lamina.layer.store import FileLayerStore
     from lamina.registry.client import RegistryClient
     from lamina.registry.credentials import CredentialSource
@@ -95,6 +96,27 @@ class Engine:
         from lamina.engine.containers import Containers
 
         return Containers(self)
+
+    def check(self, *, deep: bool = False, repair: bool = False) -> Report:
+        """Look at everything on the root, as ``lamina system fsck``: what is unaccounted for, damaged or missing.
+
+        :param deep: also read all content and compare it with its digests.
+        :param repair: reclaim what nothing refers to and mend what can be mended.
+        :raises RootInUse: a repair while a dockerd works on the root.
+        """
+        from functools import partial
+
+        from lamina.container import inspection
+        from lamina.distribution import originals
+        from lamina.image.fsck import fsck
+
+        return fsck(
+            self.image_store,
+            deep=deep,
+            repair=repair,
+            before=[partial(inspection.monitors, self.container_service.parts)],
+            after=[partial(originals.suspects, self.stores)],
+        )
 
     # The parts, for the fronts
 

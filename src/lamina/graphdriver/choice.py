@@ -16,6 +16,9 @@ from lamina.linux import files
 #: Drivers by Docker's name, preferred first.
 DRIVERS: dict[str, type[Overlay2Driver] | type[VfsDriver]] = {"overlay2": Overlay2Driver, "vfs": VfsDriver}
 
+#: How the name of a directory begins in which overlayfs is tried, as dockerd names it.
+PROBE_PREFIX = "check-overlayfs-support"
+
 
 class Choice(NamedTuple):
     """One driver as seen from a data root.
@@ -133,7 +136,7 @@ def _overlay_obstacle(root: str) -> str | None:
     """Try it: an overlay on the root's file system that is attached nowhere."""
     if not files.supports_d_type(root):
         return f"the file system of {root} ({files.file_system_name(root)}) has no d_type; make it again with ftype=1"
-    probe = os.path.join(root, f"check-overlayfs-support{os.getpid()}{os.urandom(4).hex()}")
+    probe = os.path.join(root, f"{PROBE_PREFIX}{os.getpid()}{os.urandom(4).hex()}")
     os.mkdir(probe, 0o700)
     try:
         for directory in ("lower1", "lower2", "upper", "work", "merged"):

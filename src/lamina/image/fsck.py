@@ -8,6 +8,7 @@ that an image or a container needs is ever deleted; what can't be mended is name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from lamina import atomicfile
@@ -22,29 +23,38 @@ from lamina.layer import inspection
 from lamina.layer.database import list_directory
 from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Finding, Report, Suspect, size_of
 from lamina.layer.liveness import Running
+from lamina.layer.scratch import scratch
 
 Check = Callable[[], Iterable[Suspect]]
 
 
-def fsck(images: FileImageStore, *, deep: bool = False, repair: bool = False, extra: Iterable[Check] = ()) -> Report:
+def fsck(
+    images: FileImageStore,
+    *,
+    deep: bool = False,
+    repair: bool = False,
+    before: Iterable[Check] = (),
+    after: Iterable[Check] = (),
+) -> Report:
     """Look at everything on the root; with ``repair`` mend and reclaim what can be.
 
     :param deep: also read all content and compare it with the digests.
-    :param extra: checks of what stands on images, such as containers; they come first.
+    :param before: checks of what stands on images, such as containers. Their repairs take what locks they need.
+    :param after: checks of what belongs to images and goes when they are gone; the same.
     :raises RootInUse: a repair while a dockerd works on the root; ``ReadOnlyRoot``.
     """
-    if repair:
-        images.root.require_writable()
-        with images.root.lock("fsck"):
-            return Report(list(_run(images, deep, True, extra)))
-    return Report(list(_run(images, deep, False, extra)))
+    journal, own = partial(_journal, images), _checks(images, deep=deep)
+    if not repair:
+        return Report([_found(suspect) for check in (journal, *before, *own, *after) for suspect in check()])
+    images.root.require_writable()
+    with images.root.lock("fsck"):
+        groups = (([journal], images.lock), (before, nullcontext), (own, images.lock), (after, nullcontext))
+        return Report([found for checks, lock in groups for check in checks for found in _repaired(check, lock)])
 
 
-def _run(images: FileImageStore, deep: bool, repair: bool, extra: Iterable[Check]) -> Iterator[Finding]:
+def _checks(images: FileImageStore, *, deep: bool) -> list[Check]:
     workshop = images.layers.workshop
-    checks: list[Check] = [
-        partial(_journal, images),
-        *extra,
+    return [
         partial(inspection.staging, workshop),
         partial(inspection.layers, workshop, deep=deep),
         partial(_names, images),
@@ -54,20 +64,16 @@ def _run(images: FileImageStore, deep: bool, repair: bool, extra: Iterable[Check
         partial(inspection.writables, workshop),
         partial(_unneeded_layers, images),
         partial(inspection.directories, workshop),
+        partial(scratch, workshop),
         partial(_trash, images),
     ]
-    for check in checks:
-        if repair:
-            yield from _repaired(images, check)
-        else:
-            yield from map(_found, check())
 
 
-def _repaired(images: FileImageStore, check: Check) -> Iterator[Finding]:
+def _repaired(check: Check, lock: Callable[[], AbstractContextManager[None]]) -> Iterator[Finding]:
     """What a check found and how the repair went. What was mended may show how to mend the rest, so it looks again."""
     mended: set[Finding] = set()
     while True:
-        findings = [_mended(images, suspect) for suspect in list(check())]
+        findings = [_mended(suspect, lock) for suspect in list(check())]
         progress = {finding for finding in findings if finding.repaired} - mended
         mended |= progress
         yield from (finding for finding in findings if finding in progress)
@@ -80,13 +86,13 @@ def _found(suspect: Suspect) -> Finding:
     return Finding(suspect.kind, suspect.path, suspect.what, suspect.mend is not None, suspect.size)
 
 
-def _mended(images: FileImageStore, suspect: Suspect) -> Finding:
+def _mended(suspect: Suspect, lock: Callable[[], AbstractContextManager[None]]) -> Finding:
     """Try the repair; the finding says how it went."""
     finding = _found(suspect)
     if suspect.mend is None:
         return finding
     try:
-        with images.lock():
+        with lock():
             suspect.mend()
     except (LaminaError, OSError) as error:
         return finding._replace(failure=str(error))

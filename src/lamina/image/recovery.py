@@ -84,13 +84,7 @@ def leftovers(store: FileImageStore) -> list[str]:
 
 def _dead_files(directory: str, names: list[str]) -> list[str]:
     paths = [f"{directory.rstrip('/')}/{name}" for name in names if name.startswith(atomicfile.TEMPORARY_PREFIX)]
-    return [path for path in paths if not _writer_lives(path) and atomicfile.is_leftover(path)]
-
-
-def _writer_lives(path: str) -> bool:
-    """Whether the process lives that writes a temporary file of a kept blob, without a lock; its name ends so."""
-    number = path.rpartition(".")[2]
-    return "/blobs/" in path and number.isdecimal() and os.path.exists(f"/proc/{number}")
+    return [path for path in paths if atomicfile.is_leftover(path)]
 
 
 def _concerns_images(entry: Entry) -> bool:

@@ -12,6 +12,7 @@ from lamina.errors import LaminaError
 from lamina.graphdriver.contract import Problem
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer import release
+from lamina.layer.buildcache import BuildCache
 from lamina.layer.contract import Layer
 from lamina.layer.database import TAR_SPLIT, DamagedLayer, LayerNotFound, MountNotFound, driver_ids_in, list_directory
 from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Suspect, size_of
@@ -109,8 +110,9 @@ def directories(workshop: Workshop) -> Iterator[Suspect]:
     running = Running(workshop)
     referenced = frozenset(_with_parents(workshop, referenced_ids(workshop)))
     homeless = _layers_without_directory(workshop)
+    cache = BuildCache(workshop.root)
     for problem in workshop.driver.problems(referenced):
-        if running.owns(problem.path):
+        if running.owns(problem.path) or (problem.kind == ORPHAN and cache.keeps(os.path.basename(problem.path))):
             continue
         suspect = _driver_suspect(workshop, problem)
         if homeless and problem.kind == ORPHAN:

@@ -1,14 +1,15 @@
 """Which layers nobody needs any more, and their removal.
 
 There is no reference count on disk that could be wrong: what is needed follows from the images, from the writable
-layers and from the running transactions, which hold locks on what they use.
+layers, from a dockerd's build cache, and from the running transactions, which hold locks on what they use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from lamina.digest import ChainID
+from lamina.layer.buildcache import BuildCache
 from lamina.layer.contract import Layer
 from lamina.layer.database import DamagedLayer, LayerDatabase, LayerNotFound, MountNotFound
 from lamina.layer.workshop import Workshop
@@ -49,6 +50,9 @@ def unneeded(workshop: Workshop, keep: Iterable[ChainID], candidates: Iterable[C
     for chain in database.chain_ids() if candidates is None else candidates:
         if chain not in needed:
             add_stack(chain, considered)
+    if considered - needed:
+        for chain in _kept_by_builds(workshop):
+            add_stack(chain, needed)
     found = []
     for chain in _top_first(considered - needed, parents):
         try:
@@ -76,6 +80,19 @@ def _mounted(workshop: Workshop) -> list[ChainID]:
         if parent is not None:
             tops.append(parent)
     return tops
+
+
+def _kept_by_builds(workshop: Workshop) -> Iterator[ChainID]:
+    """Layers whose directory the build cache of a dockerd on this root needs."""
+    cache = BuildCache(workshop.root)
+    if cache.is_empty:
+        return
+    for chain in workshop.database.chain_ids():
+        try:
+            if cache.keeps(workshop.database.cache_id(chain)):
+                yield chain
+        except (DamagedLayer, LayerNotFound):
+            continue
 
 
 def _top_first(chains: set[ChainID], parents: dict[ChainID, ChainID | None]) -> list[ChainID]:

@@ -251,11 +251,15 @@ def test_killing_the_command_changes_nothing_for_the_container(box: Lamina) -> N
     assert mounts_below(box.root) == []
 
 
+def parent_of(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
 def test_a_dead_monitor_is_noticed_and_cleaned_up_after(box: Lamina) -> None:
     box("run", "-d", "--name", "lost", "busybox", "sleep", "1000")
     pid = document(box, "lost")["State"]["Pid"]
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        monitor = int(file.read().rpartition(")")[2].split()[1])
+    monitor = parent_of(pid)
     os.kill(monitor, signal.SIGKILL)
     wait_for(lambda: not os.path.exists(f"/proc/{monitor}"))
     state = document(box, "lost")["State"]
@@ -264,6 +268,31 @@ def test_a_dead_monitor_is_noticed_and_cleaned_up_after(box: Lamina) -> None:
     assert mounts_below(box.root) == []
     box("start", "lost")
     assert document(box, "lost")["State"]["Running"] is True
+
+
+def test_the_check_finds_what_a_dead_monitor_left(box: Lamina) -> None:
+    box("run", "-d", "--name", "lost", "busybox", "sleep", "1000")
+    assert box("system", "fsck") == "Nothing is wrong\n"
+    pid = document(box, "lost")["State"]["Pid"]
+    os.kill(parent_of(pid), signal.SIGKILL)
+    wait_for(lambda: box.run("system", "fsck").returncode == 1)
+    assert "left by a monitor that died" in box.run("system", "fsck").stdout
+    box("system", "fsck", "--repair")
+    assert box("system", "fsck") == "Nothing is wrong\n"
+    assert mounts_below(box.root) == []
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert document(box, "lost")["State"]["ExitCode"] == 255
+
+
+def test_the_check_finds_a_mount_that_no_container_needs(box: Lamina) -> None:
+    box("create", "--name", "still", "busybox")
+    merged = document(box, "still")["GraphDriver"]["Data"]["MergedDir"]
+    os.mkdir(merged)
+    subprocess.run(["mount", "-t", "tmpfs", "none", merged], check=True)
+    assert "mounted for a container that does not run" in box.run("system", "fsck").stdout
+    box("system", "fsck", "--repair")
+    assert mounts_below(box.root) == []
+    assert box("system", "fsck") == "Nothing is wrong\n"
 
 
 def test_names_are_unique_between_processes(box: Lamina) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from lamina.digest import ChainID
 from lamina.errors import Corrupt
 from lamina.image.fsck import fsck
+from lamina.image.removal import remove
 from support.images import LayerTar, TestImage
 from support.storage import Storage
 
@@ -151,9 +154,27 @@ def container_without_configuration(storage: Storage) -> None:
     os.mkdir(storage.root.sub("containers", "d" * 64))
 
 
+def old(path: str) -> str:
+    """The same path, last changed two minutes ago."""
+    os.utime(path, (time.time() - 120,) * 2)
+    return path
+
+
+def abandoned_trial(storage: Storage) -> None:
+    os.makedirs(storage.root.sub("check-overlayfs-support123", "lower"))
+    old(storage.root.sub("check-overlayfs-support123"))
+
+
+def unfinished_temporary_file(storage: Storage) -> None:
+    truncate(storage.root.sub("tmp/GetImageBlob123"))
+    old(storage.root.sub("tmp/GetImageBlob123"))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        abandoned_trial,
+        unfinished_temporary_file,
         orphan_directory,
         unneeded_layer,
         dangling_name,
@@ -202,3 +223,41 @@ def test_a_damaged_writable_layer_can_be_removed(storage: Storage) -> None:
     storage.layers.remove_writable("d" * 64)
     assert not storage.layers.driver.exists(mounted.mount_id)
     assert storage.findings() == []
+
+
+def test_temporary_files_in_use_are_left_alone(storage: Storage) -> None:
+    truncate(storage.root.sub("tmp/new"))
+    truncate(storage.root.sub("tmp/locked"))
+    with open(old(storage.root.sub("tmp/locked"))) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert storage.findings(repair=True) == []
+    assert sorted(os.listdir(storage.root.sub("tmp"))) == ["locked", "new"]
+
+
+def build_cache(storage: Storage, *ids: str) -> None:
+    """What a dockerd's BuildKit leaves on the root: a database that names the layers that it keeps."""
+    os.makedirs(storage.root.sub("buildkit"), exist_ok=True)
+    with open(storage.root.sub("buildkit/snapshots.db"), "wb") as file:
+        file.write(b"\0\1parents" + b"\2".join(id.encode() for id in ids) + b"\0")
+
+
+def test_what_dockers_build_cache_keeps_is_not_reclaimed(storage: Storage) -> None:
+    own = "k3q5x9zj2m1v8b7n6c4d0f1ga"
+    storage.layers.driver.create(own, None)
+    assert len(storage.findings()) == 1
+    build_cache(storage, own)
+    assert storage.findings(repair=True) == []
+    assert own in storage.layers.driver.ids()
+
+
+def test_layers_of_removed_images_stay_while_dockers_build_cache_keeps_them(storage: Storage) -> None:
+    storage.add(IMAGE, "name")
+    middle = storage.layers.get(ChainID(IMAGE.chain_ids[1]))
+    build_cache(storage, middle.cache_id)
+    remove(storage.images, storage.layers, "name")
+    assert sorted(storage.layers.all()) == sorted(storage.layers.stack(middle.chain_id))
+    assert storage.findings(repair=True) == []
+    build_cache(storage)
+    assert len(storage.findings()) == 2
+    storage.findings(repair=True)
+    assert list(storage.layers.all()) == []
