@@ -91,8 +91,9 @@ class SourceLines:
 
     def failure_here(self, reason: str, at: str = "") -> DockerfileError:
         """``reason`` with the line that was read last."""
-        text = self._text_of(self.number)
-        return self._failure_at(reason, self.number, max(text.find(at), 0) + 1)
+        number = max(self.number, 1)
+        text = self._text_of(number)
+        return self._failure_at(reason, number, max(text.find(at), 0) + 1)
 
     def _failure_at(self, reason: str, line: int, column: int) -> DockerfileError:
         return DockerfileError(reason, name=self.name, line=line, column=column, text=self._text_of(line))

@@ -9,17 +9,16 @@ _LONGEST = 64
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """The name that ``word`` is fewer than three edits away from, or nothing. Letter case counts."""
-    if len(word) > _LONGEST:
+    """The name that ``word`` is fewer than three edits away from, or nothing. Letter case counts.
+
+    Among several at the same distance one with the same letters is preferred.
+    """
+    names = sorted(names)
+    if len(word) > _LONGEST or word in names:
         return ""
-    found, least = "", _NEAR
-    for name in sorted(names):
-        if name == word:
-            return ""
-        distance = _distance(word, name)
-        if distance < least:
-            found, least = name, distance
-    return found
+    ranked = [(_distance(word, name), sorted(word) != sorted(name), name) for name in names]
+    distance, _, name = min(ranked, default=(_NEAR, True, ""))
+    return name if distance < _NEAR else ""
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
