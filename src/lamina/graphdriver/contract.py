@@ -16,6 +16,8 @@ class DiffForm(Enum):
 
     #: Only what the layer changes, deletions as overlayfs whiteouts: siblings can be filled in any order.
     OVERLAY = "overlay"
+    #: The same, deletions as AUFS's whiteouts: files ``.wh.NAME``.
+    AUFS = "aufs"
     #: The whole tree, the parent's content included: the parent must be complete before ``create``.
     SNAPSHOT = "snapshot"
 
@@ -38,7 +40,7 @@ class Problem(NamedTuple):
 class GraphDriver(Protocol):
     """Directories in stacks. Thread-safe, and safe between processes as long as two do not share an id."""
 
-    #: Docker's name: ``overlay2``, ``vfs``.
+    #: Docker's name: ``overlay2``, ``fuse-overlayfs``, ``vfs``, ``aufs``.
     name: str
     #: Absolute host path of the driver's own directory: ``<root>/overlay2``.
     home: str

@@ -37,17 +37,21 @@ class Applier:
     """Extracts one layer. The calling thread's umask must be 0 (see :mod:`lamina.layer.pipeline`).
 
     :param root: descriptor of the layer's directory; the caller closes it.
-    :param form: whether deletions become overlayfs's marks or happen.
+    :param form: whether deletions become overlayfs's or AUFS's marks, or happen.
     """
 
     def __init__(self, root: int, form: DiffForm) -> None:
         self._root = root
-        self._overlay = form is DiffForm.OVERLAY
+        self._layered = form is not DiffForm.SNAPSHOT
+        self._aufs = form is DiffForm.AUFS
+        #: AUFS form: names that this layer hid so far.
+        self._hidden: set[bytes] = set()
         self._place = Place(root, self._imply)
         self._user, self._group = os.geteuid(), os.getegid()
         self._privileged = self._user == 0
         self._times = DirectoryTimes()
-        #: Bytes as Docker counts them: of what is on disk for overlayfs, of what the tar says otherwise.
+        #: Bytes as Docker counts them: of what is on disk when the layer has a directory of its own, else of what the
+        #: tar says.
         self.size = 0
         self._directory = b""
         self._raw_directory: bytes | None = None
@@ -99,7 +103,7 @@ class Applier:
                 self._parent, self._parent_setgid = self._place.directory(path)
             self._directory = path
             self._raw_directory = directory
-            if not self._overlay:
+            if not self._layered:
                 while path and path not in self._entered:
                     self._entered.add(path)
                     path = path.rpartition(b"/")[0]
@@ -131,6 +135,8 @@ class Applier:
             return
         if not base:
             raise InvalidEntry(header.name, "the layer's root can't be a file")
+        if self._hidden:
+            self._show(header, base)
         mode = header.mode
         try:
             file = os.open(base, _CREATE, mode & _PERMISSIONS, dir_fd=self._parent)
@@ -149,7 +155,7 @@ class Applier:
         finally:
             os.close(file)
         self.size += header.size
-        if not self._overlay:
+        if not self._layered:
             self._own.add(self._path(base))
 
     def _other(self, header: Header) -> None:
@@ -164,8 +170,10 @@ class Applier:
         make = _MAKERS.get(header.kind)
         if make is None:
             raise InvalidEntry(header.name, f"unhandled tar header type {header.kind[0]}")
+        if self._hidden:
+            self._show(header, base)
         make(self, header, base)
-        if not self._overlay:
+        if not self._layered:
             self._own.add(self._path(base))
 
     def _make_directory(self, header: Header, base: bytes) -> None:
@@ -198,7 +206,7 @@ class Applier:
         if self._must_own(header):
             self._own_it(header, base)
         self._finish_name(header, base)
-        if self._overlay:
+        if self._layered:
             self.size += len(header.linkname)
 
     def _make_node(self, header: Header, base: bytes) -> None:
@@ -260,7 +268,9 @@ class Applier:
         if self._ignored or (base.startswith(whiteout.META_PREFIX) and base != whiteout.OPAQUE):
             return
         if base == whiteout.OPAQUE:
-            if self._overlay:
+            if self._aufs:
+                self._touch(whiteout.OPAQUE)
+            elif self._layered:
                 os.setxattr(f"/proc/self/fd/{self._parent}", whiteout.OPAQUE_XATTR, b"y")
             else:
                 self._clear(self._directory)
@@ -268,10 +278,39 @@ class Applier:
         name = whiteout.hidden_name(base)
         if name is None:
             raise InvalidEntry(header.name, "a whiteout that hides no name")
-        if self._overlay:
+        if self._aufs:
+            self._hide_aufs(name)
+        elif self._layered:
             self._hide(header, name)
         else:
             self._delete(name)
+
+    def _hide_aufs(self, name: bytes) -> None:
+        """As :meth:`_hide`; AUFS's mark would hide what this layer itself brought."""
+        try:
+            status = os.stat(name, dir_fd=self._parent, follow_symlinks=False)
+        except FileNotFoundError:
+            self._touch(whiteout.PREFIX + name)
+            self._hidden.add(self._path(name))
+            return
+        if stat.S_ISDIR(status.st_mode):
+            self._make_opaque(name)
+
+    def _show(self, header: Header, base: bytes) -> None:
+        """AUFS form: this layer brings what it hid before. What was below a directory stays hidden."""
+        path = self._path(base)
+        if path not in self._hidden:
+            return
+        self._hidden.discard(path)
+        os.unlink(whiteout.PREFIX + base, dir_fd=self._parent)
+        if header.kind == tar.DIRECTORY:
+            os.mkdir(base, header.mode & _PERMISSIONS, dir_fd=self._parent)
+            self._make_opaque(base)
+            self._implied.add(path)
+
+    def _touch(self, name: bytes) -> None:
+        """A mark of AUFS's, which may be there already."""
+        os.close(os.open(name, _CREATE & ~os.O_EXCL, 0o444, dir_fd=self._parent))
 
     def _hide(self, header: Header, name: bytes) -> None:
         try:
@@ -285,6 +324,9 @@ class Applier:
             os.chown(name, header.uid, header.gid, dir_fd=self._parent, follow_symlinks=False)
 
     def _make_opaque(self, base: bytes) -> None:
+        if self._aufs:
+            self._touch(base + b"/" + whiteout.OPAQUE)
+            return
         os.setxattr(self._name_on_host(base), whiteout.OPAQUE_XATTR, b"y", follow_symlinks=False)
 
     def _delete(self, name: bytes) -> None:
@@ -325,7 +367,7 @@ class Applier:
         """Make room for the entry where something is already; ``True`` when both are directories and merge."""
         status = os.stat(base, dir_fd=self._parent, follow_symlinks=False)
         path = self._path(base)
-        if self._overlay and whiteout.is_overlay_whiteout(status):
+        if self._layered and whiteout.is_overlay_whiteout(status):
             os.unlink(base, dir_fd=self._parent)
             if header.kind == tar.DIRECTORY:
                 self._opaque_directory(header, base)
@@ -334,13 +376,13 @@ class Applier:
         if header.kind == tar.DIRECTORY and stat.S_ISDIR(status.st_mode):
             if path in self._implied:
                 self._implied.discard(path)
-            elif self._overlay or path in self._own:
+            elif self._layered or path in self._own:
                 self._reader.inline(anonymous=True)
             return True
-        brought = self._overlay or path in self._own or path in self._entered
+        brought = self._layered or path in self._own or path in self._entered
         if brought:
             self._reader.inline(anonymous=path not in self._implied)
-        if stat.S_ISLNK(status.st_mode) and self._overlay:
+        if stat.S_ISLNK(status.st_mode) and self._layered:
             self.size -= status.st_size
         if remove(self._parent, base, status) and brought:
             raise DuplicatePath(header.name)

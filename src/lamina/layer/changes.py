@@ -26,7 +26,7 @@ def overlay_changes(upper: str, lowers: Sequence[str]) -> list[Change]:
 
     :param lowers: directories of the layers below, nearest first.
     """
-    listing = _Listing()
+    listing = Listing()
     with ExitStack() as stack:
         root, *layers = (_opened(directory, stack) for directory in (upper, *lowers))
         below = Below(layers)
@@ -36,7 +36,7 @@ def overlay_changes(upper: str, lowers: Sequence[str]) -> list[Change]:
     return listing.sorted()
 
 
-def _overlay_change(node: Node, below: Below, merged: dict[bytes, tuple[int, ...]], listing: _Listing) -> None:
+def _overlay_change(node: Node, below: Below, merged: dict[bytes, tuple[int, ...]], listing: Listing) -> None:
     """Compare one name. ``merged`` has, for each directory so far, the layers that have it too."""
     old = below.entry(node.path, merged[node.path.rpartition(b"/")[0]])
     if whiteout.is_overlay_whiteout(node.status):
@@ -53,7 +53,7 @@ def _overlay_change(node: Node, below: Below, merged: dict[bytes, tuple[int, ...
             _hidden(node, old, below, listing)
 
 
-def _hidden(node: Node, old: Entry, below: Below, listing: _Listing) -> None:
+def _hidden(node: Node, old: Entry, below: Below, listing: Listing) -> None:
     """Names in a directory that was removed and made again, other than those that were made again too."""
     for name in below.names(node.path, old.layers):
         path = node.path + b"/" + name
@@ -66,7 +66,7 @@ def _hidden(node: Node, old: Entry, below: Below, listing: _Listing) -> None:
 
 def snapshot_changes(directory: str, parent: str | None) -> list[Change]:
     """For a tree that began as a copy of ``parent``; ``None`` for an empty one."""
-    listing = _Listing()
+    listing = Listing()
     with ExitStack() as stack:
         new = _opened(directory, stack)
         before: dict[bytes, tuple[os.stat_result, bytes]] = {}
@@ -81,7 +81,7 @@ def snapshot_changes(directory: str, parent: str | None) -> list[Change]:
 
 
 def _snapshot_change(
-    nodes: Iterator[Node], before: dict[bytes, tuple[os.stat_result, bytes]], listing: _Listing
+    nodes: Iterator[Node], before: dict[bytes, tuple[os.stat_result, bytes]], listing: Listing
 ) -> set[bytes]:
     """Compare every name, taking it out of ``before``; paths of directories that are something else now."""
     no_directories: set[bytes] = set()
@@ -106,7 +106,7 @@ def _deleted(gone: dict[bytes, tuple[os.stat_result, bytes]], no_directories: se
         silent.add(path)
 
 
-class _Listing:
+class Listing:
     """Changes by path, with the directories above them."""
 
     def __init__(self) -> None:

@@ -11,9 +11,11 @@ from lamina.layer import difference
 from lamina.layer.changes import overlay_changes, snapshot_changes
 from lamina.layer.contract import Change, Layer, MountedLayer
 from lamina.layer.database import TAR_SPLIT
+from lamina.layer.unionchanges import union_changes
 from lamina.layer.workshop import Workshop
 from lamina.linux.openat2 import open_in_root
 from lamina.tarball import tarsplit
+from lamina.unionfs.options import Dialect, MountOptions
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -34,6 +36,8 @@ def changes(workshop: Workshop, mounted: MountedLayer) -> list[Change]:
     directory, below = driver.diff_path(mounted.mount_id), _below(workshop, mounted)
     if driver.form is DiffForm.OVERLAY:
         return overlay_changes(directory, below)
+    if driver.form is DiffForm.AUFS:
+        return union_changes(MountOptions(tuple(below), directory, dialect=Dialect.AUFS))
     return snapshot_changes(directory, below[0] if below else None)
 
 
@@ -41,8 +45,8 @@ def writable_tar(workshop: Workshop, mounted: MountedLayer) -> Iterator[bytes]:
     """A writable layer as a layer tar."""
     driver = workshop.driver
     directory = driver.diff_path(mounted.mount_id)
-    if driver.form is DiffForm.OVERLAY:
-        return difference.overlay_tar(directory)
+    if driver.form is not DiffForm.SNAPSHOT:
+        return difference.upper_tar(directory, driver.form)
     below = _below(workshop, mounted)
     return difference.snapshot_tar(directory, below[0] if below else None)
 
@@ -55,7 +59,7 @@ def _below(workshop: Workshop, mounted: MountedLayer) -> list[str]:
 def writable_size(workshop: Workshop, mounted: MountedLayer) -> int:
     """Bytes of what is in a writable layer, as Docker counts: regular files and links, each inode once."""
     directory = workshop.driver.diff_path(mounted.mount_id)
-    if workshop.driver.form is DiffForm.OVERLAY:
+    if workshop.driver.form is not DiffForm.SNAPSHOT:
         return directory_size(directory)
     changed = [change.path for change in changes(workshop, mounted) if change.kind != "D"]
     statuses = [os.lstat(os.fsencode(directory) + path) for path in changed]
@@ -64,7 +68,7 @@ def writable_size(workshop: Workshop, mounted: MountedLayer) -> int:
 
 def content_size(workshop: Workshop, layer: Layer) -> int:
     """Bytes of what a layer adds, as Docker counts them."""
-    if workshop.driver.form is DiffForm.OVERLAY:
+    if workshop.driver.form is not DiffForm.SNAPSHOT:
         return directory_size(workshop.driver.diff_path(layer.cache_id))
     return sum(entry.size for entry in tarsplit.read(f"{workshop.database.path(layer.chain_id)}/{TAR_SPLIT}"))
 

@@ -6,16 +6,23 @@ For overlayfs the upper directory is the difference; for drivers with whole tree
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 
 from lamina.errors import Corrupt
+from lamina.graphdriver.contract import DiffForm
 from lamina.layer.changes import snapshot_changes
 from lamina.layer.pack import Packer
-from lamina.layer.tree import walk
+from lamina.layer.tree import Node, name_on_host, walk
 from lamina.unionfs import whiteout
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _BATCH = 1 << 18
+
+
+def upper_tar(directory: str, form: DiffForm) -> Iterator[bytes]:
+    """The layer tar of a directory that holds only what a layer changes, in chunks. Raises as :func:`overlay_tar`."""
+    return aufs_tar(directory) if form is DiffForm.AUFS else overlay_tar(directory)
 
 
 # overlayfs
@@ -41,6 +48,43 @@ def _overlay_pieces(directory: str) -> Iterator[bytes]:
     finally:
         os.close(root)
     yield from packer.end()
+
+
+# AUFS
+
+
+def aufs_tar(directory: str) -> Iterator[bytes]:
+    """The layer tar of an AUFS branch; the same changes give the same bytes as from an overlayfs upper directory."""
+    return _batched(_aufs_pieces(directory))
+
+
+def _aufs_pieces(directory: str) -> Iterator[bytes]:
+    packer = Packer()
+    root = _open(directory)
+    ignored: bytes | None = None
+    try:
+        for node in walk(root, key=_shown_name):
+            if ignored is not None and node.path.startswith(ignored):
+                continue
+            if not node.name.startswith(whiteout.PREFIX):
+                yield from packer.pack(node, opaque=_is_opaque(node))
+            elif node.name.startswith(whiteout.META_PREFIX):
+                ignored = node.path + b"/"
+            elif hidden := whiteout.hidden_name(node.name):
+                parent, slash, _ = node.path.rpartition(b"/")
+                yield from packer.whiteout(parent + slash + hidden)
+    finally:
+        os.close(root)
+    yield from packer.end()
+
+
+def _shown_name(name: bytes) -> bytes:
+    """A whiteout's place is that of the name that it hides."""
+    return (whiteout.hidden_name(name) or name) if name.startswith(whiteout.PREFIX) else name
+
+
+def _is_opaque(node: Node) -> bool:
+    return stat.S_ISDIR(node.status.st_mode) and os.path.lexists(name_on_host(node) + b"/" + whiteout.OPAQUE)
 
 
 # whole trees

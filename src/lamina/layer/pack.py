@@ -48,8 +48,10 @@ class Packer:
     def __init__(self) -> None:
         self._first: dict[tuple[int, int], bytes] = {}
 
-    def pack(self, node: Node) -> Iterator[bytes]:
+    def pack(self, node: Node, *, opaque: bool = False) -> Iterator[bytes]:
         """A file with its content, and the opaque mark of an opaque directory. Nothing for a socket.
+
+        :param opaque: that a directory is, if its attributes don't say.
 
         Raises ``Unsupported`` for what a layer can't express.
         """
@@ -73,10 +75,8 @@ class Packer:
             yield from _file(node, header)
         else:
             yield encode(header)
-        if kind == tar.DIRECTORY and b"y" in (
-            attributes.get(whiteout.OPAQUE_XATTR),
-            attributes.get(whiteout.USER_OPAQUE_XATTR),
-        ):
+        marks = (attributes.get(whiteout.OPAQUE_XATTR), attributes.get(whiteout.USER_OPAQUE_XATTR))
+        if kind == tar.DIRECTORY and (opaque or b"y" in marks):
             mark = Header(header.name + whiteout.OPAQUE, mode=header.mode & 0o777, uid=header.uid, gid=header.gid)
             yield encode(mark)
 

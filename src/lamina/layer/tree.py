@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from lamina.linux.openat2 import open_beneath
@@ -27,18 +27,20 @@ class Node(NamedTuple):
 class _Level:
     __slots__ = ("descriptor", "names", "path")
 
-    def __init__(self, path: bytes, descriptor: int) -> None:
+    def __init__(self, path: bytes, descriptor: int, key: Callable[[bytes], bytes] | None) -> None:
         self.path = path
         self.descriptor = descriptor
-        self.names = sorted((os.fsencode(name) for name in os.listdir(descriptor)), reverse=True)
+        self.names = sorted((os.fsencode(name) for name in os.listdir(descriptor)), key=key, reverse=True)
 
 
-def walk(root: int) -> Iterator[Node]:
+def walk(root: int, *, key: Callable[[bytes], bytes] | None = None) -> Iterator[Node]:
     """Everything below the directory ``root``, a directory before its content, names in byte order.
 
     What vanishes meanwhile is left out: a container may be running in the tree.
+
+    :param key: what to order a directory's names by instead.
     """
-    levels = [_Level(b"", os.open(".", _READ_DIRECTORY, dir_fd=root))]
+    levels = [_Level(b"", os.open(".", _READ_DIRECTORY, dir_fd=root), key)]
     try:
         while levels:
             level = levels[-1]
@@ -61,7 +63,7 @@ def walk(root: int) -> Iterator[Node]:
                     continue
                 if len(levels) >= _KEPT:
                     _close(levels[-_KEPT])
-                levels.append(_Level(path, descriptor))
+                levels.append(_Level(path, descriptor, key))
     finally:
         for level in levels:
             _close(level)
