@@ -114,6 +114,8 @@ def _deliver(frame: bytes, targets: dict[bytes, int | None]) -> None:
     """Write a frame of output to where it belongs."""
     if not frame:
         raise MonitorLost("the container's monitor ended unexpectedly")
+    if frame[:1] == frames.FAILED:
+        raise MonitorLost(frames.Failure.decode(frame).message)
     target = targets.get(frame[:1])
     if target is not None:
         try:

@@ -22,7 +22,7 @@ NOTHING = b"-"
 
 
 class Failure(NamedTuple):
-    """Payload of :data:`FAILED`: why the container did not start, and the exit code of ``run``."""
+    """Payload of :data:`FAILED`: why the container did not start, or is left alone, and the exit code of ``run``."""
 
     message: str
     code: int

@@ -207,9 +207,10 @@ def reconcile(parts: Parts, container: Container) -> Container:
     run = parts.run_directory(container.id)
     if run.alive() or not (container.running or run.exists()) or parts.root.read_only:
         return container
+    failure = run.failure()
     _clean_up(parts, container, run)
     if container.running:
-        container.set_exited(LOST)
+        container.set_exited(LOST, error=failure)
         parts.store.save(container)
     run.remove()
     return container

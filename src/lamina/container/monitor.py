@@ -132,6 +132,24 @@ class Monitor:
         self._code: int | None = None
 
     def run(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            self._leave_word(error)
+            raise
+
+    def _leave_word(self, error: BaseException) -> None:
+        """Say why this ends early: to the client, and for whoever looks after the container next."""
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
+        message = f"the container's monitor failed: {type(error).__name__}: {error}{where}"
+        with suppress(OSError):
+            self._plan.run.leave_failure(message)
+        self._client.send(Failure(message, ENGINE_FAILED).encode())
+
+    def _run(self) -> None:
         wakeup = self._watch_children()
         try:
             household = self._plan.reopen()

@@ -137,9 +137,9 @@ class Container:
         self.state.update(Pid=pid, ExitCode=0, Error="", StartedAt=timestamp.now())
         self.document["HasBeenStartedBefore"] = True
 
-    def set_exited(self, code: int, *, oom_killed: bool = False) -> None:
+    def set_exited(self, code: int, *, oom_killed: bool = False, error: str = "") -> None:
         self.state.update(Running=False, Paused=False, Restarting=False, Pid=0, ExitCode=code)
-        self.state.update(OOMKilled=oom_killed, FinishedAt=timestamp.now())
+        self.state.update(OOMKilled=oom_killed, FinishedAt=timestamp.now(), Error=error)
 
     def set_failed(self, code: int, message: str) -> None:
         """The start did not work; the container is as it was, but for the reason."""

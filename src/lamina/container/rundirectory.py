@@ -3,6 +3,7 @@
 ::
 
     monitor       held (flock) by the monitor for its life; then holds the exit code
+    failure       why the monitor ended early, one line; absent unless it did
     config.json   the bundle: runtime-spec document
     pid log state what the runtime keeps
 
@@ -18,6 +19,8 @@ import time
 from shutil import rmtree
 
 _LOCK = "monitor"
+_FAILURE = "failure"
+_FAILURE_LIMIT = 4096
 _POLL_LONGEST = 0.02
 
 
@@ -76,6 +79,19 @@ class RunDirectory:
             return True, int(text) if text else None
         finally:
             os.close(descriptor)
+
+    def leave_failure(self, message: str) -> None:
+        """Note why the monitor ends early, for :meth:`failure`. Raises :class:`OSError`."""
+        with open(self.sub(_FAILURE), "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(message)
+
+    def failure(self) -> str:
+        """Why the monitor ended early; ``""`` when it did not say."""
+        try:
+            with open(self.sub(_FAILURE), encoding="utf-8", errors="replace") as file:
+                return file.read(_FAILURE_LIMIT)
+        except FileNotFoundError:
+            return ""
 
     def remove(self) -> None:
         """Idempotent."""

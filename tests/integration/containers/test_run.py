@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from lamina import Engine
+from lamina.container import frames
+from lamina.container.attachment import MonitorLost
 from support.command import Lamina
 from support.mounts import mounts_below
 
@@ -268,6 +271,24 @@ def test_a_dead_monitor_is_noticed_and_cleaned_up_after(box: Lamina) -> None:
     assert mounts_below(box.root) == []
     box("start", "lost")
     assert document(box, "lost")["State"]["Running"] is True
+
+
+def test_a_monitor_that_fails_says_why(box: Lamina) -> None:
+    """A frame that makes no sense stands for whatever nobody has thought of."""
+    with Engine(box.root) as engine:
+        box("create", "--name", "failing", "busybox", "sleep", "1000")
+        attachment = engine.container_service.start_attached("failing")
+        assert attachment is not None
+        os.write(attachment.fileno(), frames.RESIZE + b"wide")
+        with pytest.raises(MonitorLost, match=r"monitor failed: ValueError: .*monitor\.py:\d+\)"):
+            attachment.relay(None, None, None)
+        attachment.close()
+    state = document(box, "failing")["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 255)
+    assert state["Error"].startswith("the container's monitor failed: ValueError: ")
+    assert mounts_below(box.root) == []
+    box("start", "failing")
+    assert document(box, "failing")["State"]["Error"] == ""
 
 
 def test_the_check_finds_what_a_dead_monitor_left(box: Lamina) -> None:

@@ -98,6 +98,16 @@ def test_a_start_that_failed_tells_why() -> None:
     attachment.close()
 
 
+def test_an_attached_client_is_told_why_a_monitor_failed() -> None:
+    ours, theirs = frames.pair()
+    attachment = Attachment(ours)
+    os.write(theirs, frames.Failure("the container's monitor failed: KeyError: 1", 125).encode())
+    with pytest.raises(MonitorLost, match="KeyError: 1"):
+        attachment.relay(None, None, None)
+    os.close(theirs)
+    attachment.close()
+
+
 def test_the_seccomp_profile_depends_on_capabilities() -> None:
     profile = {
         "defaultAction": "SCMP_ACT_ERRNO",
