@@ -163,3 +163,8 @@ def supports_d_type(path: str) -> bool:
         os.close(descriptor)
     # struct linux_dirent64 of linux/dirent.h: inode (8 bytes), offset (8), record length (2), type (1), name
     return length > 18 and buffer.raw[18] != 0
+
+
+def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
+    """``fallocate(2)`` with its modes: keep the size, punch a hole, and so on."""
+    check(int(LIBC.fallocate64(descriptor, mode, ctypes.c_int64(offset), ctypes.c_int64(length))), descriptor)

@@ -53,7 +53,7 @@ class Node:
         self.descriptors: list[int] | None = None
         #: Known to have no capability and no access control list.
         self.bare = False
-        #: What was known when its last name went; then its link count is 0.
+        #: What was known when its last name went; then it has one link less.
         self.last: os.stat_result | None = None
 
     @property

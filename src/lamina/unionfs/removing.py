@@ -69,9 +69,7 @@ class Removing:
     def remember(self, node: Node) -> None:
         """Keep the status of a file that is about to lose its last name; the kernel may still ask for it."""
         if node.lookups and node.upper and not node.descriptors and not node.aliases:
-            status = self._tree.status(node)
-            if status.st_nlink <= 1:
-                node.last = status
+            node.last = self._tree.status(node)
 
     def clear(self, node: DirectoryNode) -> None:
         """Replace an upper directory in which only whiteouts are left by an empty one, so that it can be replaced."""

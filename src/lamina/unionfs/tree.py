@@ -46,6 +46,8 @@ class Tree:
         self._merging = LowerSearch(self.marks, self.lowers, follow=options.redirect_dir != "nofollow")
         #: Upper files with several names, by their inode number in the upper layer.
         self.linked: dict[int, Node] = {}
+        #: What the latest lookup met when it had to look; saves who wants both a node and its status a system call.
+        self.found: os.stat_result | None = None
         self.root = self._make_root()
 
     def _open(self, path: str, index: int) -> Layer:
@@ -99,15 +101,17 @@ class Tree:
             node = Node(parent, name, stat.S_IFMT(found.st_mode), number)
             node.lower = directory
             parent.children[name] = node
+            self.found = found
             return node
         return None
 
     def _adopt_upper_file(self, parent: DirectoryNode, name: bytes, status: os.stat_result) -> Node:
+        self.found = status
         if status.st_nlink > 1:
-            node = self.linked.get(status.st_ino)
-            if node is not None:
-                self.add_name(node, parent, name)
-                return node
+            known = self.linked.get(status.st_ino)
+            if known is not None and (known.parent is not None or known.descriptors):
+                self.add_name(known, parent, name)
+                return known
         assert self.upper is not None
         path = parent.path + b"/" + name
         try:
@@ -133,6 +137,8 @@ class Tree:
             raise OSError(errno.EPERM, "the file's data is not in the upper layer (metacopy)", path)
 
     def _kept_number(self, path: bytes, number: int) -> int:
+        if not self.number_attribute:
+            return number
         assert self.upper is not None
         kept = attribute(self.upper, path, self.number_attribute)
         return int(kept) if kept is not None and kept.isdigit() and len(kept) < 20 else number
@@ -147,6 +153,7 @@ class Tree:
             assert upper is not None
             assert self.upper is not None
             number = upper.st_ino + self.upper.number_base
+        self.found = upper
         node = DirectoryNode(parent, name, number)
         node.upper = upper is not None
         node.lowers = found.lowers
@@ -159,6 +166,7 @@ class Tree:
         parent.children[name] = node
         if node.parent is None:
             node.parent, node.name = parent, name
+            node.last = None
         else:
             node.aliases = [*(node.aliases or ()), (parent, name)]
 
@@ -183,8 +191,8 @@ class Tree:
             if parent.children.get(name) is node:
                 del parent.children[name]
                 parent.complete = False
-        if node.upper and not node.is_directory and self.linked:
-            self.linked = {number: known for number, known in self.linked.items() if known is not node}
+        if self.linked and self.linked.get(node.number) is node:
+            del self.linked[node.number]
         node.parent = None
         node.aliases = None
 

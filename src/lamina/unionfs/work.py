@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import stat
 
@@ -42,14 +43,13 @@ class WorkDirectory:
             os.close(self._lock)
             raise
         self.descriptor = self.layer.descriptor
-        self._count = 0
+        self._count = itertools.count()
         for name in os.listdir(path):
             self.remove(os.fsencode(name))
 
     def new_name(self) -> bytes:
-        """A path inside that is free."""
-        self._count += 1
-        return b"./%x" % self._count
+        """A path inside that is free. Safe to call from any thread."""
+        return b"./%x" % next(self._count)
 
     def remove(self, path: bytes) -> None:
         """Remove whatever is at ``path`` with everything below it, if there is something."""

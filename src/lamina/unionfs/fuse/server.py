@@ -1,0 +1,295 @@
+"""The request loop: read a request into one buffer, let a handler answer it, write the reply.
+
+A round trip costs mostly the two wake-ups, so after a reply the loop polls the device a bounded number of times before
+it sleeps; how often adapts to whether that pays.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from collections.abc import Callable
+
+from lamina.linux.fuse_device import can_pass_through
+from lamina.linux.fuse_protocol import (
+    HEADER_IN,
+    HEADER_IN_SIZE,
+    HEADER_ROOM,
+    INIT_IN,
+    INIT_IN_EXT,
+    INIT_OUT,
+    MAJOR,
+    MINOR,
+    Init,
+    Opcode,
+)
+from lamina.unionfs.changes import Changes
+from lamina.unionfs.fuse.directories import Directories
+from lamina.unionfs.fuse.files import Files
+from lamina.unionfs.fuse.metadata import Metadata
+from lamina.unionfs.fuse.names import Names
+from lamina.unionfs.fuse.session import Handler, Session
+from lamina.unionfs.fuse.slow import SlowWork
+from lamina.unionfs.layer import Layer
+from lamina.unionfs.node import Node, lower_location
+from lamina.unionfs.tree import Tree
+
+#: The largest write, and read.
+LARGEST_IO = 1 << 20
+#: Copying up more than this happens aside.
+_SLOW_COPY = 4 << 20
+_MOST_SPINS = 64
+
+_WANTED = (
+    Init.ASYNC_READ
+    | Init.ATOMIC_O_TRUNC
+    | Init.BIG_WRITES
+    | Init.DONT_MASK
+    | Init.DO_READDIRPLUS
+    | Init.READDIRPLUS_AUTO
+    | Init.ASYNC_DIO
+    | Init.PARALLEL_DIROPS
+    | Init.POSIX_ACL
+    | Init.ABORT_ERROR
+    | Init.MAX_PAGES
+    | Init.CACHE_SYMLINKS
+    | Init.HANDLE_KILLPRIV_V2
+    | Init.SETXATTR_EXT
+    | Init.INIT_EXT
+)
+#: Requests that get ``ENOSYS`` once and are then not sent again.
+_NOT_NEEDED = (Opcode.FLUSH, Opcode.ACCESS, Opcode.BMAP, Opcode.POLL, Opcode.STATX, Opcode.SYNCFS)
+
+
+class _PutAside(Exception):  # a control flow, not an error
+    """The request waits for a copy that another thread makes."""
+
+    def __init__(self, waiting: list[bytes]) -> None:
+        super().__init__()
+        self.waiting = waiting
+
+
+class Server:
+    """Serves one union on one connection."""
+
+    def __init__(self, tree: Tree, changes: Changes | None, device: int) -> None:
+        self._buffer = bytearray(LARGEST_IO + HEADER_ROOM)
+        self._device = device
+        self._tree = tree
+        self._slow = SlowWork()
+        self._session = Session(tree, changes, device, self._buffer)
+        names = Names(self._session)
+        self._files = Files(self._session, names, self._later, largest_read=LARGEST_IO)
+        self._copies: dict[Node, list[bytes]] = {}
+        self._changes = changes
+        if changes is not None:
+            changes.copy_up.before_data = self._copy_aside
+        self._stopping = False
+        self.initialized = False
+        self._handlers = self._table(names)
+
+    def _table(self, names: Names) -> list[Handler | None]:
+        """Handlers by opcode."""
+        table: list[Handler | None] = [None] * 64
+        groups = (names, Directories(self._session), self._files, Metadata(self._session))
+        for group in groups:
+            for opcode, handler in group.handlers().items():
+                table[opcode] = handler
+        table[Opcode.INIT] = self._init
+        table[Opcode.INTERRUPT] = lambda node, unique, length: None
+        table[Opcode.IOCTL] = lambda node, unique, length: self._session.error(unique, errno.ENOTTY)
+        table[Opcode.DESTROY] = lambda node, unique, length: self._session.done(unique)
+        return table
+
+    def stop(self) -> None:
+        """End :meth:`run` soon. Safe to call from a signal handler."""
+        self._stopping = True
+        self._slow.wake()
+
+    def close(self) -> None:
+        """Free what :meth:`run` used, not the device."""
+        self._slow.close()
+
+    def run(self, gone: Callable[[], bool], until_initialized: bool = False) -> None:
+        """Answer requests until the mount is gone or :meth:`stop` was called.
+
+        ``gone`` is asked when this process's mounts changed and nothing is to be done. With ``until_initialized`` it
+        returns after the kernel's first request.
+        """
+        buffers = [self._buffer]
+        device, buffer, readv, unpack = self._device, self._buffer, os.readv, HEADER_IN.unpack_from
+        nodes = self._session.nodes
+        spins = 8
+        with open("/proc/self/mounts", "rb") as mounts:
+            poll = select.poll()
+            poll.register(device, select.POLLIN)
+            poll.register(self._slow.wake_read, select.POLLIN)
+            poll.register(mounts, select.POLLERR | select.POLLPRI)
+            while not self._stopping:
+                try:
+                    length = readv(device, buffers)
+                except BlockingIOError:
+                    length = 0
+                    for _ in range(spins):
+                        try:
+                            length = readv(device, buffers)
+                        except BlockingIOError:
+                            continue
+                        except OSError as error:
+                            if not _can_go_on(error):
+                                return
+                            continue
+                        break
+                    if not length:
+                        spins = max(1, spins // 2)
+                        if not self._sleep(poll, gone):
+                            return
+                        continue
+                    spins = min(_MOST_SPINS, spins + 16)
+                except OSError as error:
+                    if not _can_go_on(error):
+                        return
+                    continue
+                _, opcode, unique, node_id, *_ = unpack(buffer)
+                self._answer(opcode, unique, nodes.get(node_id), length)
+                if until_initialized and self.initialized:
+                    return
+
+    def _sleep(self, poll: select.poll, gone: Callable[[], bool]) -> bool:
+        """Wait for something to do; whether to go on."""
+        for descriptor, events in poll.poll():
+            if descriptor == self._slow.wake_read:
+                self._slow.run_finished()
+            elif descriptor == self._device:
+                if events & (select.POLLERR | select.POLLHUP) and not events & select.POLLIN:
+                    return False
+            elif gone():
+                return False
+        return True
+
+    def _answer(self, opcode: int, unique: int, node: Node | None, length: int) -> None:
+        reply: bytes | None
+        try:
+            handler = self._handlers[opcode] if opcode < 64 else None
+            if handler is None:
+                reply = self._session.error(unique, errno.ENOSYS)
+            elif node is None:
+                reply = self._without_node(handler, opcode, unique, length)
+            else:
+                reply = handler(node, unique, length)
+        except OSError as error:
+            reply = self._session.error(unique, error.errno)
+        except _PutAside as aside:
+            aside.waiting.append(bytes(self._buffer[:length]))
+            return
+        if reply is not None:
+            self._write(reply)
+
+    def _without_node(self, handler: Handler, opcode: int, unique: int, length: int) -> bytes | None:
+        """For the few requests that are about no node in particular; others name one that is gone."""
+        if opcode in (Opcode.INIT, Opcode.DESTROY, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.STATFS):
+            return handler(self._tree.root, unique, length)
+        if opcode == Opcode.FORGET:
+            return None
+        return self._session.error(unique, errno.ESTALE)
+
+    def _write(self, reply: bytes) -> None:
+        try:
+            os.write(self._device, reply)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ECONNABORTED):  # nobody waits any more
+                raise
+
+    def _init(self, node: Node, unique: int, length: int) -> bytes | None:
+        major, minor, read_ahead, flags = INIT_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
+        if major != MAJOR or minor < 31:
+            return self._session.error(unique, errno.EPROTO)
+        if flags & Init.INIT_EXT:
+            flags |= INIT_IN_EXT.unpack_from(self._buffer, HEADER_IN_SIZE)[4] << 32
+        options = self._tree.options
+        wanted = _WANTED
+        if options.writeback:
+            wanted |= Init.WRITEBACK_CACHE
+        elif options.passthrough and minor >= 40:
+            wanted |= Init.PASSTHROUGH
+        granted = flags & wanted
+        self._files.writeback = bool(granted & Init.WRITEBACK_CACHE)
+        self.initialized = True
+        reply = INIT_OUT.pack(
+            INIT_OUT.size,
+            0,
+            unique,
+            MAJOR,
+            min(minor, MINOR),
+            read_ahead,
+            granted & 0xFFFFFFFF,
+            64,
+            48,
+            LARGEST_IO,
+            1,
+            LARGEST_IO // os.sysconf("SC_PAGE_SIZE"),
+            0,
+            granted >> 32,
+            1,
+        )
+        self._write(reply)
+        if granted & Init.PASSTHROUGH and self._changes is not None:
+            self._files.passthrough = can_pass_through(self._device, self._changes.work.layer.prefix)
+        return None
+
+    def _later(self, unique: int, work: Callable[[], bytes]) -> None:
+        """Answer a request from the other thread."""
+
+        def answer() -> None:
+            try:
+                reply = work()
+            except OSError as error:
+                reply = self._session.error(unique, error.errno)
+            self._write(reply)
+
+        self._slow.submit(answer)
+
+    def _copy_aside(self, node: Node, size: int) -> None:
+        """Have a large file copied by the other thread; requests that need the copy wait for it."""
+        waiting = self._copies.get(node)
+        if waiting is None:
+            if size <= _SLOW_COPY:
+                return
+            waiting = self._copies[node] = []
+            location = lower_location(node)
+            assert location is not None
+            status = os.stat(location.path, dir_fd=location.layer.descriptor, follow_symlinks=False)
+            self._slow.submit(lambda: self._copy(node, location.layer, location.path, status))
+        raise _PutAside(waiting)
+
+    def _copy(self, node: Node, layer: Layer, path: bytes, status: os.stat_result) -> None:
+        assert self._changes is not None
+        copy_up = self._changes.copy_up
+        failed: OSError | None = None
+        try:
+            staged = copy_up.stage(node, layer, path, status, None)
+        except OSError as error:
+            failed = error
+        else:
+            copy_up.staged[node] = staged
+        self._slow.hand_back(lambda: self._copied(node, failed))
+
+    def _copied(self, node: Node, failed: OSError | None) -> None:
+        """In the loop: answer who waited for the copy."""
+        for request in self._copies.pop(node):
+            self._buffer[: len(request)] = request
+            _, opcode, unique, node_id, *_ = HEADER_IN.unpack_from(request)
+            if failed is not None:
+                self._write(self._session.error(unique, failed.errno))
+            else:
+                self._answer(opcode, unique, self._session.nodes.get(node_id), len(request))
+
+
+def _can_go_on(error: OSError) -> bool:
+    """``ENOENT``: a request was withdrawn. ``ENODEV``: unmounted; ``ECONNABORTED``: ended by force."""
+    if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
+        return True
+    if error.errno in (errno.ENODEV, errno.ECONNABORTED):
+        return False
+    raise error
