@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from support.command import lamina_program
 from support.dockerd import Dockerd
 from support.images import TestImage
 from support.leaks import LeakCheck
@@ -62,3 +64,19 @@ def test_leak_check_finds_and_ends_a_process(tmp_path: Path) -> None:
     left = check.leftovers(seconds=0.5)
     os.waitpid(pid, 0)
     assert left == [f"process {pid}: sleep 60 "]
+
+
+def test_the_command_starts_whatever_its_callers_python_is_set_to(tmp_path: Path) -> None:
+    """``make setup`` installs a script that starts an isolated interpreter."""
+    for name in ("json", "site", "sitecustomize", "typing"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": str(tmp_path / "json.py")}
+    done = subprocess.run(
+        [lamina_program(), "--root", str(tmp_path / "root"), "version", "-f", "{{.Client.Version}}"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
