@@ -19,6 +19,7 @@ class Group(NamedTuple):
 
 #: Top-level verbs.
 VERBS: dict[str, str] = {
+    "build": "build",
     "commit": "commit",
     "cp": "cp",
     "create": "create",
@@ -49,6 +50,7 @@ VERBS: dict[str, str] = {
 }
 
 GROUPS: dict[str, Group] = {
+    "builder": Group("Manage builds", {"build": "build", "prune": "builder_prune"}),
     "container": Group(
         "Manage containers",
         {
@@ -73,6 +75,7 @@ GROUPS: dict[str, Group] = {
     "image": Group(
         "Manage images",
         {
+            "build": "build",
             "history": "history",
             "import": "import_",
             "inspect": "image_inspect",

@@ -76,8 +76,8 @@ def check_working_directory(root: int, path: str) -> None:
         raise HostileRoot(f"the working directory '{path}' leads into /proc: refusing to start the container")
 
 
-def make_directories(root: int, path: str) -> str:
-    """``mkdir -p path`` inside ``root`` (mode 0755, owner root); the path without links.
+def make_directories(root: int, path: str, *, owner: tuple[int, int] | None = None) -> str:
+    """``mkdir -p path`` inside ``root`` (mode 0755, owner root unless another is given); the path without links.
 
     Links are followed inside the root only. Below ``/proc`` nothing is made.
     """
@@ -94,7 +94,7 @@ def make_directories(root: int, path: str) -> str:
                 done = done[:-1]
                 current = _replace(current, _reopen(root, done))
                 continue
-            target = _step(current, part, path)
+            target = _step(current, part, path, owner)
             if isinstance(target, int):
                 current = _replace(current, target)
                 done.append(part)
@@ -120,7 +120,7 @@ def _reopen(root: int, parts: list[str]) -> int:
     return openat2.open_beneath(root, "/".join(parts) or ".", os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _step(directory: int, name: str, path: str) -> int | str:
+def _step(directory: int, name: str, path: str, owner: tuple[int, int] | None) -> int | str:
     """The directory ``name``, made when missing; or the text of the link that it is."""
     for _ in range(2):
         try:
@@ -130,6 +130,8 @@ def _step(directory: int, name: str, path: str) -> int | str:
         except FileNotFoundError:
             try:
                 os.mkdir(name, 0o755, dir_fd=directory)
+                if owner is not None:
+                    os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
             except FileExistsError:
                 continue
         except OSError as error:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from lamina.atomicfile import write_all
 from lamina.container.treetar import Entry
 from lamina.errors import Conflict, Corrupt, InvalidArgument, NoSpace
+from lamina.graphdriver.removal import remove_tree
 from lamina.linux import openat2
 from lamina.tarball import header as tar
 from lamina.tarball.header import Header
@@ -38,11 +39,17 @@ class Extraction:
 
     :param directory: descriptor of it.
     :param owners: whether entries keep their owner; else files belong to this process's user.
+    :param overwrite: whether a directory and something else replace one another.
+    :param resolve: how parents are opened; by default no link is followed.
     """
 
-    def __init__(self, directory: int, *, owners: bool) -> None:
+    def __init__(
+        self, directory: int, *, owners: bool, overwrite: bool = False, resolve: int = _NOTHING_FOLLOWED
+    ) -> None:
         self._directory = directory
         self._owners = owners
+        self._overwrite = overwrite
+        self._resolve = resolve
         self._directories: list[tuple[bytes, Header]] = []
 
     def run(self, entries: Iterable[Entry]) -> None:
@@ -56,7 +63,7 @@ class Extraction:
                 self._extract(header, content)
             for path, header in reversed(self._directories):
                 descriptor = openat2.openat2(
-                    self._directory, path or b".", os.O_RDONLY | os.O_DIRECTORY, resolve=_NOTHING_FOLLOWED
+                    self._directory, path or b".", os.O_RDONLY | os.O_DIRECTORY, resolve=self._resolve
                 )
                 try:
                     os.utime(descriptor, ns=(header.mtime, header.mtime))
@@ -96,7 +103,7 @@ class Extraction:
     def _parent(self, path: bytes) -> int:
         flags = os.O_RDONLY | os.O_DIRECTORY
         try:
-            return openat2.openat2(self._directory, path or b".", flags, resolve=_NOTHING_FOLLOWED)
+            return openat2.openat2(self._directory, path or b".", flags, resolve=self._resolve)
         except FileNotFoundError:
             above, _, base = path.rpartition(b"/")
             parent = self._parent(above)
@@ -104,7 +111,7 @@ class Extraction:
                 os.mkdir(base, 0o755, dir_fd=parent)
             finally:
                 os.close(parent)
-            return openat2.openat2(self._directory, path, flags, resolve=_NOTHING_FOLLOWED)
+            return openat2.openat2(self._directory, path, flags, resolve=self._resolve)
 
     def _make_room(self, parent: int, header: Header, path: bytes, base: bytes) -> None:
         try:
@@ -112,7 +119,10 @@ class Extraction:
         except FileNotFoundError:
             return
         there, comes = stat.S_ISDIR(mode), header.kind == tar.DIRECTORY
-        if there != comes:
+        if there and not comes and self._overwrite:
+            remove_tree(f"{openat2.descriptor_path(parent)}/{os.fsdecode(base)}")
+            return
+        if there != comes and not self._overwrite:
             words = ("directory", "non-directory") if there else ("non-directory", "directory")
             shown = os.fsdecode(path)
             raise CannotOverwrite(f'cannot overwrite {words[0]} "{shown}" with {words[1]} "{shown}"')

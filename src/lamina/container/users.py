@@ -53,6 +53,29 @@ def resolve(root: int, text: str, extra_groups: tuple[str, ...] = ()) -> User:
     return User(account.uid, gid, tuple(dict.fromkeys((gid, *additional))))
 
 
+def ownership(root: int, text: str) -> tuple[int, int]:
+    """User and group that ``--chown=TEXT`` means inside ``root``. Without a group it is the user's name or number.
+
+    :raises UnknownUser: with Docker's message.
+    """
+    user, colon, group = text.partition(":")
+    if not user or ":" in group:
+        raise UnknownUser(f"invalid chown string format: {text}")
+    uid, gid = _number(user), _number(group if colon else user)
+    if uid is None:
+        named = [account for account in _accounts(rootfs.read_file(root, "/etc/passwd") or b"") if account.name == user]
+        if not named:
+            raise UnknownUser(f"can't find uid for user {user}: no such user: {user}")
+        uid = named[0].uid
+    if gid is None:
+        wanted = group if colon else user
+        groups = [one for one in _groups(rootfs.read_file(root, "/etc/group") or b"") if one.name == wanted]
+        if not groups:
+            raise UnknownUser(f"can't find gid for group {wanted}: no such group: {wanted}")
+        gid = groups[0].gid
+    return uid, gid
+
+
 def _account(accounts: list[_Account], text: str) -> _Account:
     number = _number(text)
     for account in accounts:

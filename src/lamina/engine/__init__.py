@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lamina.container.service import ContainerService
     from lamina.dataroot import DataRoot
     from lamina.distribution.stores import Stores
+    from lamina.engine.builds import Builds
     from lamina.engine.containers import Containers
     from lamina.engine.images import Images
     from lamina.graphdriver.contract import GraphDriver
@@ -117,6 +118,13 @@ class Engine:
             before=[partial(inspection.monitors, self.container_service.parts)],
             after=[partial(originals.suspects, self.stores)],
         )
+
+    @cached_property
+    def builds(self) -> Builds:
+        """Build images from Dockerfiles."""
+        from lamina.engine.builds import Builds
+
+        return Builds(self)
 
     # The parts, for the fronts
 

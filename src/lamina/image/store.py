@@ -13,6 +13,7 @@ from lamina.image import recovery
 from lamina.image.contract import Image, ImageSummary, ReferenceStore
 from lamina.image.database import DamagedImage, ImageDatabase, ImageNotFound, image_id
 from lamina.image.index import UNKNOWN, Entry, ImageIndex
+from lamina.image.kept import cached_layers
 from lamina.image.references import FileReferenceStore, ReferenceNotFound
 from lamina.layer.database import LayerNotFound
 from lamina.layer.failure import space_checked
@@ -142,11 +143,11 @@ class FileImageStore:
         ]
 
     def needed_layers(self) -> set[ChainID]:
-        """Tops of the layer stacks of all images, damaged ones as far as they can be read.
+        """Tops of the layer stacks of all images, damaged ones as far as they can be read, and of the build cache.
 
         A configuration that can't be read keeps nothing: it does not say what it needs.
         """
-        tops = set()
+        tops = {chain for chain in cached_layers(self.root) if self.layers.exists(chain)}
         for image in self.all():
             top = image.config.chain_id
             if top is not None:

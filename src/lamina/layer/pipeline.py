@@ -14,6 +14,7 @@ from lamina.graphdriver.contract import DiffForm
 from lamina.layer.apply import Applier
 from lamina.layer.contract import UnpackResult
 from lamina.tarball.compression import decompress
+from lamina.tarball.header import SYMLINK
 from lamina.tarball.reader import TarReader
 from lamina.tarball.tarsplit import Recorder
 
@@ -114,6 +115,29 @@ def _unpack(plain: Iterable[bytes], target: UnpackTarget, offload: Offload) -> U
         if file is not None:
             file.finish()
     return UnpackResult(DiffID.from_hash(digest), applier.size, total)
+
+
+def record(tar: Iterable[bytes], tar_split_path: str) -> UnpackResult:
+    """Write the tar-split record of an archive whose files are in place already; what unpacking it would have found."""
+    digest = hasher()
+    total = size = 0
+
+    def observed() -> Iterator[bytes]:
+        nonlocal total
+        for chunk in tar:
+            total += len(chunk)
+            digest.update(chunk)
+            yield chunk
+
+    with _TarSplitFile(tar_split_path) as file:
+        recorder = Recorder(file.write)
+        reader = TarReader(observed(), recorder)
+        while (header := reader.next()) is not None:
+            size += len(header.linkname) if header.kind == SYMLINK else header.size
+        reader.drain()
+        recorder.close()
+        file.finish()
+    return UnpackResult(DiffID.from_hash(digest), size, total)
 
 
 class _Ahead:

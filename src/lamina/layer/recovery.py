@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from lamina.atomicfile import TEMPORARY_PREFIX
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound, list_directory
 from lamina.layer.journal import Entry
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import CONTAINER_NOTE
+from lamina.runtime import program
 
 
 def reclaim(workshop: Workshop, entry: Entry) -> None:
@@ -18,6 +21,7 @@ def reclaim(workshop: Workshop, entry: Entry) -> None:
     for container_id in entry.notes(CONTAINER_NOTE):
         if not workshop.root.has_container(container_id):
             _remove_container(workshop, container_id)
+    _end_build_steps(workshop, entry.token)
     _remove_directories(workshop, entry.token)
     _remove_unfinished_files(workshop, entry.token)
     for path in workshop.database.staging():
@@ -34,6 +38,16 @@ def _remove_container(workshop: Workshop, container_id: str) -> None:
         pass
     workshop.trash.discard(workshop.database.mount_path(container_id))
     workshop.trash.discard(workshop.root.sub("containers", container_id))
+
+
+def _end_build_steps(workshop: Workshop, token: str) -> None:
+    """Containers of a build whose warden was killed too, and their run directories."""
+    home = workshop.root.sub("lamina/run")
+    for name in list_directory(home):
+        if name.startswith(token):
+            if os.path.exists(f"{home}/{name}/config.json"):
+                program.find().delete(name, f"{home}/{name}")
+            remove_tree(f"{home}/{name}")
 
 
 def _remove_directories(workshop: Workshop, token: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock
-from typing import IO
+from collections.abc import Callable, Iterable
+from typing import IO, TYPE_CHECKING
 
 from lamina.digest import ChainID, DiffID, chain_id
 from lamina.errors import Conflict
@@ -14,6 +15,9 @@ from lamina.layer.contract import Layer, UnpackJob, UnpackResult
 from lamina.layer.database import TAR_SPLIT
 from lamina.layer.journal import Entry
 from lamina.layer.unpack import UnpackTarget, start_unpack
+
+if TYPE_CHECKING:
+    from lamina.layer.workspace import Workspace
 
 _CHUNK = 1 << 20
 
@@ -89,7 +93,7 @@ class Staged:
         target = UnpackTarget(
             directory=driver.diff_path(self.cache_id),
             form=driver.form,
-            tar_split_path=f"{self.directory}/{TAR_SPLIT}",
+            tar_split_path=self.tar_split_path,
             inherit=(self._workplace.entry.descriptor,),
         )
         self._job = _Job(self, start_unpack(target))
@@ -97,14 +101,43 @@ class Staged:
 
     def fill_from(self, stream: IO[bytes]) -> UnpackResult:
         """See :meth:`lamina.layer.contract.StagedLayer.fill_from`."""
+        return self.fill(iter(lambda: stream.read(_CHUNK), b""))
+
+    def fill(self, tar: Iterable[bytes]) -> UnpackResult:
+        """:meth:`unpack` fed with all chunks of ``tar``."""
         job = self.unpack()
         try:
-            while chunk := stream.read(_CHUNK):
+            for chunk in tar:
                 job.feed(chunk)
             return job.finish()
         except BaseException:
             job.abort()
             raise
+
+    def work(self, initialise: Callable[[str], None] | None = None) -> Workspace:
+        """A writable mount whose changes become this layer; enter it, change files, and seal it.
+
+        :param initialise: see :class:`lamina.layer.workspace.Workspace`.
+        """
+        from lamina.layer.workspace import Workspace
+
+        if isinstance(self.parent, Staged):
+            self.parent._wait_filled()
+        below = self.parent.cache_id if self.parent is not None else None
+        return Workspace(self._workplace, self, below, initialise)
+
+    @property
+    def tar_split_path(self) -> str:
+        """Where the record of its tar goes."""
+        return f"{self.directory}/{TAR_SPLIT}"
+
+    def adopt(self, directory: str) -> str:
+        """Take a directory of the graph driver's, in its form, as the content by renaming it; the new path."""
+        self._create()
+        target = self._workplace.driver.diff_path(self.cache_id)
+        os.rmdir(target)
+        os.rename(directory, target)
+        return target
 
     def complete(self, result: UnpackResult) -> None:
         """The content is there."""

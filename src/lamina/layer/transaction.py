@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from lamina.atomicfile import sync_directory
@@ -104,6 +106,37 @@ class LayerTransaction:
         self._layers.append(staged)
         return staged
 
+    def drop(self, staged: Staged) -> None:
+        """Give up a layer that nothing stands on, as if it had never been staged."""
+        staged.stop()
+        staged.discard()
+        self._staged.remove(staged)
+        self._layers.remove(staged)
+
+    @contextmanager
+    def view(self, layer: Layer | Staged | None) -> Iterator[str]:
+        """The files of a stack, read-only, at a host path for as long as the context lasts; filled layers may be new.
+
+        Raises ``UnfilledLayer``.
+        """
+        driver = self._workshop.driver
+        if isinstance(layer, Staged) and layer.result is None:
+            raise UnfilledLayer(layer.cache_id)
+        id = self.entry.new_id()
+        try:
+            driver.create_read_write(id, layer.cache_id if layer is not None else None)
+            yield driver.mount(id, read_only=True)
+        finally:
+            driver.remove(id)
+
+    def hold(self, chain: ChainID | None) -> Layer | None:
+        """An existing layer, kept with all below it while the transaction lasts; ``None`` for no layer.
+
+        Raises ``LayerNotFound``.
+        """
+        self._use_stack(chain)
+        return self._workshop.database.read(chain) if chain is not None else None
+
     def _new(self, diff_id: DiffID | None, parent: Layer | Staged | None) -> Staged:
         staged = Staged(self._workplace, diff_id, parent)
         self._staged.append(staged)
@@ -120,7 +153,7 @@ class LayerTransaction:
 
     def _use_stack(self, chain: ChainID | None) -> None:
         """Keep a layer and all below it. Raises ``LayerNotFound``."""
-        while chain is not None:
+        while chain is not None and chain not in self._uses:
             if not self._use(chain):
                 raise LayerNotFound(chain)
             chain = self._workshop.database.parent(chain)

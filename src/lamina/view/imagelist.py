@@ -37,7 +37,7 @@ class _Wanted:
         self.names = "reference" in filters
         self._patterns = []
         if self.names:
-            from lamina.view.pattern import compiled  # most lists need none
+            from lamina.oci.pattern import compiled  # most lists need none
 
             self._patterns = [compiled(pattern) for pattern in filters["reference"]]
 

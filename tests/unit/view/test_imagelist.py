@@ -12,9 +12,9 @@ from lamina.digest import Digest, ImageID
 from lamina.errors import NotFound
 from lamina.image.contract import Image, ImageSummary
 from lamina.oci import image as configurations
+from lamina.oci.pattern import BadPattern
 from lamina.reference import Reference, parse, parse_tagged
 from lamina.view.imagelist import InvalidFilter, summaries
-from lamina.view.pattern import BadPattern
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -1,4 +1,4 @@
-"""Go's ``path.Match``, which ``--filter reference=`` and name arguments of ``images`` use."""
+"""Go's ``path.Match``, which ``--filter reference=``, name arguments of ``images`` and the sources of ``COPY`` use."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lamina.view.pattern import BadPattern, compiled
+from lamina.oci.pattern import BadPattern, compiled
 
 
 @pytest.mark.parametrize(

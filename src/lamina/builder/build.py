@@ -1,0 +1,221 @@
+"""A whole build: from a Dockerfile to an image with its names.
+
+Only the stages that the target needs are built, when something asks for them. A step that fails leaves the layers of
+the steps before it in the cache, and nothing else.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from lamina import __version__
+from lamina.builder import sources
+from lamina.builder.progress import WARNING, StepEvent, StepReport, ignore
+from lamina.builder.request import BuildRequest, BuildResult, Fetch
+from lamina.builder.session import Session
+from lamina.builder.stage import StageState
+from lamina.builder.steps import Shown, StageBuilder
+from lamina.dataroot import DataRoot
+from lamina.dockerfile import instructions as kinds
+from lamina.dockerfile.expansion import expand
+from lamina.dockerfile.parser import parse
+from lamina.errors import InvalidArgument, LaminaError, NotFound
+from lamina.image.contract import Image
+from lamina.image.store import FileImageStore
+from lamina.layer.store import FileLayerStore
+from lamina.oci import dockerconfig, gojson
+from lamina.oci import platform as platforms
+
+
+class UnknownStage(InvalidArgument):
+    """``--target`` or ``--from`` names no stage."""
+
+
+def build(
+    root: DataRoot,
+    layers: FileLayerStore,
+    images: FileImageStore,
+    request: BuildRequest,
+    *,
+    fetch: Fetch | None = None,
+    report: StepReport = ignore,
+) -> BuildResult:
+    """Build, and give the image its names.
+
+    :param fetch: fetches base images that are not here; ``None`` never does.
+    :raises DockerfileError: the Dockerfile can't be parsed; nothing has been done then.
+    :raises CommandFailed: a ``RUN`` failed. Other errors are those of the instructions.
+    """
+    root.require_writable()
+    dockerfile = parse(request.dockerfile, name=request.dockerfile_name)
+    with Session(root, layers, images, request, report) as session:
+        work = _Build(session, dockerfile, fetch)
+        try:
+            stage = work.target()
+        except BaseException:
+            with suppress(LaminaError, OSError):  # what is raised says more
+                session.publish()
+            raise
+        session.publish()
+        image = _image(session, images, stage)
+        warnings = _warnings(session, dockerfile)
+    for line in warnings:
+        report(StepEvent(WARNING, 0, "", line.encode("utf-8", "replace")))
+    return BuildResult(image.id, image, warnings)
+
+
+class _Build:
+    """The stages of one Dockerfile, each built once."""
+
+    def __init__(self, session: Session, dockerfile: kinds.Dockerfile, fetch: Fetch | None) -> None:
+        self._session = session
+        self._dockerfile = dockerfile
+        self._images = sources.Images(session, fetch)
+        self._built: dict[int, StageState] = {}
+        for line in dockerfile.arguments:
+            for argument in line.arguments:
+                default = argument.default
+                if default is not None:
+                    default = expand(default, session.arguments.globals, dockerfile.escape)
+                session.arguments.declare_global(argument.name, default)
+
+    def target(self) -> StageState:
+        """Build the wanted stage and add the labels of the command line."""
+        stages: tuple[kinds.Stage, ...] = self._dockerfile.stages
+        wanted = self._session.request.target
+        stage = stages[-1] if not wanted else self._named(wanted, len(stages))
+        if stage is None:
+            raise UnknownStage(f'target stage "{wanted}" could not be found')
+        state = self._stage(stage)
+        labels = sorted(self._session.request.labels.items())
+        if labels:
+            self._builder(state, stage).label(labels)
+        return state
+
+    def _named(self, name: str, before: int) -> kinds.Stage | None:
+        """The last stage before number ``before`` that has the name or the number."""
+        stages: tuple[kinds.Stage, ...] = self._dockerfile.stages[:before]
+        for stage in stages[::-1]:
+            if stage.name and stage.name == name.lower():
+                return stage
+        if name.isascii() and name.isdigit() and len(name) < 6 and int(name) < before:
+            return stages[int(name)]
+        return None
+
+    def _builder(self, state: StageState, stage: kinds.Stage) -> StageBuilder:
+        return StageBuilder(self._session, state, self._dockerfile.escape, lambda name: self._place(name, stage.number))
+
+    def _stage(self, stage: kinds.Stage) -> StageState:
+        if stage.number not in self._built:
+            self._built[stage.number] = self._build(stage)
+        return self._built[stage.number]
+
+    def _build(self, stage: kinds.Stage) -> StageState:
+        state = StageState(self._session.arguments, self._session.platform)
+        total = len(stage.instructions) + 1
+        name = stage.name or (f"stage-{stage.number}" if len(self._dockerfile.stages) > 1 else "")
+        self._begin(state, stage, Shown(name, 1, total))
+        builder = self._builder(state, stage)
+        builder.triggers()
+        for number, instruction in enumerate(stage.instructions, 2):
+            try:
+                builder.carry_out(instruction, Shown(name, number, total))
+            except LaminaError as error:
+                _locate(error, instruction.origin)
+                raise
+        return state
+
+    def _begin(self, state: StageState, stage: kinds.Stage, shown: Shown) -> None:
+        session, escape = self._session, self._dockerfile.escape
+        variables = session.arguments.globals
+        base = expand(stage.source.base, variables, escape)
+        if not base:
+            raise InvalidArgument(f"base name ({stage.source.base}) should not be blank")
+        platform = sources.parsed_platform(expand(stage.source.platform, variables, escape))
+        if platform is not None:
+            state.platform = platform
+        below = self._named(base, stage.number) if not base.isdigit() else None
+        if below is not None:
+            state.begin_stage(self._stage(below))
+            return
+        context = session.request.contexts.get(base)
+        if context is not None and context.startswith("docker-image://"):
+            base = context.removeprefix("docker-image://")
+        if base == sources.SCRATCH:
+            state.begin_empty()
+            return
+        with session.step(shown.of(f"FROM {base}")):
+            image = self._images.get(base, platform)
+        state.begin(image, session.transaction.hold(image.config.chain_id))
+
+    def _place(self, name: str, before: int) -> sources.Place:
+        """What ``--from=NAME`` means in the stage number ``before``."""
+        stage = self._named(name, before)
+        if stage is not None:
+            return sources.of_stage(self._session, self._stage(stage), name)
+        context = sources.named_context(self._session, self._images, name)
+        if context is not None:
+            return context
+        if name.isascii() and name.isdigit():
+            reason = "refers to current build stage" if int(name[:6]) == before else "index out of bounds"
+            raise UnknownStage(f"invalid from flag value {name}: {reason}")
+        if self._dockerfile.stages[before].name == name.lower():
+            raise UnknownStage(f"invalid from flag value {name}: refers to current build stage")
+        try:
+            return sources.of_image(self._session, self._images.get(name), name)
+        except NotFound as error:
+            raise NotFound(f"invalid from flag value {name}: {error}") from error
+
+
+def _locate(error: LaminaError, origin: kinds.Origin) -> None:
+    """Say where it was, once."""
+    if not getattr(error, "located", False):
+        error.__dict__["located"] = True
+        error.add_note(f"{origin.location.name}:{origin.location.line}: {origin.text}")
+
+
+def _warnings(session: Session, dockerfile: kinds.Dockerfile) -> tuple[str, ...]:
+    found = [f"{warning.message} (line {warning.location.line})" for warning in dockerfile.warnings]
+    unused = session.arguments.unused()
+    if unused:
+        found.append(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed")
+    return tuple(found)
+
+
+def _image(session: Session, images: FileImageStore, stage: StageState) -> Image:
+    """Write the configuration and the names."""
+    base = stage.base_id
+    with images.lock():
+        if base is not None and not images.database.exists(base):
+            base = None  # removed meanwhile; its layers were kept
+        if stage.base is not None and not session.request.labels and _unchanged(stage):
+            image = stage.base
+        else:
+            image = images.create(configuration(stage, session.now), parent=base)
+        for reference in session.request.tags:
+            images.tag(image.id, reference)
+    return image
+
+
+def _unchanged(stage: StageState) -> bool:
+    """Whether the stage is nothing but its base image."""
+    assert stage.base is not None
+    return len(stage.history) == len(stage.base.config.document.get("history") or ())
+
+
+def configuration(stage: StageState, now: Any) -> bytes:
+    """The image's configuration as Docker writes it, members in order of their names."""
+    document: dict[str, Any] = {
+        "architecture": stage.platform.architecture,
+        "author": stage.author,
+        "config": dockerconfig.complete({**stage.config, "Image": str(stage.base_id or "")}),
+        "container_config": dockerconfig.complete(stage.container_config) if stage.container_config else None,
+        "created": stage.created or now(),
+        "docker_version": f"lamina {__version__}",
+        "history": stage.history,
+        "os": stage.platform.os or platforms.host().os,
+        "rootfs": {"type": "layers", "diff_ids": [str(one) for one in stage.diff_ids]},
+        "variant": stage.platform.variant,
+    }
+    return gojson.encode({key: value for key, value in document.items() if value not in ("", None)})

@@ -1,0 +1,113 @@
+"""The build cache: what a step made, by the key of everything that decided it.
+
+``<root>/lamina/build-cache/steps/<key>`` is one JSON document per step, written whole and renamed into place, its time
+that of its last use. A record names a layer by ChainID; the image store keeps layers that a record names
+(:mod:`lamina.image.kept`). A record whose layer is gone is no record. Nothing in here comes from an image that somebody
+loaded or pulled: only steps that were run on this root are believed (CVE-2024-24557).
+
+``sums/`` remembers digests of files by what ``stat`` says of them, so that a build reads only what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from lamina import atomicfile
+from lamina.dataroot import DataRoot
+from lamina.digest import ChainID, DiffID, InvalidDigest
+from lamina.image.kept import STEPS
+
+_LIMIT = 4 << 20
+_HEX = frozenset("0123456789abcdef")
+
+
+class Step(NamedTuple):
+    """One step's result.
+
+    :ivar chain: the stack after it; ``None`` for an empty tree.
+    :ivar diff_id: its own layer; ``None`` when it changed no file.
+    :ivar history: its entry in an image's history.
+    :ivar size: bytes of its layer.
+    """
+
+    key: str
+    chain: ChainID | None
+    diff_id: DiffID | None
+    history: dict[str, Any]
+    size: int = 0
+
+
+class Record(NamedTuple):
+    """A step on disk. ``used`` is seconds since the epoch."""
+
+    step: Step
+    used: float
+
+
+class BuildCache:
+    """The cache of one data root; safe between threads and processes."""
+
+    def __init__(self, root: DataRoot) -> None:
+        self._root = root
+        self._directory = root.sub(STEPS)
+
+    def get(self, key: str) -> Step | None:
+        """The step with that key. What is damaged is as good as absent."""
+        path = f"{self._directory}/{key}"
+        try:
+            with open(path, "rb") as file:
+                step = _parse(key, json.loads(file.read(_LIMIT)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidDigest, RecursionError):
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return step
+
+    def put(self, step: Step) -> None:
+        """Remember a step whose layers exist; call it while a transaction keeps them."""
+        os.makedirs(self._directory, 0o700, exist_ok=True)
+        document = {"chain": step.chain, "diff_id": step.diff_id, "history": step.history, "size": step.size}
+        data = json.dumps(document, separators=(",", ":")).encode()
+        atomicfile.write(f"{self._directory}/{step.key}", data, sync=False)
+
+    def records(self) -> Iterator[Record]:
+        """All readable records, in no particular order."""
+        for key in self.keys():
+            try:
+                used = os.stat(f"{self._directory}/{key}").st_mtime
+                with open(f"{self._directory}/{key}", "rb") as file:
+                    yield Record(_parse(key, json.loads(file.read(_LIMIT))), used)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidDigest, RecursionError):
+                continue
+
+    def keys(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self._directory) if len(name) == 64 and _HEX.issuperset(name)]
+        except FileNotFoundError:
+            return []
+
+    def remove(self, key: str) -> None:
+        """Idempotent."""
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._directory}/{key}")
+
+
+def _parse(key: str, document: dict[str, Any]) -> Step:
+    chain, diff_id = document["chain"], document["diff_id"]
+    return Step(
+        key,
+        ChainID(chain) if chain is not None else None,
+        DiffID(diff_id) if diff_id is not None else None,
+        dict(document["history"]),
+        int(document["size"]),
+    )
+
+
+def age(record: Record) -> float:
+    """Seconds since the last use."""
+    return max(0.0, time.time() - record.used)

@@ -1,0 +1,340 @@
+"""Putting files into a step's workspace: what ``COPY`` and ``ADD`` do once their sources are known.
+
+Semantics are those of Docker 20.10's classic builder: missing directories are made with mode 0755, a directory's
+content goes into the destination, a file replaces whatever has its name, times are kept in whole seconds, of the
+extended attributes only capabilities are. Every path in the destination is resolved with the workspace as root.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from lamina.builder.tree import Found, Tree
+from lamina.container import copying as archives
+from lamina.container import rootfs
+from lamina.container.treeextract import Extraction
+from lamina.errors import Corrupt, InvalidArgument
+from lamina.graphdriver.removal import remove_tree
+from lamina.linux import files, openat2
+from lamina.tarball import compression
+from lamina.tarball.reader import TarReader
+
+_SECOND = 1_000_000_000
+_CAPABILITY = "security.capability"
+_PIECE = 1 << 20
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class BadDestination(InvalidArgument):
+    """Sources and destination don't fit."""
+
+
+class Manner(NamedTuple):
+    """How files are copied.
+
+    :ivar owner: of everything that is made; ``None`` keeps the source's.
+    :ivar mode: permissions of every file and directory; ``None`` keeps the source's.
+    :ivar unpack: whether a local archive is extracted.
+    :ivar excludes: says of a path in the source whether it is left out.
+    """
+
+    owner: tuple[int, int] | None = (0, 0)
+    mode: int | None = None
+    unpack: bool = False
+    excludes: Callable[[str], bool] | None = None
+
+
+def destination(working_directory: str, text: str) -> str:
+    """An absolute destination; a trailing slash stays, since it means a directory."""
+    if text.startswith("/"):
+        return text
+    joined = posixpath.normpath(posixpath.join("/", working_directory, text))
+    return joined + "/" if text.endswith(("/", "/.")) or text == "." else joined
+
+
+class Copier:
+    """Copies into one workspace.
+
+    :param root: descriptor of its root directory.
+    """
+
+    def __init__(self, root: int, manner: Manner) -> None:
+        self._root = root
+        self._manner = manner
+        self._links: dict[tuple[int, int], tuple[int, str]] = {}
+
+    def copy(self, tree: Tree, found: Found, target: str) -> None:
+        """One source to the absolute path ``target``."""
+        if found.is_directory:
+            directory, made = self._directory(target)
+            try:
+                status = found.status if made else None
+                self._content(tree, found.path, directory, status)
+            finally:
+                os.close(directory)
+            return
+        if self._manner.unpack and stat.S_ISREG(found.status.st_mode) and self._unpacked(tree, found, target):
+            return
+        name = posixpath.basename(found.asked) or posixpath.basename(found.path)
+        if target.endswith("/") or self._is_directory(target):
+            parent, _ = self._directory(target)
+        else:
+            above, _, name = target.rpartition("/")
+            name, above = self._followed(above or "/", name)
+            parent, _ = self._directory(above)
+        source = openat2.open_beneath(tree.root, found.path.rpartition("/")[0] or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._leaf(source, found.path.rpartition("/")[2], parent, name, found.status)
+        finally:
+            os.close(source)
+            os.close(parent)
+
+    def write(self, target: str, name: str, content: bytes, mode: int = 0o644, mtime: int = 0) -> None:
+        """A file with given content: a heredoc's, or one that was downloaded."""
+        if target.endswith("/") or self._is_directory(target):
+            parent, _ = self._directory(target)
+        else:
+            above, _, name = target.rpartition("/")
+            name, above = self._followed(above or "/", name)
+            parent, _ = self._directory(above)
+        try:
+            self._make_room(parent, name, directory=False)
+            descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
+            try:
+                view = memoryview(content)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                os.fchown(descriptor, *(self._manner.owner or (0, 0)))
+                os.fchmod(descriptor, mode if self._manner.mode is None else self._manner.mode)
+                if mtime:
+                    os.utime(descriptor, ns=(mtime, mtime))
+            finally:
+                os.close(descriptor)
+        finally:
+            os.close(parent)
+
+    # Destinations
+
+    def _open(self, path: str) -> int:
+        return openat2.open_in_root(self._root, path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _is_directory(self, path: str) -> bool:
+        try:
+            os.close(self._open(path))
+        except OSError:
+            return False
+        return True
+
+    def _directory(self, path: str) -> tuple[int, bool]:
+        """The directory ``path``, made with all above it when missing, and whether it was."""
+        try:
+            return self._open(path), False
+        except FileNotFoundError:
+            pass
+        except NotADirectoryError:
+            raise BadDestination(f"cannot copy to {path}: a component of it is not a directory") from None
+        owner = self._manner.owner or (0, 0)
+        made = rootfs.make_directories(self._root, path, owner=owner)
+        return self._open(made), True
+
+    def _followed(self, above: str, name: str) -> tuple[str, str]:
+        """Where a link in the last component leads: as Docker, a file is written through it."""
+        if name in ("", ".", ".."):
+            raise BadDestination(f"{above}/{name} names no file")
+        path = f"{above.rstrip('/')}/{name}"
+        for _ in range(40):
+            try:
+                descriptor = openat2.open_in_root(self._root, path, os.O_PATH | os.O_NOFOLLOW)
+            except OSError:
+                break
+            try:
+                if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
+                    break
+                link = os.readlink("", dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            path = posixpath.join(posixpath.dirname(path), link)
+        else:
+            raise BadDestination(f"{above}/{name}: too many links")
+        above, _, name = path.rpartition("/")
+        return name, above or "/"
+
+    # Copying
+
+    def _content(self, tree: Tree, path: str, target: int, status: os.stat_result | None) -> None:
+        """What is in the directory ``path`` of the tree, into an open directory, which gets ``status`` at the end.
+
+        Directories are entered with an explicit stack: trees are deeper than Python's.
+        """
+        source = openat2.open_beneath(tree.root, path or ".", os.O_RDONLY | os.O_DIRECTORY)
+        stack = [_Level(source, os.dup(target), path, status)]
+        try:
+            while stack:
+                level = stack[-1]
+                if not level.names:
+                    if level.status is not None:
+                        self._finish(level.source, level.target, level.status)
+                    stack.pop().close()
+                    continue
+                name = level.names.pop()
+                inner = f"{level.path}/{name}" if level.path else name
+                hidden = tree.excludes(inner) or (self._manner.excludes is not None and self._manner.excludes(inner))
+                try:
+                    found = os.stat(name, dir_fd=level.source, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if not stat.S_ISDIR(found.st_mode):
+                    if not hidden:
+                        self._leaf(level.source, name, level.target, name, found)
+                    continue
+                if hidden and not tree.has_exceptions:
+                    continue
+                below = os.open(name, _OPEN_DIRECTORY, dir_fd=level.source)
+                try:
+                    into = self._into(level.target, name)
+                except BaseException:
+                    os.close(below)
+                    raise
+                stack.append(_Level(below, into, inner, found))
+        finally:
+            for level in stack:
+                level.close()
+
+    def _into(self, parent: int, name: str) -> int:
+        self._make_room(parent, name, directory=True)
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+        return os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
+
+    def _leaf(self, source: int, name: str, parent: int, target: str, status: os.stat_result) -> None:
+        self._make_room(parent, target, directory=False)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFREG:
+            self._file(source, name, parent, target, status)
+        elif kind == stat.S_IFLNK:
+            os.symlink(os.readlink(name, dir_fd=source), target, dir_fd=parent)
+            self._finish_name(parent, target, status)
+        elif kind != stat.S_IFSOCK:
+            os.mknod(target, kind | 0o600, status.st_rdev, dir_fd=parent)
+            self._finish_name(parent, target, status)
+
+    def _file(self, source: int, name: str, parent: int, target: str, status: os.stat_result) -> None:
+        if status.st_nlink > 1 and self._linked(parent, target, status):
+            return
+        origin = os.open(name, _READ, dir_fd=source)
+        try:
+            made = os.open(target, _CREATE, 0o600, dir_fd=parent)
+            try:
+                if status.st_size:
+                    files.copy_data(origin, made)
+                self._finish(origin, made, status)
+            finally:
+                os.close(made)
+        finally:
+            os.close(origin)
+        if status.st_nlink > 1:
+            self._links[(status.st_dev, status.st_ino)] = os.dup(parent), target
+
+    def _linked(self, parent: int, target: str, status: os.stat_result) -> bool:
+        first = self._links.get((status.st_dev, status.st_ino))
+        if first is None:
+            return False
+        os.link(first[1], target, src_dir_fd=first[0], dst_dir_fd=parent, follow_symlinks=False)
+        return True
+
+    def close(self) -> None:
+        """Give up the descriptors that hard links needed."""
+        for descriptor, _ in self._links.values():
+            os.close(descriptor)
+        self._links.clear()
+
+    def _make_room(self, parent: int, name: str, *, directory: bool) -> None:
+        """Remove what has the name, unless both are directories."""
+        try:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            os.unlink(name, dir_fd=parent)
+        elif not directory:
+            remove_tree(f"{openat2.descriptor_path(parent)}/{name}")
+
+    def _finish(self, origin: int, made: int, status: os.stat_result) -> None:
+        """Owner, mode, capabilities and times of an open file or directory, in the order that keeps them."""
+        uid, gid = self._manner.owner or (status.st_uid, status.st_gid)
+        os.fchown(made, uid, gid)
+        os.fchmod(made, stat.S_IMODE(status.st_mode) if self._manner.mode is None else self._manner.mode)
+        if stat.S_ISREG(status.st_mode) and self._manner.owner is None:
+            try:
+                os.setxattr(made, _CAPABILITY, os.getxattr(origin, _CAPABILITY))
+            except OSError as error:
+                if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                    raise
+        seconds = status.st_mtime_ns // _SECOND * _SECOND
+        os.utime(made, ns=(seconds, seconds))
+
+    def _finish_name(self, parent: int, name: str, status: os.stat_result) -> None:
+        uid, gid = self._manner.owner or (status.st_uid, status.st_gid)
+        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):
+            mode = stat.S_IMODE(status.st_mode) if self._manner.mode is None else self._manner.mode
+            os.chmod(name, mode, dir_fd=parent)
+        seconds = status.st_mtime_ns // _SECOND * _SECOND
+        os.utime(name, ns=(seconds, seconds), dir_fd=parent, follow_symlinks=False)
+
+    # Archives
+
+    def _unpacked(self, tree: Tree, found: Found, target: str) -> bool:
+        """Extract a local archive below ``target``; ``False`` when the file is none."""
+        descriptor = openat2.open_beneath(tree.root, found.path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb", buffering=0) as file:
+            if not is_archive(descriptor):
+                return False
+            directory, _ = self._directory(target)
+            try:
+                stream = iter(lambda: file.read(_PIECE), b"")
+                Extraction(
+                    directory,
+                    owners=True,
+                    overwrite=True,
+                    resolve=openat2.RESOLVE_IN_ROOT | openat2.RESOLVE_NO_MAGICLINKS,
+                ).run(archives.entries_of(stream))
+            finally:
+                os.close(directory)
+        return True
+
+
+class _Level:
+    """A directory on the way down: what is left to copy of it."""
+
+    __slots__ = ("names", "path", "source", "status", "target")
+
+    def __init__(self, source: int, target: int, path: str, status: os.stat_result | None) -> None:
+        self.source = source
+        self.target = target
+        self.path = path
+        self.status = status
+        self.names = sorted(os.listdir(source), key=os.fsencode, reverse=True)
+
+    def close(self) -> None:
+        os.close(self.source)
+        os.close(self.target)
+
+
+def is_archive(descriptor: int) -> bool:
+    """Whether the file begins with a tar entry, plain or compressed. The offset is at the start afterwards."""
+    chunks = iter(lambda: os.read(descriptor, 1 << 16), b"")
+    try:
+        return TarReader(compression.decompress(chunks)).next() is not None
+    except (Corrupt, EOFError, ValueError):
+        return False
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)

@@ -1,0 +1,174 @@
+"""``RUN --mount``: what a command sees that no layer gets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from lamina.builder.running import StepMount
+from lamina.builder.session import Session
+from lamina.builder.stage import StageState, digest_of
+from lamina.dockerfile import instructions as kinds
+from lamina.dockerfile.expansion import expand
+from lamina.dockerfile.mount import Mount, parse_mount
+from lamina.errors import InvalidArgument, NotFound
+from lamina.filelock import FileLock
+from lamina.linux import openat2
+
+if TYPE_CHECKING:
+    from lamina.builder.steps import FindPlace
+
+#: Where scripts of heredocs are mounted.
+SCRIPTS = "/dev/pipes"
+CACHES = "lamina/build-cache/mounts"
+
+
+class Mounts:
+    """The mounts of one ``RUN``; what they need is released by ``stack``."""
+
+    def __init__(self, session: Session, place: FindPlace, stack: ExitStack, state: StageState) -> None:
+        self._session = session
+        self._place = place
+        self._stack = stack
+        self._state = state
+
+    def parse(self, text: str, variables: Mapping[str, str], escape: str) -> Mount:
+        mount = parse_mount(text, lambda word: expand(word, variables, escape))
+        if mount.type == "secret":
+            name = mount.id or mount.source or posixpath.basename(mount.target)
+            mount = mount._replace(id=name, target=mount.target or f"/run/secrets/{posixpath.basename(name)}")
+        if not mount.target or "\0" in mount.target:
+            raise InvalidArgument(f"RUN --mount={text}: invalid mount target")
+        base = self._state.config.get("WorkingDir") or "/"
+        return mount._replace(target=os.path.normpath(os.path.join("/", base, mount.target)))
+
+    def identity(self, mount: Mount) -> object:
+        """What of a mount decides the command's result: for the cache key. Caches and secrets don't count."""
+        facts = [mount.type, mount.target, mount.source, mount.read_only]
+        if mount.type == "bind":
+            return [*facts, self._content(mount)]
+        if mount.type == "cache":
+            return [*facts, mount.id, mount.mode, mount.uid, mount.gid]
+        if mount.type == "secret":
+            return [*facts, mount.id, mount.env]
+        return [*facts, mount.size]
+
+    def _content(self, mount: Mount) -> object:
+        if mount.stage:
+            place = self._place(mount.stage)
+            if place.identity:
+                return place.identity
+            with place.opened() as tree:
+                return [found.digest for found in tree.find(mount.source or ".")]
+        return [found.digest for found in self._session.context().find(mount.source or ".")]
+
+    def prepare(self, mount: Mount) -> StepMount:
+        """Make it ready. Raises ``NotFound`` for a source or a required secret that is missing."""
+        return _MAKERS[mount.type](self, mount)
+
+    def script(self, name: str, content: str) -> StepMount:
+        """The directory with the script of a heredoc."""
+        directory = self._temporary()
+        path = os.path.join(directory, os.path.basename(name))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o755)
+            file.write(content.encode("utf-8", "surrogateescape"))
+        return StepMount("bind", SCRIPTS, directory)
+
+    def _temporary(self) -> str:
+        """A directory that recovery removes if this process can't."""
+        from shutil import rmtree
+
+        path = self._session.root.sub("lamina", "run", self._session.new_id())
+        os.makedirs(path, 0o755)
+        self._stack.callback(rmtree, path, ignore_errors=True)
+        return path
+
+    def _bind(self, mount: Mount) -> StepMount:
+        if mount.stage:
+            directory = self._stack.enter_context(self._place(mount.stage).directory())
+        else:
+            directory = self._session.context().path
+        source = self._inside(directory, mount.source)
+        # Written to, it would change a stage or the user's own files; BuildKit throws such changes away.
+        return StepMount("bind", mount.target, source, read_only=True)
+
+    def _inside(self, directory: str, path: str) -> str:
+        """Host path of ``path`` in a directory; no link leads out of it."""
+        root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = openat2.resolve_in_root(root, path or ".")
+        except OSError as error:
+            raise NotFound(f'mount source "{path}" not found: {error.strerror}') from error
+        finally:
+            os.close(root)
+        try:
+            return os.readlink(openat2.descriptor_path(descriptor))
+        finally:
+            os.close(descriptor)
+
+    def _cache(self, mount: Mount) -> StepMount:
+        name = digest_of(mount.id or mount.target)
+        directory = self._session.root.sub(CACHES, name)
+        lock = FileLock(self._session.root.sub("lamina/locks", f"build-cache-{name}"))
+        if mount.sharing == "private" and not lock.acquire(wait=False):
+            directory = self._temporary()
+        elif mount.sharing == "locked":
+            lock.acquire()
+        if lock.descriptor >= 0:
+            self._stack.callback(lock.release)
+        data = os.path.join(directory, "data")
+        if not os.path.isdir(data):
+            os.makedirs(directory, 0o700, exist_ok=True)
+            os.makedirs(data, exist_ok=True)
+            os.chmod(data, mount.mode if mount.mode is not None else 0o755)
+            os.chown(data, mount.uid or 0, mount.gid or 0)
+        os.utime(directory)
+        return StepMount("bind", mount.target, data, read_only=mount.read_only)
+
+    def _tmpfs(self, mount: Mount) -> StepMount:
+        return StepMount("tmpfs", mount.target, read_only=False, options=f"size={mount.size}" if mount.size else "")
+
+    def _secret(self, mount: Mount) -> StepMount:
+        content = self._session.request.secrets.get(mount.id)
+        if content is None:
+            if mount.required:
+                raise InvalidArgument(f"secret {mount.id}: not found")
+            return StepMount("tmpfs", mount.target, read_only=True, options="size=4k")
+        path = os.path.join(self._temporary(), hashlib.sha256(mount.id.encode()).hexdigest()[:16])
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, mount.mode if mount.mode is not None else 0o400)
+            os.fchown(descriptor, mount.uid or 0, mount.gid or 0)
+            file.write(content)
+        return StepMount("bind", mount.target, path)
+
+    def _ssh(self, mount: Mount) -> StepMount:
+        raise InvalidArgument("RUN --mount=type=ssh is not supported by this version")
+
+
+_MAKERS: dict[str, Callable[[Mounts, Mount], StepMount]] = {
+    "bind": Mounts._bind,
+    "cache": Mounts._cache,
+    "tmpfs": Mounts._tmpfs,
+    "secret": Mounts._secret,
+    "ssh": Mounts._ssh,
+}
+
+
+def chomped(heredoc: kinds.Heredoc) -> str:
+    """Content without leading tabs where the heredoc says so."""
+    if not heredoc.chomp:
+        return heredoc.content
+    return "".join(line.lstrip("\t") for line in heredoc.content.splitlines(keepends=True))
+
+
+def is_only_heredoc(text: str) -> bool:
+    """Whether a command is nothing but ``<<NAME``."""
+    word = text.strip().lstrip("0123456789")
+    return word.startswith("<<") and len(word.split()) == 1

@@ -1,0 +1,65 @@
+"""What to build, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from lamina.builder.tree import Matcher
+from lamina.digest import ImageID
+from lamina.image.contract import Image
+from lamina.oci.platform import Platform
+from lamina.reference import Reference
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+#: Fetches an image that is not here, or again: name and platform to image.
+Fetch = Callable[[Reference, Platform | None], Image]
+
+
+class BuildRequest(NamedTuple):
+    """One build.
+
+    :ivar dockerfile: its bytes.
+    :ivar context: host path of the build context; ``""`` when there is none.
+    :ivar ignored: what ``.dockerignore`` hides.
+    :ivar remembered: whether digests of the context's files are kept for the next build.
+    :ivar contexts: ``--build-context``: name to host path, or to an image's name behind ``docker-image://``.
+    :ivar target: name or number of the stage to build; ``""`` for the last one.
+    :ivar labels: ``--label``.
+    :ivar network: ``default``, ``host`` or ``none``, for ``RUN``.
+    :ivar platform: of base images; ``None`` for this host's.
+    :ivar epoch: ``SOURCE_DATE_EPOCH`` in seconds, or ``None``.
+    :ivar secrets: ``--secret``: id to content.
+    :ivar squash: put all that was added to the base into one layer.
+    """
+
+    dockerfile: bytes
+    dockerfile_name: str = "Dockerfile"
+    context: str = ""
+    ignored: Matcher | None = None
+    remembered: bool = True
+    contexts: Mapping[str, str] = _NOTHING
+    arguments: Mapping[str, str] = _NOTHING
+    target: str = ""
+    tags: tuple[Reference, ...] = ()
+    labels: Mapping[str, str] = _NOTHING
+    no_cache: bool = False
+    pull: bool = False
+    network: str = "default"
+    platform: Platform | None = None
+    epoch: int | None = None
+    secrets: Mapping[str, bytes] = MappingProxyType({})
+    squash: bool = False
+
+
+class BuildResult(NamedTuple):
+    """What was built.
+
+    :ivar warnings: lines for the user.
+    """
+
+    image_id: ImageID
+    image: Image
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,199 @@
+"""``RUN``: a command in a real container on a step's workspace.
+
+The container is what ``lamina run`` would make (the same capabilities, seccomp profile, masked paths, mounts), with the
+image's user, environment and working directory. Mount points and ``/etc/resolv.conf`` come from a layer below the
+step's own, so that none of them is in the result.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from shutil import rmtree
+from typing import Any, NamedTuple
+
+from lamina import atomicfile
+from lamina.builder.warden import Order, Outcome, Pending, Warden
+from lamina.container import defaults, hostfiles, initlayer, rootfs, specification, users
+from lamina.container.record import Container
+from lamina.container.specification import Prepared
+from lamina.dataroot import DataRoot
+from lamina.errors import LaminaError
+from lamina.oci import dockerconfig
+from lamina.runtime.program import StandardStreams
+
+_PIECE = 1 << 16
+#: Output that stays in memory for the message of a failure.
+_TAIL = 8 << 10
+
+Output = Callable[[bytes], None]
+
+
+class StepMount(NamedTuple):
+    """Something that the command sees at ``target`` and no layer gets.
+
+    :ivar kind: ``bind`` or ``tmpfs``.
+    :ivar source: host path; ``""`` for a tmpfs.
+    :ivar options: of a tmpfs.
+    """
+
+    kind: str
+    target: str
+    source: str = ""
+    read_only: bool = True
+    options: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        return self.kind == "bind" and not os.path.isdir(self.source)
+
+
+class Job(NamedTuple):
+    """One command.
+
+    :ivar config: the stage's configuration.
+    :ivar arguments: build arguments, as additional environment.
+    """
+
+    command: list[str]
+    config: dict[str, Any]
+    arguments: dict[str, str]
+    network: str
+    mounts: tuple[StepMount, ...] = ()
+
+
+class CommandFailed(LaminaError):
+    """The command of a ``RUN`` ended with another code than 0.
+
+    :ivar code: its exit code.
+    :ivar tail: the end of what it wrote.
+    """
+
+    def __init__(self, command: Iterable[str], code: int, tail: bytes, *, oom_killed: bool) -> None:
+        reason = " (out of memory)" if oom_killed else ""
+        super().__init__(f"The command '{' '.join(command)}' returned a non-zero code: {code}{reason}")
+        self.code = code
+        self.tail = tail
+
+
+def initialiser(mounts: tuple[StepMount, ...]) -> Callable[[str], None]:
+    """Fills the layer below the step's: what every container has, and the points of ``mounts``."""
+
+    def initialise(path: str) -> None:
+        initlayer.initialise(path)
+        if not mounts:
+            return
+        root = rootfs.open_root(path)
+        try:
+            for mount in mounts:
+                _make_point(root, mount)
+        finally:
+            os.close(root)
+
+    return initialise
+
+
+def _make_point(root: int, mount: StepMount) -> None:
+    if not mount.is_file:
+        rootfs.make_directories(root, mount.target)
+        return
+    directory = rootfs.make_directories(root, posixpath.dirname(mount.target))
+    parent = os.open(f".{directory}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+    try:
+        name = posixpath.basename(mount.target)
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent))
+    finally:
+        os.close(parent)
+
+
+def run(root: DataRoot, warden: Warden, merged: str, job: Job, output: Output, *, id: str) -> None:
+    """Run it to its end; ``output`` gets what it writes.
+
+    :param merged: host path of the workspace.
+    :param id: of the container; the journal knows it.
+    :raises CommandFailed: it failed.
+    :raises RuntimeFailed: it could not be started.
+    """
+    bundle = root.sub("lamina", "run", id)
+    container = _container(job, id)
+    os.makedirs(bundle, 0o700)
+    with ExitStack() as undo:
+        undo.callback(rmtree, bundle, ignore_errors=True)
+        prepared = _prepare(container, merged, bundle)
+        atomicfile.write(f"{bundle}/config.json", specification.encode(container, prepared), sync=False)
+        order = Order(id, bundle, job.command[0], specification.cgroups_path(id))
+        read, pending = _start(warden, order)
+        undo.pop_all()  # the warden removes the bundle from now on
+    try:
+        tail = _relay(read, output)
+    finally:
+        os.close(read)
+    outcome = pending.wait()
+    _check(job, outcome, tail)
+
+
+def _start(warden: Warden, order: Order) -> tuple[int, Pending]:
+    """Have it started; where its output comes from, and its end."""
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    read, write = os.pipe2(os.O_CLOEXEC)
+    try:
+        return read, warden.run(order, StandardStreams(null, write, write))
+    except BaseException:
+        os.close(read)
+        raise
+    finally:
+        os.close(null)
+        os.close(write)
+
+
+def _check(job: Job, outcome: Outcome, tail: bytes) -> None:
+    if outcome.code:
+        raise CommandFailed(job.command, outcome.code, tail, oom_killed=outcome.oom_killed)
+
+
+def _relay(descriptor: int, output: Output) -> bytes:
+    """Everything up to the end; the last of it."""
+    tail = b""
+    while data := os.read(descriptor, _PIECE):
+        output(data)
+        tail = (tail + data)[-_TAIL:]
+    return tail
+
+
+def _container(job: Job, id: str) -> Container:
+    """The record of a container that nobody will see."""
+    host_config = defaults.host_config({"NetworkMode": job.network}, cgroup_namespace=specification.cgroup_namespace())
+    config = dockerconfig.complete(job.config)
+    config["Hostname"] = os.uname().nodename if job.network == "host" else id[:12]
+    config["Env"] = [*(config["Env"] or ()), *(f"{name}={value}" for name, value in job.arguments.items())]
+    config["Tty"] = False
+    points: dict[str, dict[str, Any]] = {}
+    tmpfs = {}
+    for mount in job.mounts:
+        if mount.kind == "tmpfs":
+            tmpfs[mount.target] = mount.options
+            continue
+        points[mount.target] = {
+            "Destination": mount.target,
+            "Type": "volume",
+            "Source": mount.source,
+            "RW": not mount.read_only,
+            "Propagation": "rprivate",
+        }
+    host_config["Tmpfs"] = tmpfs
+    document = {"ID": id, "Path": job.command[0], "Args": job.command[1:], "Config": config, "MountPoints": points}
+    return Container(document, host_config)
+
+
+def _prepare(container: Container, merged: str, bundle: str) -> Prepared:
+    root = rootfs.open_root(merged)
+    try:
+        rootfs.require_plain(root)
+        rootfs.check_working_directory(root, container.config["WorkingDir"] or "/")
+        user = users.resolve(root, container.config["User"])
+    finally:
+        os.close(root)
+    hostfiles.write(container, bundle)
+    return Prepared(merged, user)

@@ -1,0 +1,200 @@
+"""What the stages of one build share: stores, transaction, cache, warden, progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import RLock
+
+from lamina.builder.arguments import BuildArguments, platform_arguments
+from lamina.builder.cache import BuildCache, Step
+from lamina.builder.progress import CACHED, DONE, FAILED, OUTPUT, START, StepEvent, StepReport
+from lamina.builder.request import BuildRequest
+from lamina.builder.running import CommandFailed
+from lamina.builder.sums import FileSums
+from lamina.builder.tree import Tree
+from lamina.builder.warden import Warden
+from lamina.dataroot import DataRoot
+from lamina.digest import ChainID
+from lamina.image.contract import ImageStore
+from lamina.layer.contract import Layer
+from lamina.layer.database import LayerNotFound
+from lamina.layer.staged import Staged
+from lamina.layer.store import FileLayerStore
+from lamina.oci import platform as platforms
+from lamina.oci import timestamp
+
+
+class Session:
+    """One build's surroundings. A context manager: leaving it undoes what :meth:`publish` has not made permanent.
+
+    :ivar arguments: build arguments of all stages.
+    :ivar steps: how many steps began.
+    """
+
+    def __init__(
+        self, root: DataRoot, layers: FileLayerStore, images: ImageStore, request: BuildRequest, report: StepReport
+    ) -> None:
+        self.root = root
+        self.layers = layers
+        self.images = images
+        self.request = request
+        self.cache = BuildCache(root)
+        self.platform = request.platform or platforms.host()
+        self.arguments = BuildArguments(request.arguments, platform_arguments(platforms.host(), self.platform))
+        self._report = report
+        self._lock = RLock()
+        self._stack = ExitStack()
+        self._warden: Warden | None = None
+        self._context: Tree | None = None
+        self._sums: list[FileSums] = []
+        self._made: list[tuple[str, Staged | Layer | None, Step]] = []
+        self._steps = 0
+
+    def __enter__(self) -> Session:
+        self.transaction = self.layers.begin()
+        try:
+            self._stack.enter_context(self.transaction)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            if self._warden is not None:
+                self._warden.close()
+        finally:
+            if self._context is not None:
+                self._context.close()
+            self._stack.__exit__(*exception)  # type: ignore[arg-type]  # what the with statement gave
+
+    # Time
+
+    def now(self) -> str:
+        """The time for configurations and history."""
+        if self.request.epoch is not None:
+            return timestamp.text(self.request.epoch * timestamp.SECOND)
+        return timestamp.now()
+
+    # Parts
+
+    @property
+    def warden(self) -> Warden:
+        with self._lock:
+            if self._warden is None:
+                self._warden = Warden((self.transaction.entry.descriptor,))
+            return self._warden
+
+    def context(self) -> Tree:
+        """The build context. Raises ``InvalidArgument`` when there is none."""
+        from lamina.builder.sources import NoContext
+
+        with self._lock:
+            if self._context is None:
+                if not self.request.context:
+                    raise NoContext("missing build context")
+                sums = FileSums.forgetful()
+                if self.request.remembered:
+                    sums = FileSums.of_context(self.root, self.request.context)
+                    self._sums.append(sums)
+                self._context = Tree(self.request.context, owned=False, sums=sums, ignored=self.request.ignored)
+            return self._context
+
+    def new_id(self) -> str:
+        """An id that the journal accounts for."""
+        return self.transaction.entry.new_id()
+
+    # The cache
+
+    def find(self, key: str) -> Step | None:
+        """A step from the cache whose layers are here, and stay while the build lasts."""
+        if self.request.no_cache:
+            return None
+        step = self.cache.get(key)
+        if step is None:
+            return None
+        try:
+            with self._lock:
+                self.transaction.hold(step.chain)
+        except LayerNotFound:
+            return None
+        return step
+
+    def layer(self, chain: ChainID | None) -> Layer | None:
+        return self.layers.get(chain) if chain is not None else None
+
+    def remember(self, layer: Staged | Layer | None, step: Step) -> None:
+        """Add a step to the cache once its layers exist."""
+        with self._lock:
+            self._made.append((step.key, layer, step))
+
+    def stage_layer(self, parent: Staged | Layer | None) -> Staged:
+        with self._lock:
+            return self.transaction.stage(parent)
+
+    def drop(self, staged: Staged) -> None:
+        with self._lock:
+            self.transaction.drop(staged)
+
+    @contextmanager
+    def view(self, layer: Staged | Layer | None) -> Iterator[str]:
+        """The files of a stack, read-only, as long as the context lasts; its layers may be in the making."""
+        with self._lock:
+            view = self.transaction.view(layer)
+        with view as path:
+            yield path
+
+    def publish(self) -> None:
+        """Make every finished layer permanent, and the cache know what was done. Once per build."""
+        with self._lock:
+            self.transaction.commit()
+            for _, layer, step in self._made:
+                self.cache.put(step._replace(chain=layer.chain_id if layer is not None else None))
+            self._made.clear()
+            for sums in self._sums:
+                sums.save()
+
+    # Progress
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[StepProgress]:
+        """Tell of one step: begun, done or failed."""
+        with self._lock:
+            self._steps += 1
+            progress = StepProgress(self._report, self._steps, name)
+        self._report(StepEvent(START, progress.number, name))
+        begun = time.monotonic()
+        try:
+            yield progress
+        except CommandFailed as failure:
+            self._report(StepEvent(FAILED, progress.number, name, failure.tail, time.monotonic() - begun))
+            raise
+        except BaseException as failure:
+            data = str(failure).encode("utf-8", "replace")
+            self._report(StepEvent(FAILED, progress.number, name, data, time.monotonic() - begun))
+            raise
+        kind = CACHED if progress.cached else DONE
+        self._report(StepEvent(kind, progress.number, name, b"", time.monotonic() - begun))
+
+
+class StepProgress:
+    """One step's way to whoever watches.
+
+    :ivar cached: set when nothing had to be done.
+    """
+
+    def __init__(self, report: StepReport, number: int, name: str) -> None:
+        self.number = number
+        self.cached = False
+        self._name = name
+        self._report = report
+
+    def output(self, data: bytes) -> None:
+        self._report(StepEvent(OUTPUT, self.number, self._name, data))
+
+
+def default_network(network: str) -> str:
+    """``default`` is the host's network: ``RUN`` needs name resolution and a way out, and there is no bridge."""
+    return "host" if network == "default" else network

@@ -1,0 +1,138 @@
+"""Where a stage's files come from: images, earlier stages, named contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lamina import reference as references
+from lamina.builder.request import Fetch
+from lamina.builder.session import Session
+from lamina.builder.stage import StageState
+from lamina.builder.tree import Tree
+from lamina.digest import ChainID
+from lamina.errors import InvalidArgument, NotFound
+from lamina.image.contract import Image
+from lamina.image.database import ImageNotFound
+from lamina.oci.platform import Platform
+from lamina.oci.platform import from_text as platform_from_text
+
+if TYPE_CHECKING:
+    from lamina.layer.contract import Layer
+    from lamina.layer.staged import Staged
+
+_IMAGE_CONTEXT = "docker-image://"
+SCRATCH = "scratch"
+
+
+class NoContext(InvalidArgument):
+    """An instruction needs a build context, and there is none."""
+
+
+class Images:
+    """Finds base images, on this root first.
+
+    :param fetch: fetches what is not here; ``None`` never does.
+    """
+
+    def __init__(self, session: Session, fetch: Fetch | None) -> None:
+        self._session = session
+        self._fetch = fetch
+        self._known: dict[tuple[str, str], Image] = {}
+
+    def get(self, name: str, platform: Platform | None = None) -> Image:
+        """The image of a ``FROM`` or ``COPY --from``.
+
+        :raises NotFound: it is neither here nor can be fetched.
+        """
+        key = name, str(platform or "")
+        if key not in self._known:
+            self._known[key] = self._find(name, platform)
+        return self._known[key]
+
+    def _find(self, name: str, platform: Platform | None) -> Image:
+        images, wanted = self._session.images, platform or self._session.request.platform
+        if not self._session.request.pull:
+            try:
+                image = images.resolve(name)
+                if wanted is None or _same(image, wanted):
+                    return image
+            except ImageNotFound:
+                pass
+        try:
+            reference = references.parse_tagged(name)
+        except references.InvalidReference as error:
+            raise InvalidArgument(f'failed to parse stage name "{name}": {error}') from error
+        if self._fetch is None:
+            raise NotFound(f"pull access denied for {reference.familiar_name}, repository does not exist here")
+        return self._fetch(reference, wanted)
+
+
+def _same(image: Image, platform: Platform) -> bool:
+    found = image.config.platform
+    return (found.os, found.architecture) == (platform.os, platform.architecture) and (
+        not platform.variant or found.variant == platform.variant
+    )
+
+
+class Place:
+    """One source of ``COPY --from`` or ``RUN --mount=from=``: files, and what identifies them.
+
+    :ivar identity: of its content, when that can't change: the ChainID. ``""`` for a directory on the host.
+    """
+
+    def __init__(self, session: Session, layer: Layer | Staged | None, path: str, shown: str) -> None:
+        self._session = session
+        self._layer = layer
+        self._path = path
+        self._shown = shown
+
+    @property
+    def identity(self) -> str:
+        if self._path:
+            return ""
+        chain: ChainID | None = self._layer.chain_id if self._layer is not None else None
+        return str(chain or SCRATCH)
+
+    @contextmanager
+    def directory(self) -> Iterator[str]:
+        """Its host path."""
+        if self._path:
+            yield self._path
+        else:
+            with self._session.view(self._layer) as path:
+                yield path
+
+    @contextmanager
+    def opened(self) -> Iterator[Tree]:
+        """Its files, as long as the context lasts."""
+        with self.directory() as path:
+            tree = Tree(path, owned=not self._path, shown=self._shown)
+            try:
+                yield tree
+            finally:
+                tree.close()
+
+
+def named_context(session: Session, images: Images, name: str) -> Place | None:
+    """What ``--build-context NAME=...`` says, if it says something."""
+    value = session.request.contexts.get(name)
+    if value is None:
+        return None
+    if value.startswith(_IMAGE_CONTEXT):
+        return of_image(session, images.get(value.removeprefix(_IMAGE_CONTEXT)), name)
+    return Place(session, None, value, name)
+
+
+def of_image(session: Session, image: Image, shown: str) -> Place:
+    return Place(session, session.transaction.hold(image.config.chain_id), "", shown)
+
+
+def of_stage(session: Session, stage: StageState, shown: str) -> Place:
+    return Place(session, stage.layer, "", shown)
+
+
+def parsed_platform(text: str) -> Platform | None:
+    """The value of ``--platform``; ``None`` for an empty one."""
+    return platform_from_text(text) if text else None

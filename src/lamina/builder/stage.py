@@ -1,0 +1,120 @@
+"""One stage while it is built: its configuration, its layers, its history."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lamina.builder.arguments import BuildArguments, StageArguments
+from lamina.digest import ChainID, DiffID, ImageID
+from lamina.image.contract import Image
+from lamina.oci.platform import Platform
+
+if TYPE_CHECKING:
+    from lamina.layer.contract import Layer
+    from lamina.layer.staged import Staged
+
+_DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class StageState:
+    """What the next instruction of a stage starts from.
+
+    :ivar config: the image's ``config``, Docker's members.
+    :ivar key: the cache key of the step that made all this.
+    :ivar layer: the top layer, complete or in the making; ``None`` for an empty tree.
+    :ivar history: entries as they stand in the image's configuration.
+    :ivar cached: whether every step so far came from the cache.
+    """
+
+    def __init__(self, shared: BuildArguments, platform: Platform) -> None:
+        self.arguments = StageArguments(shared)
+        self.platform = platform
+        self.base: Image | None = None
+        self.config: dict[str, Any] = {}
+        self.author = ""
+        self.created = ""
+        self.command_set = False
+        self.key = ""
+        self.layer: Layer | Staged | None = None
+        self.diff_ids: list[DiffID] = []
+        self.history: list[dict[str, Any]] = []
+        self.container_config: dict[str, Any] = {}
+        self.cached = True
+
+    @property
+    def chain(self) -> ChainID | None:
+        return self.layer.chain_id if self.layer is not None else None
+
+    @property
+    def base_id(self) -> ImageID | None:
+        return self.base.id if self.base is not None else None
+
+    def begin(self, image: Image, layer: Layer | None) -> None:
+        """``FROM`` an image that exists."""
+        document = image.config.document
+        self.base = image
+        self.config = copy.deepcopy(image.config.config)
+        self.author = str(document.get("author") or "")
+        self.created = image.config.created
+        self.layer = layer
+        self.diff_ids = list(image.config.diff_ids)
+        self.history = copy.deepcopy(document.get("history") or [])
+        self.platform = image.config.platform
+        self.key = digest_of("FROM", image.id, str(self.platform))
+        self._start()
+
+    def begin_empty(self) -> None:
+        """``FROM scratch``."""
+        self.key = digest_of("FROM", "scratch", str(self.platform))
+        self._start()
+
+    def begin_stage(self, below: StageState) -> None:
+        """``FROM`` an earlier stage."""
+        self.base = below.base
+        self.config = copy.deepcopy(below.config)
+        self.author, self.created = below.author, below.created
+        self.layer = below.layer
+        self.diff_ids = list(below.diff_ids)
+        self.history = copy.deepcopy(below.history)
+        self.platform = below.platform
+        self.key = digest_of("FROM", "stage", below.key)
+        self.cached = below.cached
+        self._start()
+
+    def _start(self) -> None:
+        if not any(entry.startswith("PATH=") for entry in self.config.get("Env") or ()):
+            self.config["Env"] = [*(self.config.get("Env") or ()), _DEFAULT_PATH]
+        self.config["OpenStdin"] = self.config["StdinOnce"] = False
+
+    def environment(self) -> dict[str, str]:
+        """``Env`` by name; the first of two entries wins, as everywhere in Docker."""
+        found: dict[str, str] = {}
+        for entry in self.config.get("Env") or ():
+            name, equals, value = entry.partition("=")
+            if equals:
+                found.setdefault(name, value)
+        return found
+
+    def variables(self) -> dict[str, str]:
+        """What a ``$NAME`` in an instruction means."""
+        return {**self.arguments.values(), **self.environment()}
+
+    def next_key(self, *parts: object) -> str:
+        """The key of a step that starts from here: everything that decides its result is in ``parts`` or in here."""
+        return digest_of(self.key, self.config, self.author, *parts)
+
+    def add_history(self, entry: Mapping[str, Any], diff_id: DiffID | None) -> None:
+        self.history.append(dict(entry))
+        self.created = str(entry.get("created") or self.created)
+        if diff_id is not None:
+            self.diff_ids.append(diff_id)
+
+
+def digest_of(*parts: object) -> str:
+    """sha256 of JSON texts, which can't run into one another."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

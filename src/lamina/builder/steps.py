@@ -1,0 +1,315 @@
+"""One stage's instructions, carried out one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lamina.builder import metadata, mounting, running, sources, texts
+from lamina.builder.cache import Step
+from lamina.builder.copying import Copier, Manner, destination
+from lamina.builder.session import Session, StepProgress, default_network
+from lamina.builder.stage import StageState, digest_of
+from lamina.builder.tree import Found, Tree
+from lamina.container import rootfs, users
+from lamina.digest import DiffID
+from lamina.dockerfile import instructions as kinds
+from lamina.dockerfile.expansion import expanded
+from lamina.dockerfile.parser import parse_instruction
+from lamina.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from lamina.layer.workspace import Workspace
+
+#: DiffID of a tar without entries: 1024 zero bytes.
+EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
+
+#: Changes files in a workspace.
+Work = Callable[["Workspace", StepProgress], None]
+
+FindPlace = Callable[[str], sources.Place]
+
+
+class Shown(NamedTuple):
+    """How a step is told of: ``[stage 2/5] RUN make``."""
+
+    stage: str
+    number: int
+    total: int
+
+    def of(self, text: str) -> str:
+        stage = f"{self.stage} " if self.stage else ""
+        return f"[{stage}{self.number}/{self.total}] {text}"
+
+
+class StageBuilder:
+    """Carries out the instructions of one stage.
+
+    :param place: finds what ``--from`` names.
+    """
+
+    def __init__(self, session: Session, state: StageState, escape: str, place: FindPlace) -> None:
+        self._session = session
+        self._state = state
+        self._escape = escape
+        self._place = place
+
+    def triggers(self) -> None:
+        """Carry out the base image's ``ONBUILD`` instructions."""
+        config = self._state.config
+        pending = list(config.get("OnBuild") or ())
+        config["OnBuild"] = None
+        for number, text in enumerate(pending, 1):
+            instruction = parse_instruction(text, escape=self._escape, name="ONBUILD")
+            self.carry_out(instruction, Shown("onbuild", number, len(pending)))
+
+    def carry_out(self, instruction: kinds.Instruction, shown: Shown) -> None:
+        """One instruction."""
+        state = self._state
+        wanted = expanded(instruction, state.variables(), self._escape)
+        name = shown.of(instruction.origin.text)
+        if isinstance(wanted, kinds.Run):
+            self._run(wanted, name)
+        elif isinstance(wanted, (kinds.Copy, kinds.Add)):
+            self._copy(wanted, name)
+        elif isinstance(wanted, kinds.Workdir):
+            self._workdir(wanted, name)
+        else:
+            comment = metadata.apply(state, wanted)
+            assert comment is not None, wanted
+            command = texts.comment_command(state.config, comment)
+            self._step(command, state.next_key("metadata", comment), None, name)
+
+    def label(self, labels: Sequence[tuple[str, str]]) -> None:
+        """``--label``: an instruction at the very end."""
+        location = kinds.Location("--label", 1, 1)
+        origin = kinds.Origin("LABEL", "LABEL " + " ".join(f"{name}={value}" for name, value in labels), location)
+        wanted = kinds.Label(origin, tuple(kinds.Pair(name, value) for name, value in labels))
+        comment = metadata.apply(self._state, wanted)
+        command = texts.comment_command(self._state.config, comment or "")
+        self._step(command, self._state.next_key("metadata", comment), None, "")
+
+    # Steps
+
+    def _step(
+        self,
+        command: Sequence[str],
+        key: str,
+        work: Work | None,
+        name: str,
+        *,
+        initialise: Callable[[str], None] | None = None,
+        comment: str = "",
+    ) -> None:
+        """One entry of the history: from the cache, or made now.
+
+        :param command: words of ``created_by``.
+        :param work: what changes files; ``None`` when nothing does.
+        :param name: how it is shown; ``""`` for not at all.
+        """
+        state, session = self._state, self._session
+        state.container_config = {**state.config, "Cmd": list(command)}
+        if session.request.epoch is not None:
+            key = digest_of(key, "epoch", session.request.epoch)
+        found = session.find(key)
+        if found is not None:
+            state.key = key
+            state.layer = session.layer(found.chain)
+            state.add_history(found.history, found.diff_id)
+            if work is not None and name:
+                with session.step(name) as progress:
+                    progress.cached = True
+            return
+        state.cached = False
+        diff_id, size = None, 0
+        if work is not None:
+            with session.step(name) as progress:
+                diff_id, size = self._made(work, initialise, progress)
+        entry = self._entry(command, comment, diff_id)
+        state.key = key
+        state.add_history(entry, diff_id)
+        session.remember(state.layer, Step(key, None, diff_id, entry, size))
+
+    def _made(
+        self, work: Work, initialise: Callable[[str], None] | None, progress: StepProgress
+    ) -> tuple[DiffID | None, int]:
+        """Do the work in a new layer on the state's."""
+        state, session = self._state, self._session
+        staged = session.stage_layer(state.layer)
+        try:
+            with staged.work(initialise) as workspace:
+                work(workspace, progress)
+                result = workspace.seal(latest=session.request.epoch)
+        except BaseException:
+            session.drop(staged)
+            raise
+        if result.diff_id == EMPTY:
+            session.drop(staged)
+            return None, 0
+        state.layer = staged
+        return result.diff_id, result.size
+
+    def _entry(self, command: Sequence[str], comment: str, diff_id: DiffID | None) -> dict[str, Any]:
+        entry: dict[str, Any] = {"created": self._session.now()}
+        if self._state.author:
+            entry["author"] = self._state.author
+        entry["created_by"] = texts.created_by(command)
+        if comment:
+            entry["comment"] = comment
+        if diff_id is None:
+            entry["empty_layer"] = True
+        return entry
+
+    # WORKDIR
+
+    def _workdir(self, instruction: kinds.Workdir, name: str) -> None:
+        state = self._state
+        path = metadata.working_directory(state.config, instruction.path)
+        state.config["WorkingDir"] = path
+        comment = f"WORKDIR {path}"
+
+        def work(workspace: Workspace, progress: StepProgress) -> None:
+            root = rootfs.open_root(workspace.path)
+            try:
+                rootfs.check_working_directory(root, path)
+            finally:
+                os.close(root)
+
+        command = texts.comment_command(state.config, comment, single=True)
+        self._step(command, state.next_key("workdir", comment), work, name)
+
+    # RUN
+
+    def _run(self, instruction: kinds.Run, name: str) -> None:
+        state, session = self._state, self._session
+        words, script = self._command(instruction.command)
+        environment = state.environment()
+        visible = state.arguments.visible(environment)
+        recorded = texts.run_command(words, visible)
+        network = default_network(session.request.network if instruction.network == "default" else instruction.network)
+        with ExitStack() as stack:
+            mounts = mounting.Mounts(session, self._place, stack, state)
+            wanted = [mounts.parse(text, state.variables(), self._escape) for text in instruction.mounts]
+            identity = [mounts.identity(mount) for mount in wanted]
+            key = state.next_key("run", recorded, network, instruction.security, identity, script)
+
+            def work(workspace: Workspace, progress: StepProgress) -> None:
+                job = running.Job(words, state.config, state.arguments.environment(environment), network, prepared)
+                running.run(session.root, session.warden, workspace.path, job, progress.output, id=session.new_id())
+
+            prepared: tuple[running.StepMount, ...] = ()
+            if (wanted or script) and session.find(key) is None:
+                prepared = tuple(mounts.prepare(mount) for mount in wanted)
+                if script:
+                    prepared += (mounts.script(*script),)
+            self._step(recorded, key, work, name, initialise=running.initialiser(prepared))
+
+    def _command(self, command: kinds.CommandLine) -> tuple[list[str], tuple[str, str] | None]:
+        """The words to run, and the script that they name, as file name and content."""
+        words = metadata.command_words(self._state.config, command)
+        if not command.heredocs:
+            return words, None
+        *shell, text = words
+        first = command.heredocs[0]
+        content = mounting.chomped(first)
+        if not mounting.is_only_heredoc(text):
+            parts = [text, *(f"{heredoc.content}{heredoc.name}" for heredoc in command.heredocs)]
+            return [*shell, "\n".join(parts)], None
+        if content.startswith("#!"):
+            return [*shell, f"{mounting.SCRIPTS}/{first.name}"], (first.name, content)
+        return [*shell, content], None
+
+    # COPY and ADD
+
+    def _copy(self, instruction: kinds.Copy | kinds.Add, name: str) -> None:
+        state = self._state
+        is_add = isinstance(instruction, kinds.Add)
+        keyword = "ADD" if is_add else "COPY"
+        stage = "" if isinstance(instruction, kinds.Add) else instruction.stage
+        target = destination(state.config.get("WorkingDir") or "", instruction.destination)
+        mode = _mode(instruction.chmod)
+        excludes = _excluder(instruction.exclude)
+        unpack = isinstance(instruction, kinds.Add) and instruction.unpack is not False
+        with self._opened(stage) as (tree, identity):
+            digest, lookup = self._digest(keyword, instruction, tree, identity, target)
+            comment = texts.copied(keyword, instruction.chown, digest, instruction.destination)
+            links = sorted(tree.links) if tree is not None else []
+            key = state.next_key(
+                "copy", comment, stage, instruction.chmod, instruction.exclude, instruction.link, target, links, unpack
+            )
+
+            def work(workspace: Workspace, progress: StepProgress) -> None:
+                root = rootfs.open_root(workspace.path)
+                try:
+                    owner: tuple[int, int] | None = (0, 0)
+                    if instruction.chown:
+                        owner = users.ownership(root, instruction.chown)
+                    elif stage:
+                        owner = None
+                    copier = Copier(root, Manner(owner, mode, unpack, excludes))
+                    try:
+                        for found in lookup():
+                            assert tree is not None
+                            copier.copy(tree, found, target)
+                        for inline in instruction.contents:
+                            content = inline.content.encode("utf-8", "surrogateescape")
+                            copier.write(target, posixpath.basename(inline.path), content)
+                    finally:
+                        copier.close()
+                finally:
+                    os.close(root)
+
+            command = texts.comment_command(state.config, comment, single=True)
+            self._step(command, key, work, name)
+
+    @contextmanager
+    def _opened(self, stage: str) -> Iterator[tuple[Tree, str]]:
+        """The tree to copy from, and what identifies its content when that can't change."""
+        if not stage:
+            yield self._session.context(), ""
+            return
+        place = self._place(stage)
+        with place.opened() as tree:
+            yield tree, place.identity
+
+    def _digest(
+        self, keyword: str, instruction: kinds.Copy | kinds.Add, tree: Tree, identity: str, target: str
+    ) -> tuple[str, Callable[[], list[Found]]]:
+        """The digest of all sources, and how to get at them."""
+        tree.links.clear()
+        found = [one for source in instruction.sources for one in tree.find(source)]
+        count = len(found) + len(instruction.contents)
+        if not count:
+            raise InvalidArgument(f"{keyword} failed: no source files were specified")
+        if count > 1 and not target.endswith("/"):
+            raise InvalidArgument(
+                f"When using {keyword} with more than one source file, the destination must be a directory and end "
+                "with a /"
+            )
+        digests = [one.digest for one in found]
+        for inline in instruction.contents:
+            content = inline.content.encode("utf-8", "surrogateescape")
+            digests.append("file:" + hashlib.sha256(os.fsencode(inline.path) + b"\0" + content).hexdigest())
+        if len(digests) == 1:
+            return digests[0], lambda: found
+        return "multi:" + hashlib.sha256(",".join(digests).encode()).hexdigest(), lambda: found
+
+
+def _mode(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or set(text) - set("01234567") or int(text, 8) > 0o7777:
+        raise InvalidArgument(f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
+    return int(text, 8)
+
+
+def _excluder(patterns: tuple[str, ...]) -> Callable[[str], bool] | None:
+    if not patterns:
+        return None
+    from lamina.dockerfile.ignore import PatternMatcher
+
+    return PatternMatcher(patterns).matches

@@ -1,0 +1,188 @@
+"""``lamina build``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from lamina.cli.command import Command, CommandError, Context, Options, exactly
+from lamina.cli.flags import switch, text, texts
+from lamina.errors import InvalidArgument, LaminaError
+from lamina.reference import InvalidReference, Reference, parse_tagged
+
+if TYPE_CHECKING:
+    from lamina.builder.context import Context as BuildContext
+    from lamina.builder.request import BuildRequest
+
+_STANDARD_INPUT = "-"
+_EPOCH = "SOURCE_DATE_EPOCH"
+_SECRET_LIMIT = 500 << 10
+
+COMMAND = Command(
+    usage="[OPTIONS] PATH | -",
+    summary="Build an image from a Dockerfile",
+    arguments=exactly(1),
+    flags=(
+        texts("build-arg", "Set build-time variables"),
+        texts("build-context", "Additional build contexts (e.g., name=path)", type_name="stringArray"),
+        text("file", "Name of the Dockerfile (Default is 'PATH/Dockerfile')", short="f"),
+        switch("force-rm", "Always remove intermediate containers", default=True, hidden=True),
+        text("iidfile", "Write the image ID to the file"),
+        texts("label", "Set metadata for an image"),
+        text("network", "Networking mode for the RUN instructions during build", default="default"),
+        switch("no-cache", "Do not use cache when building the image"),
+        text("platform", "Set platform of base images"),
+        text("progress", "Set type of progress output (auto, plain, tty, quiet)", default="auto"),
+        switch("pull", "Always attempt to pull a newer version of the image"),
+        switch("quiet", "Suppress the build output and print image ID on success", short="q"),
+        switch("rm", "Remove intermediate containers after a successful build", default=True, hidden=True),
+        texts("secret", "Secret to expose to the build (e.g., id=mysecret,src=/local/secret)", type_name="stringArray"),
+        texts("tag", "Name and optionally a tag in the 'name:tag' format", short="t"),
+        text("target", "Set the target build stage to build"),
+    ),
+)
+
+
+def run(context: Context, options: Options) -> int:
+    from lamina.cli.buildprogress import reporter
+
+    source = options.arguments[0]
+    quiet = options.on("quiet") or options.text("progress") == "quiet"
+    tags = tuple(_tag(name) for name in options.texts("tag"))
+    report = reporter(context.stderr, options.text("progress"), quiet=quiet)
+    with ExitStack() as stack:
+        stack.callback(report.close)
+        prepared = _prepared(context, options, source, stack)
+        request = _request(context, options, prepared, tags)
+        try:
+            result = context.engine().builds.run(request, report)
+        except LaminaError as error:
+            report.close()
+            _tell_where(context, error)
+            raise
+    if options.text("iidfile"):
+        _write_id(options.text("iidfile"), result.image_id)
+    if quiet or not context.stderr.isatty():
+        context.print(result.image_id)
+    return 0
+
+
+def _tag(name: str) -> Reference:
+    try:
+        reference = parse_tagged(name)
+    except InvalidReference as error:
+        raise CommandError(f'invalid argument "{name}" for "-t, --tag" flag: {error}', 125) from None
+    if reference.digest is not None:
+        raise CommandError(
+            f'invalid argument "{name}" for "-t, --tag" flag: refusing to create a tag with a digest', 125
+        )
+    return reference
+
+
+def _prepared(context: Context, options: Options, source: str, stack: ExitStack) -> BuildContext:
+    """The context and the Dockerfile; what they need is released by ``stack``."""
+    from lamina.builder import context as contexts
+
+    file = options.text("file")
+    if source == _STANDARD_INPUT:
+        if file == _STANDARD_INPUT:
+            raise CommandError("invalid argument: can't use stdin for both build context and dockerfile")
+        stdin = stack.enter_context(os.fdopen(os.dup(context.stdin.fileno()), "rb", buffering=0))
+        return stack.enter_context(contexts.stream(context.engine().layers, stdin, file))
+    if source.startswith(("http://", "https://", "git://", "git@", "github.com/")):
+        raise CommandError(f"unable to prepare context: {source}: remote contexts are not supported by this version")
+    content = context.binary_stdin.read() if file == _STANDARD_INPUT else None
+    try:
+        return contexts.directory(source, "" if file == _STANDARD_INPUT else file, content)
+    except contexts.BadContext as error:
+        raise CommandError(str(error)) from None
+
+
+def _request(context: Context, options: Options, prepared: BuildContext, tags: tuple[Reference, ...]) -> BuildRequest:
+    from lamina.builder.request import BuildRequest
+    from lamina.oci.platform import from_text
+
+    arguments = _pairs(options.texts("build-arg"), context)
+    if options.text("network") not in ("default", "host", "none"):
+        raise CommandError(f'network mode "{options.text("network")}" not supported by this version')
+    return BuildRequest(
+        prepared.dockerfile,
+        prepared.name,
+        prepared.path,
+        prepared.ignored,
+        prepared.remembered,
+        contexts=_contexts(options.texts("build-context")),
+        arguments=arguments,
+        target=options.text("target"),
+        tags=tags,
+        labels={name: value for name, _, value in (label.partition("=") for label in options.texts("label"))},
+        no_cache=options.on("no-cache"),
+        pull=options.on("pull"),
+        network=options.text("network"),
+        platform=from_text(options.text("platform")) if options.text("platform") else None,
+        epoch=_epoch(arguments.get(_EPOCH) or context.environment.get(_EPOCH)),
+        secrets=dict(_secret(word, context) for word in options.texts("secret")),
+    )
+
+
+def _pairs(words: list[str], context: Context) -> dict[str, str]:
+    """``NAME=value``; a name alone takes the value from the environment, and none that is not there."""
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals:
+            found[name] = value
+        elif name in context.environment:
+            found[name] = context.environment[name]
+    return found
+
+
+def _contexts(words: list[str]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise CommandError(f"invalid context value: {word}, expected key=value")
+        if not value.startswith("docker-image://") and not os.path.isdir(value):
+            raise CommandError(f"failed to find local path {value}: no such directory")
+        found[name.lower()] = value
+    return found
+
+
+def _epoch(value: str | None) -> int | None:
+    if not value:
+        return None
+    if not (value.isascii() and value.isdigit()) or len(value) > 11:
+        raise CommandError(f"invalid {_EPOCH}: {value}")
+    return int(value)
+
+
+def _secret(word: str, context: Context) -> tuple[str, bytes]:
+    """``id=NAME[,src=PATH|,env=NAME]``."""
+    fields = dict(field.partition("=")[::2] for field in word.split(","))
+    name = fields.get("id", "")
+    if not name or set(fields) - {"id", "src", "source", "env", "type"}:
+        raise CommandError(f"invalid secret: {word}")
+    source = fields.get("src") or fields.get("source")
+    if source is None and (fields.get("env") or name) in context.environment:
+        return name, context.environment[fields.get("env") or name].encode("utf-8", "surrogateescape")
+    try:
+        with open(source or name, "rb") as file:
+            content = file.read(_SECRET_LIMIT + 1)
+    except OSError as error:
+        raise CommandError(f"failed to stat {source or name}: {os.strerror(error.errno or 0).lower()}") from None
+    if len(content) > _SECRET_LIMIT:
+        raise InvalidArgument(f"secret {name} too big: at most 500KB")
+    return name, content
+
+
+def _tell_where(context: Context, error: LaminaError) -> None:
+    """Name the instruction, as far as it is known."""
+    for note in getattr(error, "__notes__", ()):
+        context.warn(f"------\n{note}\n------")
+
+
+def _write_id(path: str, id: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(id)
