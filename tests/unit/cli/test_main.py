@@ -135,7 +135,7 @@ def test_every_verb_of_the_table_exists(module: str) -> None:
 
 
 def lamina(*words: str, **options: object) -> list[str]:
-    return [sys.executable, "-c", "import sys; from lamina.cli.main import main; sys.exit(main())", *words]
+    return [sys.executable, "-c", "from lamina.cli.main import program; program()", *words]
 
 
 def test_a_reader_that_went_away_is_no_error() -> None:
