@@ -131,18 +131,24 @@ def split_words(text: str, escape: str = "\\") -> list[str]:
 def parse_json(text: str) -> list[str] | None:
     """The exec form, a JSON array of strings; ``None`` for anything else, which is then plain text.
 
+    What stands after the array is ignored, as Docker does.
+
     Raises :class:`InvalidInstruction` for an array that has something else in it.
     """
     text = text.lstrip(BLANKS)
     if not text.startswith("["):
         return None
     try:
-        value: list[Any] = json.loads(text, parse_float=_number, parse_int=_number, parse_constant=_refuse)
+        value: list[Any] = _decoder().raw_decode(text)[0]
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(item, str) for item in value):
         raise InvalidInstruction(_STRINGS_ONLY, at="[")
     return [_without_surrogates(item) for item in value]
+
+
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_refuse)
 
 
 def _number(text: str) -> float:
