@@ -140,7 +140,7 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
         os.close(root)
     hostfiles.write(container, directory)
     container.document["LogPath"] = parts.store.log_path(container.id)
-    return Prepared(merged, user)
+    return Prepared(merged, user, parts.root.sub("lamina/index"))
 
 
 def _prepare_source(parts: Parts, point: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from lamina.container.record import Container
 from lamina.errors import Unsupported
 from lamina.linux import process
 from lamina.oci import runtime as oci
-from lamina.runtime import cgroup, seccomp
+from lamina.runtime import cgroup, filters
 
 #: Networks of this version. ``default`` is a network of its own without interfaces but the loopback.
 NETWORKS = ("none", "host")
@@ -25,10 +25,14 @@ class UnsupportedSetting(Unsupported):
 
 
 class Prepared(NamedTuple):
-    """A start's facts that are not in the record."""
+    """A start's facts that are not in the record.
+
+    :ivar filters: directory of compiled seccomp filters; ``None`` leaves compiling to the runtime.
+    """
 
     root: str
     user: oci.User
+    filters: str | None = None
 
 
 def cgroups_path(container_id: str) -> str:
@@ -46,6 +50,7 @@ def encode(container: Container, prepared: Prepared) -> bytes:
         sysctl = _SYSCTL
     if host_config.get("CgroupnsMode") == "private":
         namespaces.append("cgroup")
+    seccomp = filters.default_filter(capabilities, prepared.filters)
     specification = oci.Specification(
         root=prepared.root,
         read_only=bool(host_config.get("ReadonlyRootfs")),
@@ -57,8 +62,9 @@ def encode(container: Container, prepared: Prepared) -> bytes:
         masked_paths=tuple(host_config.get("MaskedPaths") or ()),
         readonly_paths=tuple(host_config.get("ReadonlyPaths") or ()),
         sysctl=sysctl,
+        annotations={filters.ANNOTATION: seccomp.program} if seccomp.program else None,
     )
-    return oci.encode(specification, seccomp.default_profile(capabilities))
+    return oci.encode(specification, seccomp.profile)
 
 
 def _process(container: Container, user: oci.User, capabilities: tuple[str, ...]) -> oci.Process:
