@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from time import time
 from typing import Any, NamedTuple
 
 from lamina.cli.command import Command, Context, Options, at_most
@@ -68,6 +69,8 @@ def run(context: Context, options: Options) -> int:
 def image_listing(*, digests: bool, truncate: bool) -> Listing[ImageRow]:
     """The columns of a list of images."""
 
+    now = time()
+
     def shown_id(row: ImageRow) -> str:
         return short_id(row.summary["Id"]) if truncate else str(row.summary["Id"])
 
@@ -76,7 +79,7 @@ def image_listing(*, digests: bool, truncate: bool) -> Listing[ImageRow]:
         Column("Repository", "REPOSITORY", lambda row: row.repository),
         Column("Tag", "TAG", lambda row: row.tag),
         Column("Digest", "DIGEST", lambda row: row.digest),
-        Column("CreatedSince", "CREATED", lambda row: ago(row.summary["Created"])),
+        Column("CreatedSince", "CREATED", lambda row: ago(row.summary["Created"], now)),
         Column("CreatedAt", "CREATED AT", lambda row: local_time(row.summary["Created"])),
         Column("Size", "SIZE", lambda row: human_size(row.summary["Size"], 3)),
         Column("Containers", "CONTAINERS", lambda row: _known(row.summary["Containers"], str)),
@@ -107,6 +110,10 @@ def image_rows(
         tags, its_digests = document["RepoTags"] or [], document["RepoDigests"] or []
         if tags == [NO_TAG] and its_digests == [NO_DIGEST]:
             yield ImageRow(document, _NONE, _NONE, _NONE)
+            continue
+        if len(tags) == 1 and not its_digests:
+            repository, _, tag = tags[0].rpartition(":")
+            yield ImageRow(document, repository, tag, _NONE)
             continue
         by_repository: dict[str, tuple[list[str], list[str]]] = {}
         for name in tags:

@@ -42,8 +42,9 @@ class Listing(NamedTuple, Generic[Row]):
         if format in ("", "table"):
             by_name = {column.name: column for column in self.columns}
             shown = [by_name[name] for name in self.default]
-            cells = [[str(column.text(row)) for column in shown] for row in rows]
-            out.write(table([column.title for column in shown], cells))
+            lines = list(rows)
+            cells = [[str(text(row)) for row in lines] for text in (column.text for column in shown)]
+            out.write(table([column.title for column in shown], list(zip(*cells, strict=True))))
         elif format == "json":
             self._write_template(out, rows, "{{json .}}", tabular=False)
         elif format.startswith("table"):

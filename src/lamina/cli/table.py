@@ -40,4 +40,10 @@ def _measure(lines: Sequence[Sequence[str]], widths: list[list[int]], first: int
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A whole table with its last line end."""
-    return align("\n".join("\t".join(cells) for cells in (headers, *rows)) + "\n")
+    lines = ["\t".join(cells) for cells in (headers, *rows)]
+    text = "\n".join(lines)
+    if text.count("\t") != (len(headers) - 1) * len(lines) or text.count("\n") != len(lines) - 1:
+        return align(text + "\n")  # a cell has cells or lines of its own
+    widths = [max(_LEAST_WIDTH, max(map(len, column)) + _PADDING) for column in zip(headers, *rows, strict=True)]
+    form = "".join(f"%-{width}s" for width in widths[:-1]) + "%s\n"
+    return "".join([form % tuple(cells) for cells in (headers, *rows)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
@@ -10,6 +11,7 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _LONGEST = (1 << 63) / 1e9
 
 
+@lru_cache(1024)
 def human_size(size: float, digits: int = 4) -> str:
     """``1.982MB``: decimal units, ``digits`` significant digits. ``docker images`` shows 3."""
     return _scaled(size, 1000.0, _DECIMAL, digits)

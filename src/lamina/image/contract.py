@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -27,12 +27,12 @@ class Image(NamedTuple):
 class ImageSummary(NamedTuple):
     """What a list shows of an image.
 
-    :ivar created: RFC 3339 text, ``""`` when the configuration does not say.
+    :ivar created: nanoseconds since 1970; those of Go's zero time when the configuration does not say.
     :ivar size: bytes of all layers.
     """
 
     id: ImageID
-    created: str
+    created: int
     size: int
     labels: dict[str, str] | None
 
@@ -59,6 +59,10 @@ class ReferenceStore(Protocol):
         """All references of one image, sorted."""
 
     def all(self) -> dict[Reference, ImageID]: ...
+
+    def by_image(self) -> Mapping[str, Sequence[str]]:
+        """Every name in familiar form (``nginx:latest``, ``nginx@sha256:...``) by its image's ID, sorted as
+        :meth:`of` sorts; fast for ten thousand of them."""
 
 
 class ImageStore(Protocol):

@@ -26,6 +26,8 @@ from lamina.layer.liveness import Running
 from lamina.layer.scratch import scratch
 
 Check = Callable[[], Iterable[Suspect]]
+#: What to hold during a repair.
+Lock = Callable[[], AbstractContextManager[None]]
 
 
 def fsck(
@@ -43,12 +45,14 @@ def fsck(
     :param after: checks of what belongs to images and goes when they are gone; the same.
     :raises RootInUse: a repair while a dockerd works on the root; ``ReadOnlyRoot``.
     """
-    journal, own = partial(_journal, images), _checks(images, deep=deep)
+    first: list[Check] = [partial(_journal, images)]
+    own = _checks(images, deep=deep)
     if not repair:
-        return Report([_found(suspect) for check in (journal, *before, *own, *after) for suspect in check()])
+        return Report([_found(suspect) for check in (*first, *before, *own, *after) for suspect in check()])
     images.root.require_writable()
     with images.root.lock("fsck"):
-        groups = (([journal], images.lock), (before, nullcontext), (own, images.lock), (after, nullcontext))
+        groups: list[tuple[Iterable[Check], Lock]]
+        groups = [(first, images.lock), (before, nullcontext), (own, images.lock), (after, nullcontext)]
         return Report([found for checks, lock in groups for check in checks for found in _repaired(check, lock)])
 
 
@@ -69,7 +73,7 @@ def _checks(images: FileImageStore, *, deep: bool) -> list[Check]:
     ]
 
 
-def _repaired(check: Check, lock: Callable[[], AbstractContextManager[None]]) -> Iterator[Finding]:
+def _repaired(check: Check, lock: Lock) -> Iterator[Finding]:
     """What a check found and how the repair went. What was mended may show how to mend the rest, so it looks again."""
     mended: set[Finding] = set()
     while True:
@@ -86,7 +90,7 @@ def _found(suspect: Suspect) -> Finding:
     return Finding(suspect.kind, suspect.path, suspect.what, suspect.mend is not None, suspect.size)
 
 
-def _mended(suspect: Suspect, lock: Callable[[], AbstractContextManager[None]]) -> Finding:
+def _mended(suspect: Suspect, lock: Lock) -> Finding:
     """Try the repair; the finding says how it went."""
     finding = _found(suspect)
     if suspect.mend is None:

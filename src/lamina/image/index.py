@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lamina import atomicfile
 
-_VERSION = 1
+_VERSION = 2
 #: Fewer images than this are read faster than an index is worth.
 _WORTHWHILE = 64
 
@@ -24,9 +24,9 @@ UNKNOWN = -1
 
 
 class Entry(NamedTuple):
-    """What a list shows of an image. ``created`` is RFC 3339 text, ``size`` the bytes of all layers."""
+    """What a list shows of an image. ``created`` is nanoseconds since 1970, ``size`` the bytes of all layers."""
 
-    created: str
+    created: int
     size: int
     labels: dict[str, str] | None
 
@@ -64,7 +64,7 @@ class ImageIndex:
                 document = json.loads(file.read())
             if document["Version"] != _VERSION:
                 return {}
-            return {name: Entry(*fields) for name, fields in document["Images"].items()}
+            return {name: Entry._make(fields) for name, fields in document["Images"].items()}
         except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
             return {}  # absent, or not what is written here: it is made again
 

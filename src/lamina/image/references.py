@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from lamina import atomicfile
@@ -141,6 +141,27 @@ class FileReferenceStore:
                     found[reference] = ids.get(text) or ids.setdefault(text, self._image_id(text))
         return found
 
+    def by_image(self) -> Mapping[str, Sequence[str]]:
+        """See the contract. Nothing is parsed: keys are the familiar form already."""
+        found: dict[str, list[str]] = {}
+        several = set()
+        for name, keys in self._read().items():
+            length = len(name)
+            for key, text in keys.items():
+                mark = key[length : length + 1]
+                if mark != ":" and _reference(name, key) is None:
+                    continue
+                if not key.startswith(name) or len(key) < length + 2:
+                    continue
+                if text in found:
+                    found[text].append(key)
+                    several.add(text)
+                else:
+                    found[text] = [key]
+        for text in several:
+            found[text].sort(key=_canonical)
+        return found
+
     def image_ids(self) -> set[str]:
         """Every image that some name points at."""
         return {text for keys in self._read().values() for text in keys.values()}
@@ -218,6 +239,13 @@ class FileReferenceStore:
             return ImageID(text)
         except InvalidDigest as error:
             raise DamagedReferences(self.path, f"{text!r} is not an image ID") from error
+
+
+def _canonical(key: str) -> str:
+    """A key with the domain and path that it leaves out, by which names are sorted."""
+    digest = "@" in key
+    name = key.rpartition("@" if digest else ":")[0]
+    return str(_reference(name, key) or key)
 
 
 def _lookup_key(reference: Reference) -> str:

@@ -19,6 +19,7 @@ from lamina.layer.database import LayerNotFound
 from lamina.layer.failure import space_checked
 from lamina.layer.store import FileLayerStore
 from lamina.oci import image as configurations
+from lamina.oci import timestamp
 from lamina.reference import Reference, parse
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class FileImageStore:
             size = sum(layer.size for layer in self.layers.stack(image.config.chain_id))
         except (Corrupt, NotFound):
             size = UNKNOWN
-        return Entry(image.config.created, size, image.config.config.get("Labels"))
+        return Entry(timestamp.or_zero(image.config.created), size, image.config.config.get("Labels"))
 
     def parents(self) -> dict[ImageID, ImageID]:
         found = {}

@@ -1,6 +1,6 @@
 """The layer store on disk: Docker's ``layerdb`` beside a graph driver.
 
-Most commands only read metadata, so what fills and packs layers (10 ms to load) is imported where it is used.
+Most commands only read metadata, so what fills, packs and reclaims layers (10 ms to load) is imported where it is used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from lamina.graphdriver.contract import DiffForm, GraphDriver
 from lamina.layer.contract import Change, Layer, LayerStore, MountedLayer
 from lamina.layer.database import DamagedLayer, LayerNotFound
 from lamina.layer.journal import Entry
-from lamina.layer.recovery import reclaim
 from lamina.layer.release import release
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import WritableLayers, kept
@@ -132,6 +131,8 @@ class FileLayerStore:
 
     def reclaim(self, entry: Entry) -> None:
         """Remove what a dead entry accounts for and nothing refers to."""
+        from lamina.layer.recovery import reclaim
+
         reclaim(self.workshop, entry)
 
     # Writable layers

@@ -15,18 +15,18 @@ NO_TAG = "<none>:<none>"
 NO_DIGEST = "<none>@<none>"
 
 
-def summary(image: ImageSummary, parent: ImageID | None, references: Sequence[Reference]) -> dict[str, Any]:
-    """One element of ``GET /images/json``; ``references`` are the image's names, sorted."""
-    tags = [reference.familiar for reference in references if reference.digest is None]
-    digests = [reference.familiar for reference in references if reference.digest is not None]
+def summary(image: ImageSummary, parent: ImageID | None, names: Sequence[str]) -> dict[str, Any]:
+    """One element of ``GET /images/json``; ``names`` are the image's names in familiar form, sorted."""
+    tags = [name for name in names if "@" not in name]
+    digests = [name for name in names if "@" in name]
     return {
         "Containers": -1,
-        "Created": timestamp.seconds(image.created),
+        "Created": image.created // timestamp.SECOND,
         "Id": str(image.id),
         "Labels": image.labels,
         "ParentId": str(parent or ""),
-        "RepoDigests": (digests or None) if references else [NO_DIGEST],
-        "RepoTags": (tags or None) if references else [NO_TAG],
+        "RepoDigests": (digests or None) if names else [NO_DIGEST],
+        "RepoTags": (tags or None) if names else [NO_TAG],
         "SharedSize": -1,
         "Size": image.size,
         "VirtualSize": image.size,

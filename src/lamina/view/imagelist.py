@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lamina.digest import ImageID
 from lamina.errors import InvalidArgument
 from lamina.image.contract import ImageStore, ImageSummary
 from lamina.oci import timestamp
-from lamina.reference import Reference
 from lamina.view import image as view
 from lamina.view.labels import match
 
@@ -31,7 +29,7 @@ class _Wanted:
             if name not in _KNOWN:
                 raise InvalidFilter(f"Invalid filter '{name}'")
         self.dangling = _dangling(filters)
-        self.labels = {"label": filters.get("label", ())}
+        self.labels = filters.get("label", ())
         self.before = _time_of(images, filters, "before")
         self.since = _time_of(images, filters, "since")
         self.names = "reference" in filters
@@ -43,17 +41,20 @@ class _Wanted:
 
     def image(self, image: ImageSummary) -> bool:
         """Whether the image itself passes; names are another matter."""
-        if self.before is not None or self.since is not None:
-            created = timestamp.or_zero(image.created)
-            if (self.before is not None and created >= self.before) or (
-                self.since is not None and created <= self.since
-            ):
-                return False
-        return match(image.labels or {}, self.labels)
+        if self.before is not None and image.created >= self.before:
+            return False
+        if self.since is not None and image.created <= self.since:
+            return False
+        return not self.labels or match(image.labels or {}, {"label": self.labels})
 
-    def reference(self, reference: Reference) -> bool:
-        texts = (reference.familiar, reference.familiar_name)
-        return not self.names or any(pattern.match(text) for pattern in self._patterns for text in texts)
+    def of(self, names: Sequence[str]) -> Sequence[str]:
+        """Those of an image's names that the patterns match, with or without the tag or digest."""
+        if not self.names:
+            return names
+        return [name for name in names if any(self._matches(text) for text in (name, _repository(name)))]
+
+    def _matches(self, text: str) -> bool:
+        return any(pattern.match(text) for pattern in self._patterns)
 
 
 def _dangling(filters: Filters) -> bool | None:
@@ -79,24 +80,21 @@ def summaries(images: ImageStore, filters: Filters, *, all: bool = False) -> lis
     :raises InvalidFilter: Docker's message; ``NotFound`` when ``before`` or ``since`` names no image.
     """
     wanted = _Wanted(images, filters)
-    names: dict[ImageID, list[Reference]] = {}
-    for reference, image_id in images.references.all().items():
-        names.setdefault(image_id, []).append(reference)
+    names = images.references.by_image()
     parents = images.parents()
     with_children = frozenset(parents.values())
     shown: list[dict[str, Any]] = []
     for image in images.summaries():
-        its_names = names.get(image.id, [])
         is_parent = image.id in with_children
         if (wanted.dangling and is_parent) or not wanted.image(image):
             continue
-        references = sorted((name for name in its_names if wanted.reference(name)), key=str)
-        if references:
-            if wanted.dangling and any(reference.digest is None for reference in references):
+        its_names = wanted.of(names.get(image.id, ()))
+        if its_names:
+            if wanted.dangling and any("@" not in name for name in its_names):
                 continue
         elif (is_parent and not all) or wanted.dangling is False or wanted.names:
             continue
-        shown.append(view.summary(image, parents.get(image.id), references))
+        shown.append(view.summary(image, parents.get(image.id), its_names))
     shown.sort(key=lambda document: (-document["Created"], _first_name(document)))
     return shown
 
@@ -105,3 +103,9 @@ def _first_name(document: dict[str, Any]) -> str:
     """What decides the order of images of one second, which Docker leaves to chance."""
     names = document["RepoTags"] or document["RepoDigests"]
     return f"{names[0]} {document['Id']}"
+
+
+def _repository(name: str) -> str:
+    """A familiar name without its tag or digest."""
+    repository, at, _ = name.partition("@")
+    return repository if at else name.rpartition(":")[0]

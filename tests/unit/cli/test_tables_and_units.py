@@ -3,6 +3,8 @@
 import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lamina.cli.command import CommandError
 from lamina.cli.listing import Column, Listing
@@ -158,3 +160,12 @@ def test_one_column_is_what_quiet_shows() -> None:
     out = io.StringIO()
     LISTING.write_column(out, ["a", "b"], "ID")
     assert out.getvalue() == "A\nB\n"
+
+
+_CELLS = st.text("a\t\né%", max_size=14)
+
+
+@given(st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(_CELLS, min_size=width, max_size=width))))
+def test_a_regular_table_is_aligned_as_any_text(rows: list[list[str]]) -> None:
+    headers = ["H"] * (len(rows[0]) if rows else 3)
+    assert table(headers, rows) == align("\n".join("\t".join(cells) for cells in (headers, *rows)) + "\n")

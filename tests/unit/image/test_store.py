@@ -89,6 +89,22 @@ def test_a_moved_name_tells_where_it_pointed(storage: Storage) -> None:
     assert storage.images.tag(second.id, parse("name")) is None
 
 
+def test_names_by_image_are_those_that_references_give(storage: Storage) -> None:
+    one = storage.add(IMAGE, "zebra", "localhost:5000/a/b:1", "team/app:2", "app")
+    other = storage.add(TestImage(IMAGE.layers[:1]), "app:other")
+    for name in ("app", "localhost:5000/a/b"):
+        storage.images.references.add(parse(f"{name}@sha256:{'7' * 64}"), one.id)
+    path = storage.root.store("repositories.json")
+    with open(path) as file:
+        document = json.load(file)
+    document["Repositories"]["app"].update({"application:1": str(one.id), "app:": str(one.id), "app@x": str(one.id)})
+    with open(path, "w") as file:
+        json.dump(document, file)
+    names = storage.again().images.references.by_image()
+    assert names == {id: [name.familiar for name in storage.images.references.of(id)] for id in (one.id, other.id)}
+    assert len(names[one.id]) == 6
+
+
 def test_an_image_needs_its_layers(storage: Storage) -> None:
     with pytest.raises(NotFound, match="layer sha256"):
         storage.images.create(IMAGE.config.data)

@@ -12,6 +12,7 @@ from lamina.digest import Digest, ImageID
 from lamina.errors import NotFound
 from lamina.image.contract import Image, ImageSummary
 from lamina.oci import image as configurations
+from lamina.oci import timestamp
 from lamina.oci.pattern import BadPattern
 from lamina.reference import Reference, parse, parse_tagged
 from lamina.view.imagelist import InvalidFilter, summaries
@@ -44,6 +45,9 @@ class References:
     def all(self) -> dict[Reference, ImageID]:
         return dict(self.names)
 
+    def by_image(self) -> dict[str, list[str]]:
+        return {id: [name.familiar for name in self.of(id)] for id in self.names.values()}
+
 
 class Images:
     """An image store in memory."""
@@ -72,7 +76,9 @@ class Images:
 
     def summaries(self) -> list[ImageSummary]:
         return [
-            ImageSummary(image.id, image.config.created, self.size(image), image.config.config.get("Labels"))
+            ImageSummary(
+                image.id, timestamp.or_zero(image.config.created), self.size(image), image.config.config.get("Labels")
+            )
             for image in self.images.values()
         ]
 
