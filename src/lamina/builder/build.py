@@ -88,9 +88,8 @@ class _Build:
         if stage is None:
             raise UnknownStage(f'target stage "{wanted}" could not be found')
         state = self._stage(stage)
-        labels = sorted(self._session.request.labels.items())
-        if labels:
-            self._builder(state, stage).label(labels)
+        for name, value in sorted(self._session.request.labels.items()):
+            self._builder(state, stage).label(name, value)
         return state
 
     def _named(self, name: str, before: int) -> kinds.Stage | None:

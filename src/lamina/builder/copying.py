@@ -175,7 +175,7 @@ class Copier:
         Directories are entered with an explicit stack: trees are deeper than Python's.
         """
         source = openat2.open_beneath(tree.root, path or ".", os.O_RDONLY | os.O_DIRECTORY)
-        stack = [_Level(source, os.dup(target), path, status)]
+        stack = [_Level(source, os.dup(target), path, "", status)]
         try:
             while stack:
                 level = stack[-1]
@@ -193,26 +193,28 @@ class Copier:
                     continue
                 if not stat.S_ISDIR(found.st_mode):
                     if not hidden:
-                        self._leaf(level.source, name, level.target, name, found)
+                        self._leaf(level.source, name, self._reached(stack), name, found)
                     continue
-                if hidden and not tree.has_exceptions:
+                if hidden and tree.skips(inner):
                     continue
                 below = os.open(name, _OPEN_DIRECTORY, dir_fd=level.source)
-                try:
-                    into = self._into(level.target, name)
-                except BaseException:
-                    os.close(below)
-                    raise
-                stack.append(_Level(below, into, inner, found))
+                stack.append(_Level(below, -1, inner, name, None if hidden else found))
+                if not hidden:
+                    self._reached(stack)
         finally:
             for level in stack:
                 level.close()
 
-    def _into(self, parent: int, name: str) -> int:
-        self._make_room(parent, name, directory=True)
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent)
-        return os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
+    def _reached(self, stack: list[_Level]) -> int:
+        """The directory that the last level goes to. One that is hidden itself is made when something in it is not."""
+        for above, level in zip([None, *stack], stack, strict=False):
+            if level.target >= 0 or above is None:
+                continue
+            self._make_room(above.target, level.name, directory=True)
+            with suppress(FileExistsError):
+                os.mkdir(level.name, 0o755 if level.status is None else 0o700, dir_fd=above.target)
+            level.target = os.open(level.name, _OPEN_DIRECTORY, dir_fd=above.target)
+        return stack[-1].target
 
     def _leaf(self, source: int, name: str, parent: int, target: str, status: os.stat_result) -> None:
         self._make_room(parent, target, directory=False)
@@ -315,18 +317,20 @@ class Copier:
 class _Level:
     """A directory on the way down: what is left to copy of it."""
 
-    __slots__ = ("names", "path", "source", "status", "target")
+    __slots__ = ("name", "names", "path", "source", "status", "target")
 
-    def __init__(self, source: int, target: int, path: str, status: os.stat_result | None) -> None:
+    def __init__(self, source: int, target: int, path: str, name: str, status: os.stat_result | None) -> None:
         self.source = source
         self.target = target
         self.path = path
+        self.name = name
         self.status = status
         self.names = sorted(os.listdir(source), key=os.fsencode, reverse=True)
 
     def close(self) -> None:
         os.close(self.source)
-        os.close(self.target)
+        if self.target >= 0:
+            os.close(self.target)
 
 
 def is_archive(descriptor: int) -> bool:

@@ -57,7 +57,7 @@ def _cmd(state: StageState, instruction: kinds.Cmd) -> str:
 
 def _entrypoint(state: StageState, instruction: kinds.Entrypoint) -> str:
     words = command_words(state.config, instruction.command)
-    state.config["Entrypoint"] = words
+    state.config["Entrypoint"] = words or None
     if not state.command_set:
         state.config["Cmd"] = None
     return f"ENTRYPOINT {gotext.quoted_list(words)}"
@@ -88,7 +88,8 @@ def _expose(state: StageState, instruction: kinds.Expose) -> str:
 
 
 def _healthcheck(state: StageState, instruction: kinds.Healthcheck) -> str:
-    state.config["Healthcheck"] = dict(instruction.check)
+    # Docker merges a step's configuration with its parent's: what the new check leaves open is the old one's.
+    state.config["Healthcheck"] = {**(state.config.get("Healthcheck") or {}), **instruction.check}
     return f"HEALTHCHECK {texts.healthcheck(instruction.check)}"
 
 

@@ -84,11 +84,10 @@ class StageBuilder:
             command = texts.comment_command(state.config, comment)
             self._step(command, state.next_key("metadata", comment), None, name)
 
-    def label(self, labels: Sequence[tuple[str, str]]) -> None:
+    def label(self, name: str, value: str) -> None:
         """``--label``: an instruction at the very end."""
-        location = kinds.Location("--label", 1, 1)
-        origin = kinds.Origin("LABEL", "LABEL " + " ".join(f"{name}={value}" for name, value in labels), location)
-        wanted = kinds.Label(origin, tuple(kinds.Pair(name, value) for name, value in labels))
+        origin = kinds.Origin("LABEL", f"LABEL {name}={value}", kinds.Location("--label", 1, 1))
+        wanted = kinds.Label(origin, (kinds.Pair(name, value),))
         comment = metadata.apply(self._state, wanted)
         command = texts.comment_command(self._state.config, comment or "")
         self._step(command, self._state.next_key("metadata", comment), None, "")

@@ -8,11 +8,14 @@ the history; they are the cache's too.
 from __future__ import annotations
 
 import errno
+import grp
 import hashlib
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from lamina.builder.sums import FileSums
@@ -51,11 +54,11 @@ class NoSuchSource(NotFound):
 class Matcher(Protocol):
     """What ``.dockerignore`` says."""
 
-    @property
-    def has_exceptions(self) -> bool: ...
-
     def matches(self, path: str) -> bool:
         """Whether the path is excluded, by itself or by a directory above it."""
+
+    def may_skip(self, directory: str) -> bool:
+        """Whether nothing below an excluded directory is excepted."""
 
 
 class Found(NamedTuple):
@@ -114,10 +117,9 @@ class Tree:
     def excludes(self, path: str) -> bool:
         return bool(path) and self._ignored is not None and self._ignored.matches(path)
 
-    @property
-    def has_exceptions(self) -> bool:
-        """Whether something in an excluded directory may not be."""
-        return self._ignored is not None and self._ignored.has_exceptions
+    def skips(self, directory: str) -> bool:
+        """Whether nothing in a directory that is excluded itself can be wanted."""
+        return self._ignored is None or self._ignored.may_skip(directory)
 
     def resolve(self, path: str) -> tuple[str, int]:
         """The path that ``path`` leads to when every link is followed inside the tree, and its ``O_PATH`` descriptor.
@@ -194,7 +196,7 @@ class Tree:
             hidden = ignored is not None and ignored.matches(inner)
             if not hidden:
                 yield inner, status
-            if stat.S_ISDIR(status.st_mode) and (not hidden or (ignored is not None and ignored.has_exceptions)):
+            if stat.S_ISDIR(status.st_mode) and not (hidden and self.skips(inner)):
                 stack.append(iter(self._listed(inner)))
                 prefixes.append(inner + "/")
 
@@ -257,8 +259,8 @@ class Tree:
             ("size", str(status.st_size if kind == stat.S_IFREG else 0)),
             ("typeflag", _TYPE_FLAGS.get(kind, "0")),
             ("linkname", ""),
-            ("uname", ""),
-            ("gname", ""),
+            ("uname", _user_name(status.st_uid) if self.owned else ""),
+            ("gname", _group_name(status.st_gid) if self.owned else ""),
             ("devmajor", str(os.major(device))),
             ("devminor", str(os.minor(device))),
         )
@@ -267,6 +269,23 @@ class Tree:
             with suppress(OSError):
                 digest.update(_CAPABILITY.encode() + os.getxattr(descriptor, _CAPABILITY))
         return digest
+
+
+@cache
+def _user_name(uid: int) -> str:
+    """The host's name for a user, which Docker's digest of an image's files holds; a client's archive has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+
+
+@cache
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return ""
 
 
 def has_wildcards(path: str) -> bool:
