@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lamina.engine.builds import Builds
     from lamina.engine.containers import Containers
     from lamina.engine.images import Images
+    from lamina.graphdriver.choice import Choice
     from lamina.graphdriver.contract import GraphDriver
     from lamina.image.store import FileImageStore
     from lamina.layer.finding import Report
@@ -141,6 +142,13 @@ class Engine:
         driver = open_driver(self.root.path, self._storage_driver)
         self.root.prepare(driver.name)
         return driver
+
+    @property
+    def driver_choices(self) -> list[Choice]:
+        """Every graph driver with what speaks for or against it here, preferred ones first."""
+        from lamina.graphdriver.choice import explain
+
+        return explain(self.root.path, self._storage_driver)
 
     @cached_property
     def layers(self) -> FileLayerStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lamina
@@ -46,7 +46,7 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
         "ContainersStopped": containers.stopped,
         "Images": len(engine.image_store.ids()),
         "Driver": engine.driver.name,
-        "DriverStatus": [list(row) for row in engine.driver.status()],
+        "DriverStatus": [list(row) for row in (*engine.driver.status(), *_choice(engine))],
         "Plugins": {"Volume": ["local"], "Network": ["host", "null"], "Authorization": None, "Log": ["json-file"]},
         **_kernel_abilities(),
         "Debug": False,
@@ -95,6 +95,14 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
         "SecurityOptions": ["name=seccomp,profile=default"],
         "Warnings": _warnings(engine),
     }
+
+
+def _choice(engine: Engine) -> Iterator[tuple[str, str]]:
+    """Why the graph driver is the one it is, and what kept those from it that would have come before."""
+    for choice in engine.driver_choices:
+        yield ("Chosen Because", choice.reason) if choice.chosen else (f"Not {choice.name} Because", choice.reason)
+        if choice.chosen:
+            return
 
 
 def _kernel_abilities() -> dict[str, bool]:
