@@ -8,13 +8,25 @@ component after its colon is replaced.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Protocol, Self
 
 from lamina.errors import Corrupt, InvalidArgument
 
+# Python's own code for documents of some kilobytes: OpenSSL's, in hashlib, is faster with bytes by the megabyte and
+# takes longer to load than many a command runs.
+try:
+    from _sha2 import sha256 as _sha256
+except ImportError:
+    try:
+        from _sha256 import sha256 as _sha256
+    except ImportError:  # a build that has no other than OpenSSL's
+        from hashlib import sha256 as _sha256
+
 #: Registered algorithms and the length of their hex part.
 HEX_LENGTH = {"sha256": 64, "sha384": 96, "sha512": 128, "blake3": 64}
+
+#: Bytes up to which Python's own code is fast enough.
+_SMALL = 1 << 16
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -73,7 +85,11 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes) -> Self:
         """The sha256 digest of ``data``."""
-        return str.__new__(cls, "sha256:" + hashlib.sha256(data).hexdigest())
+        if len(data) <= _SMALL:
+            return cls.from_hash(_sha256(data))
+        state = hasher()
+        state.update(data)
+        return cls.from_hash(state)
 
     @classmethod
     def from_hash(cls, hasher: Hasher, algorithm: str = "sha256") -> Self:
@@ -108,6 +124,8 @@ def hasher(algorithm: str = "sha256") -> Hasher:
         return blake
     if algorithm not in HEX_LENGTH:
         raise InvalidDigest(algorithm, "unsupported digest algorithm")
+    import hashlib
+
     return hashlib.new(algorithm)
 
 

@@ -16,7 +16,9 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from shutil import rmtree
+from contextlib import suppress
+
+from lamina.graphdriver.removal import remove_tree
 
 _LOCK = "monitor"
 _FAILURE = "failure"
@@ -95,7 +97,8 @@ class RunDirectory:
 
     def remove(self) -> None:
         """Idempotent."""
-        rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(self.path)
 
     def _open(self) -> int:
         return os.open(os.path.join(self.path, _LOCK), os.O_RDONLY | os.O_CLOEXEC)

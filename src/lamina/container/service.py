@@ -17,8 +17,7 @@ from lamina.container.store import ContainerStore, DamagedContainer, NoSuchConta
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID
 from lamina.errors import Corrupt, NotFound
-from lamina.image.contract import ImageStore
-from lamina.image.removal import ContainerUse
+from lamina.image.contract import ContainerUse, ImageStore
 from lamina.layer.contract import Change
 from lamina.layer.store import FileLayerStore
 

@@ -12,13 +12,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from shutil import rmtree
 
 from lamina import atomicfile
 from lamina.container.names import NameInUse
 from lamina.container.record import Container
 from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt, InvalidArgument, NotFound
+from lamina.graphdriver.removal import remove_tree
 from lamina.oci import gojson
 
 _HEX = frozenset("0123456789abcdef")
@@ -116,7 +116,7 @@ class ContainerStore:
         """Remove the directory. Idempotent."""
         self.unpublish(id)
         with suppress(FileNotFoundError):
-            rmtree(self.directory(id))
+            remove_tree(self.directory(id))
 
     def find(self, text: str) -> str:
         """Id of the container that ``text`` means: a full id, a name, or an unambiguous prefix of an id, in this order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -35,6 +35,23 @@ class ImageSummary(NamedTuple):
     created: int
     size: int
     labels: dict[str, str] | None
+
+
+class ContainerUse(NamedTuple):
+    """A container as removal sees it.
+
+    :ivar image_id: the image that it was made from.
+    :ivar reference: the name that it was made by.
+    """
+
+    container_id: str
+    image_id: ImageID
+    running: bool
+    reference: str = ""
+
+
+#: Tells which containers there are; asked only when it matters.
+InUse = Callable[[], Iterable[ContainerUse]]
 
 
 class ReferenceStore(Protocol):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lamina.errors import Conflict, InvalidArgument, NotFound
-from lamina.image.contract import Image
-from lamina.image.removal import Deleted, InUse, Removed, no_containers, remove
+from lamina.image.contract import Image, InUse
+from lamina.image.removal import Deleted, Removed, no_containers, remove
 from lamina.image.store import FileImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.oci import timestamp

@@ -12,29 +12,12 @@ from typing import NamedTuple
 
 from lamina.digest import ImageID
 from lamina.errors import Conflict
-from lamina.image.contract import Image
+from lamina.image.contract import ContainerUse, Image, InUse
 from lamina.image.recovery import IMAGE_NOTE
 from lamina.image.store import FileImageStore
 from lamina.layer.journal import Entry
 from lamina.layer.store import FileLayerStore
 from lamina.reference import Reference
-
-
-class ContainerUse(NamedTuple):
-    """A container as removal sees it.
-
-    :ivar image_id: the image that it was made from.
-    :ivar reference: the name that it was made by.
-    """
-
-    container_id: str
-    image_id: ImageID
-    running: bool
-    reference: str = ""
-
-
-#: Tells which containers there are; asked only when it matters.
-InUse = Callable[[], Iterable[ContainerUse]]
 
 
 class Untagged(NamedTuple):

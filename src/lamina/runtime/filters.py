@@ -8,7 +8,6 @@ nobody else may write, and names the digest of its content.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -16,6 +15,7 @@ from binascii import b2a_base64
 from typing import NamedTuple
 
 from lamina import atomicfile
+from lamina.digest import Digest
 from lamina.runtime.seccomp import DEFAULT_PROFILE, default_profile
 
 #: What crun calls the annotation (its manual page, section "Extensions to OCI").
@@ -62,7 +62,7 @@ def _key(capabilities: tuple[str, ...], path: str) -> str:
         except OSError:
             continue
         parts.append(f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return Digest.of("\n".join(parts).encode()).hex[:32]
 
 
 def _compiled(profile: bytes) -> Filter:
@@ -88,7 +88,7 @@ def _read(path: str) -> Filter | None:
     finally:
         os.close(descriptor)
     digest, _, text = content.partition(b"\n")
-    if hashlib.sha256(text).hexdigest().encode() != digest:
+    if Digest.of(text).encode() != digest:
         return None
     profile, _, program = text.partition(b"\n")
     return Filter(profile, program.decode())
@@ -96,7 +96,7 @@ def _read(path: str) -> Filter | None:
 
 def _keep(path: str, compiled: Filter) -> None:
     text = b"%s\n%s" % (compiled.profile, compiled.program.encode())
-    content = b"%s\n%s" % (hashlib.sha256(text).hexdigest().encode(), text)
+    content = b"%s\n%s" % (Digest.of(text).encode(), text)
     try:
         atomicfile.write(path, content, sync=False)
     except OSError:

@@ -9,9 +9,9 @@ import pytest
 
 from lamina.digest import Digest, ImageID
 from lamina.errors import Conflict, NotFound
-from lamina.image.contract import Image
+from lamina.image.contract import ContainerUse, Image
 from lamina.image.prune import InvalidFilter, prune
-from lamina.image.removal import ContainerUse, Deleted, Removed, Untagged, remove
+from lamina.image.removal import Deleted, Removed, Untagged, remove
 from lamina.reference import parse
 from support.images import LayerTar, TestImage
 from support.storage import Storage
