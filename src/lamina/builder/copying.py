@@ -52,14 +52,6 @@ class Manner(NamedTuple):
     excludes: Callable[[str], bool] | None = None
 
 
-def destination(working_directory: str, text: str) -> str:
-    """An absolute destination; a trailing slash stays, since it means a directory."""
-    if text.startswith("/"):
-        return text
-    joined = posixpath.normpath(posixpath.join("/", working_directory, text))
-    return joined + "/" if text.endswith(("/", "/.")) or text == "." else joined
-
-
 class Copier:
     """Copies into one workspace.
 

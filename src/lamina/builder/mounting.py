@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from lamina.builder.running import StepMount
+from lamina.builder.job import StepMount
 from lamina.builder.session import Session
 from lamina.builder.stage import StageState, digest_of
 from lamina.dockerfile import instructions as kinds

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from shutil import rmtree
-from typing import Any, NamedTuple
+from typing import Any
 
 from lamina import atomicfile
+from lamina.builder.job import CommandFailed, Job, StepMount
 from lamina.builder.warden import Order, Outcome, Pending, Warden
 from lamina.container import defaults, hostfiles, initlayer, rootfs, specification, users
 from lamina.container.record import Container
 from lamina.container.specification import Prepared
 from lamina.dataroot import DataRoot
-from lamina.errors import LaminaError
 from lamina.oci import dockerconfig
 from lamina.runtime.program import StandardStreams
 
@@ -29,53 +29,6 @@ _PIECE = 1 << 16
 _TAIL = 8 << 10
 
 Output = Callable[[bytes], None]
-
-
-class StepMount(NamedTuple):
-    """Something that the command sees at ``target`` and no layer gets.
-
-    :ivar kind: ``bind`` or ``tmpfs``.
-    :ivar source: host path; ``""`` for a tmpfs.
-    :ivar options: of a tmpfs.
-    """
-
-    kind: str
-    target: str
-    source: str = ""
-    read_only: bool = True
-    options: str = ""
-
-    @property
-    def is_file(self) -> bool:
-        return self.kind == "bind" and not os.path.isdir(self.source)
-
-
-class Job(NamedTuple):
-    """One command.
-
-    :ivar config: the stage's configuration.
-    :ivar arguments: build arguments, as additional environment.
-    """
-
-    command: list[str]
-    config: dict[str, Any]
-    arguments: dict[str, str]
-    network: str
-    mounts: tuple[StepMount, ...] = ()
-
-
-class CommandFailed(LaminaError):
-    """The command of a ``RUN`` ended with another code than 0.
-
-    :ivar code: its exit code.
-    :ivar tail: the end of what it wrote.
-    """
-
-    def __init__(self, command: Iterable[str], code: int, tail: bytes, *, oom_killed: bool) -> None:
-        reason = " (out of memory)" if oom_killed else ""
-        super().__init__(f"The command '{' '.join(command)}' returned a non-zero code: {code}{reason}")
-        self.code = code
-        self.tail = tail
 
 
 def initialiser(mounts: tuple[StepMount, ...]) -> Callable[[str], None]:

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import RLock
+from typing import TYPE_CHECKING
 
 from lamina.builder.arguments import BuildArguments, platform_arguments
 from lamina.builder.cache import BuildCache, Step
+from lamina.builder.job import CommandFailed
 from lamina.builder.progress import CACHED, DONE, FAILED, OUTPUT, START, StepEvent, StepReport
 from lamina.builder.request import BuildRequest
-from lamina.builder.running import CommandFailed
 from lamina.builder.sums import FileSums
 from lamina.builder.tree import Tree
-from lamina.builder.warden import Warden
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.image.contract import ImageStore
@@ -24,6 +24,9 @@ from lamina.layer.staged import Staged
 from lamina.layer.store import FileLayerStore
 from lamina.oci import platform as platforms
 from lamina.oci import timestamp
+
+if TYPE_CHECKING:
+    from lamina.builder.warden import Warden
 
 
 class Session:
@@ -82,6 +85,8 @@ class Session:
 
     @property
     def warden(self) -> Warden:
+        from lamina.builder.warden import Warden  # most builds are cached and need none
+
         with self._lock:
             if self._warden is None:
                 self._warden = Warden((self.transaction.entry.descriptor,))

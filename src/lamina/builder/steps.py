@@ -7,29 +7,53 @@ import os
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from lamina.builder import metadata, mounting, running, sources, texts
+from lamina.builder import metadata, mounting, sources, texts
 from lamina.builder.cache import Step
-from lamina.builder.copying import Copier, Manner, destination
+from lamina.builder.job import Job, StepMount
 from lamina.builder.session import Session, StepProgress, default_network
 from lamina.builder.stage import StageState, digest_of
 from lamina.builder.tree import Found, Tree
-from lamina.container import rootfs, users
 from lamina.digest import DiffID
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expanded
 from lamina.dockerfile.parser import parse_instruction
 from lamina.errors import InvalidArgument
 
-if TYPE_CHECKING:
-    from lamina.layer.workspace import Workspace
-
 #: DiffID of a tar without entries: 1024 zero bytes.
 EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
 
-#: Changes files in a workspace.
-Work = Callable[["Workspace", StepProgress], None]
+
+class MakeDirectory(NamedTuple):
+    """``WORKDIR``."""
+
+    path: str
+
+
+class CopyFiles(NamedTuple):
+    """``COPY`` and ``ADD``.
+
+    :ivar target: absolute; a trailing slash means a directory.
+    :ivar chown: the flag's text.
+    :ivar keep_owner: whether files keep their owner when nothing else is said.
+    :ivar mode: permissions of everything, or ``None``.
+    :ivar unpack: whether archives are extracted.
+    """
+
+    tree: Tree
+    found: tuple[Found, ...]
+    contents: tuple[kinds.InlineFile, ...]
+    target: str
+    chown: str
+    keep_owner: bool
+    mode: int | None
+    unpack: bool
+    excludes: Callable[[str], bool] | None
+
+
+#: What changes files.
+Work = MakeDirectory | CopyFiles | Job
 
 FindPlace = Callable[[str], sources.Place]
 
@@ -101,7 +125,6 @@ class StageBuilder:
         work: Work | None,
         name: str,
         *,
-        initialise: Callable[[str], None] | None = None,
         comment: str = "",
     ) -> None:
         """One entry of the history: from the cache, or made now.
@@ -127,21 +150,21 @@ class StageBuilder:
         diff_id, size = None, 0
         if work is not None:
             with session.step(name) as progress:
-                diff_id, size = self._made(work, initialise, progress)
+                diff_id, size = self._made(work, progress)
         entry = self._entry(command, comment, diff_id)
         state.key = key
         state.add_history(entry, diff_id)
         session.remember(state.layer, Step(key, None, diff_id, entry, size))
 
-    def _made(
-        self, work: Work, initialise: Callable[[str], None] | None, progress: StepProgress
-    ) -> tuple[DiffID | None, int]:
+    def _made(self, work: Work, progress: StepProgress) -> tuple[DiffID | None, int]:
         """Do the work in a new layer on the state's."""
+        from lamina.builder import execution  # most steps are cached, and need nothing of what it needs
+
         state, session = self._state, self._session
         staged = session.stage_layer(state.layer)
         try:
-            with staged.work(initialise) as workspace:
-                work(workspace, progress)
+            with staged.work(execution.initialiser(work)) as workspace:
+                execution.perform(work, session, workspace.path, progress)
                 result = workspace.seal(latest=session.request.epoch)
         except BaseException:
             session.drop(staged)
@@ -171,15 +194,8 @@ class StageBuilder:
         state.config["WorkingDir"] = path
         comment = f"WORKDIR {path}"
 
-        def work(workspace: Workspace, progress: StepProgress) -> None:
-            root = rootfs.open_root(workspace.path)
-            try:
-                rootfs.check_working_directory(root, path)
-            finally:
-                os.close(root)
-
         command = texts.comment_command(state.config, comment, single=True)
-        self._step(command, state.next_key("workdir", comment), work, name)
+        self._step(command, state.next_key("workdir", comment), MakeDirectory(path), name)
 
     # RUN
 
@@ -196,16 +212,13 @@ class StageBuilder:
             identity = [mounts.identity(mount) for mount in wanted]
             key = state.next_key("run", recorded, network, instruction.security, identity, script)
 
-            def work(workspace: Workspace, progress: StepProgress) -> None:
-                job = running.Job(words, state.config, state.arguments.environment(environment), network, prepared)
-                running.run(session.root, session.warden, workspace.path, job, progress.output, id=session.new_id())
-
-            prepared: tuple[running.StepMount, ...] = ()
+            prepared: tuple[StepMount, ...] = ()
             if (wanted or script) and session.find(key) is None:
                 prepared = tuple(mounts.prepare(mount) for mount in wanted)
                 if script:
                     prepared += (mounts.script(*script),)
-            self._step(recorded, key, work, name, initialise=running.initialiser(prepared))
+            job = Job(words, state.config, state.arguments.environment(environment), network, prepared)
+            self._step(recorded, key, job, name)
 
     def _command(self, command: kinds.CommandLine) -> tuple[list[str], tuple[str, str] | None]:
         """The words to run, and the script that they name, as file name and content."""
@@ -233,52 +246,33 @@ class StageBuilder:
         mode = _mode(instruction.chmod)
         excludes = _excluder(instruction.exclude)
         unpack = isinstance(instruction, kinds.Add) and instruction.unpack is not False
-        with self._opened(stage) as (tree, identity):
-            digest, lookup = self._digest(keyword, instruction, tree, identity, target)
+        with self._opened(stage) as tree:
+            digest, found = self._digest(keyword, instruction, tree, target)
             comment = texts.copied(keyword, instruction.chown, digest, instruction.destination)
-            links = sorted(tree.links) if tree is not None else []
+            links = sorted(tree.links)
             key = state.next_key(
                 "copy", comment, stage, instruction.chmod, instruction.exclude, instruction.link, target, links, unpack
             )
 
-            def work(workspace: Workspace, progress: StepProgress) -> None:
-                root = rootfs.open_root(workspace.path)
-                try:
-                    owner: tuple[int, int] | None = (0, 0)
-                    if instruction.chown:
-                        owner = users.ownership(root, instruction.chown)
-                    elif stage:
-                        owner = None
-                    copier = Copier(root, Manner(owner, mode, unpack, excludes))
-                    try:
-                        for found in lookup():
-                            assert tree is not None
-                            copier.copy(tree, found, target)
-                        for inline in instruction.contents:
-                            content = inline.content.encode("utf-8", "surrogateescape")
-                            copier.write(target, posixpath.basename(inline.path), content)
-                    finally:
-                        copier.close()
-                finally:
-                    os.close(root)
-
+            work = CopyFiles(
+                tree, tuple(found), instruction.contents, target, instruction.chown, bool(stage), mode, unpack, excludes
+            )
             command = texts.comment_command(state.config, comment, single=True)
             self._step(command, key, work, name)
 
     @contextmanager
-    def _opened(self, stage: str) -> Iterator[tuple[Tree, str]]:
-        """The tree to copy from, and what identifies its content when that can't change."""
+    def _opened(self, stage: str) -> Iterator[Tree]:
+        """The tree to copy from."""
         if not stage:
-            yield self._session.context(), ""
+            yield self._session.context()
             return
-        place = self._place(stage)
-        with place.opened() as tree:
-            yield tree, place.identity
+        with self._place(stage).opened() as tree:
+            yield tree
 
     def _digest(
-        self, keyword: str, instruction: kinds.Copy | kinds.Add, tree: Tree, identity: str, target: str
-    ) -> tuple[str, Callable[[], list[Found]]]:
-        """The digest of all sources, and how to get at them."""
+        self, keyword: str, instruction: kinds.Copy | kinds.Add, tree: Tree, target: str
+    ) -> tuple[str, list[Found]]:
+        """The digest of all sources, and the sources."""
         tree.links.clear()
         found = [one for source in instruction.sources for one in tree.find(source)]
         count = len(found) + len(instruction.contents)
@@ -294,8 +288,16 @@ class StageBuilder:
             content = inline.content.encode("utf-8", "surrogateescape")
             digests.append("file:" + hashlib.sha256(os.fsencode(inline.path) + b"\0" + content).hexdigest())
         if len(digests) == 1:
-            return digests[0], lambda: found
-        return "multi:" + hashlib.sha256(",".join(digests).encode()).hexdigest(), lambda: found
+            return digests[0], found
+        return "multi:" + hashlib.sha256(",".join(digests).encode()).hexdigest(), found
+
+
+def destination(working_directory: str, text: str) -> str:
+    """An absolute destination; a trailing slash stays, since it means a directory."""
+    if text.startswith("/"):
+        return text
+    joined = posixpath.normpath(posixpath.join("/", working_directory, text))
+    return joined + "/" if text.endswith(("/", "/.")) or text == "." else joined
 
 
 def _mode(text: str) -> int | None:

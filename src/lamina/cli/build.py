@@ -89,7 +89,9 @@ def _prepared(context: Context, options: Options, source: str, stack: ExitStack)
         if file == _STANDARD_INPUT:
             raise CommandError("invalid argument: can't use stdin for both build context and dockerfile")
         stdin = stack.enter_context(os.fdopen(os.dup(context.stdin.fileno()), "rb", buffering=0))
-        return stack.enter_context(contexts.stream(context.engine().layers, stdin, file))
+        from lamina.builder import contextstream
+
+        return stack.enter_context(contextstream.stream(context.engine().layers, stdin, file))
     if source.startswith(("http://", "https://", "git://", "git@", "github.com/")):
         raise CommandError(f"unable to prepare context: {source}: remote contexts are not supported by this version")
     content = context.binary_stdin.read() if file == _STANDARD_INPUT else None

@@ -1,0 +1,51 @@
+"""Carrying out what a step is to do, in its workspace. Only imported when something is not in the cache."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable
+
+from lamina.builder import running
+from lamina.builder.copying import Copier, Manner
+from lamina.builder.job import Job
+from lamina.builder.session import Session, StepProgress
+from lamina.builder.steps import CopyFiles, MakeDirectory, Work
+from lamina.container import rootfs, users
+
+
+def initialiser(work: Work) -> Callable[[str], None] | None:
+    """What has to be in the layer below the step's own."""
+    return running.initialiser(work.mounts) if isinstance(work, Job) else None
+
+
+def perform(work: Work, session: Session, path: str, progress: StepProgress) -> None:
+    """Change the files of the workspace at host path ``path``."""
+    if isinstance(work, Job):
+        running.run(session.root, session.warden, path, work, progress.output, id=session.new_id())
+        return
+    root = rootfs.open_root(path)
+    try:
+        if isinstance(work, MakeDirectory):
+            rootfs.check_working_directory(root, work.path)
+        else:
+            _copy(work, root)
+    finally:
+        os.close(root)
+
+
+def _copy(work: CopyFiles, root: int) -> None:
+    owner: tuple[int, int] | None = (0, 0)
+    if work.chown:
+        owner = users.ownership(root, work.chown)
+    elif work.keep_owner:
+        owner = None
+    copier = Copier(root, Manner(owner, work.mode, work.unpack, work.excludes))
+    try:
+        for found in work.found:
+            copier.copy(work.tree, found, work.target)
+        for inline in work.contents:
+            content = inline.content.encode("utf-8", "surrogateescape")
+            copier.write(work.target, posixpath.basename(inline.path), content)
+    finally:
+        copier.close()

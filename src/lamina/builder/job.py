@@ -1,0 +1,56 @@
+"""What a ``RUN`` is to do, and how it may end: values that cost nothing to import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from lamina.errors import LaminaError
+
+
+class StepMount(NamedTuple):
+    """Something that the command sees at ``target`` and no layer gets.
+
+    :ivar kind: ``bind`` or ``tmpfs``.
+    :ivar source: host path; ``""`` for a tmpfs.
+    :ivar options: of a tmpfs.
+    """
+
+    kind: str
+    target: str
+    source: str = ""
+    read_only: bool = True
+    options: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        return self.kind == "bind" and not os.path.isdir(self.source)
+
+
+class Job(NamedTuple):
+    """One command.
+
+    :ivar config: the stage's configuration.
+    :ivar arguments: build arguments, as additional environment.
+    """
+
+    command: list[str]
+    config: dict[str, Any]
+    arguments: dict[str, str]
+    network: str
+    mounts: tuple[StepMount, ...] = ()
+
+
+class CommandFailed(LaminaError):
+    """The command of a ``RUN`` ended with another code than 0.
+
+    :ivar code: its exit code.
+    :ivar tail: the end of what it wrote.
+    """
+
+    def __init__(self, command: Iterable[str], code: int, tail: bytes, *, oom_killed: bool) -> None:
+        reason = " (out of memory)" if oom_killed else ""
+        super().__init__(f"The command '{' '.join(command)}' returned a non-zero code: {code}{reason}")
+        self.code = code
+        self.tail = tail
