@@ -105,4 +105,6 @@ class Attributes:
         directory, path = self._tree.place(node)
         if directory < 0:
             return path, True
+        if path.startswith(b"/"):
+            return path, False
         return b"/proc/self/fd/%d/%s" % (directory, path), False

@@ -71,7 +71,9 @@ class CopyUp:
             raise
         os.utime(parent.path, ns=(times.st_atime_ns, times.st_mtime_ns), dir_fd=upper.descriptor)
         node.upper = True
-        if not isinstance(node, DirectoryNode):
+        if isinstance(node, DirectoryNode):
+            self._tree.anchor(node)
+        else:
             node.lower = None
             self._move_descriptors(node, upper.descriptor, target)
 
@@ -101,7 +103,7 @@ class CopyUp:
                 os.symlink(os.readlink(path, dir_fd=layer.descriptor), name, dir_fd=self._work.descriptor)
             else:
                 os.mknod(name, node.kind | 0o600, status.st_rdev, dir_fd=self._work.descriptor)
-            self._copy_metadata(node, layer.prefix + path, name, status)
+            self._copy_metadata(node, layer.absolute(path), name, status)
         except BaseException:
             self._work.remove(name)
             raise
@@ -125,7 +127,7 @@ class CopyUp:
 
     def _copy_metadata(self, node: Node, source: bytes, name: bytes, status: os.stat_result) -> None:
         descriptor = self._work.descriptor
-        target = self._work.layer.prefix + name
+        target = self._work.layer.absolute(name)
         if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()) or status.st_mode & stat.S_ISGID:
             os.chown(name, status.st_uid, status.st_gid, dir_fd=descriptor, follow_symlinks=False)
         self._copy_attributes(source, target)

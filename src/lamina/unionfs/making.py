@@ -206,6 +206,8 @@ class Making:
         node.upper = True
         node.bare = not parent.default_acl
         parent.children[name] = node
+        if isinstance(node, DirectoryNode):
+            self._tree.anchor(node)
         return Made(node, status, descriptor)
 
     def _permissions(self, upper: Layer, parent: DirectoryNode, mode: int, creator: Creator) -> tuple[int, int, int]:
@@ -265,5 +267,5 @@ class Making:
         os.mkdir(name, 0o700, dir_fd=self._work.descriptor)
         acl = attribute(self._tree.upper, parent.path, _DEFAULT_ACL)
         if acl is not None:
-            os.setxattr(self._work.layer.prefix + name, _DEFAULT_ACL, acl)
+            os.setxattr(self._work.layer.absolute(name), _DEFAULT_ACL, acl)
         return name

@@ -105,7 +105,7 @@ class Marks(Protocol):
 def attribute(layer: Layer, path: bytes, name: str) -> bytes | None:
     """An extended attribute of what is at ``path``, a link not followed; ``None`` when it has none."""
     try:
-        return os.getxattr(layer.prefix + path, name, follow_symlinks=False)
+        return os.getxattr(layer.absolute(path), name, follow_symlinks=False)
     except OSError as error:
         if error.errno in _NO_ATTRIBUTES:
             return None
@@ -114,7 +114,7 @@ def attribute(layer: Layer, path: bytes, name: str) -> bytes | None:
 
 def scan(layer: Layer, path: bytes) -> list[Entry]:
     """Every name in a directory of a layer, in the file system's order."""
-    with os.scandir(layer.prefix + path) as found:
+    with os.scandir(layer.absolute(path)) as found:
         return [Entry(entry.name, _kind(entry), entry.inode()) for entry in found]
 
 
@@ -158,7 +158,7 @@ class OverlayMarks:
 
     def directory(self, layer: Layer, path: bytes) -> DirectoryMarks:
         try:
-            names = os.listxattr(layer.prefix + path, follow_symlinks=False)
+            names = os.listxattr(layer.absolute(path), follow_symlinks=False)
         except OSError as error:
             if error.errno in _NO_ATTRIBUTES:
                 return UNMARKED
@@ -182,10 +182,10 @@ class OverlayMarks:
         return Contents(entries, hidden)
 
     def set_opaque(self, layer: Layer, path: bytes) -> None:
-        os.setxattr(layer.prefix + path, self._opaque, b"y", follow_symlinks=False)
+        os.setxattr(layer.absolute(path), self._opaque, b"y", follow_symlinks=False)
 
     def set_redirect(self, layer: Layer, path: bytes, redirect: bytes) -> None:
-        os.setxattr(layer.prefix + path, self._redirect, redirect, follow_symlinks=False)
+        os.setxattr(layer.absolute(path), self._redirect, redirect, follow_symlinks=False)
 
     def make_whiteout(self, layer: Layer, directory: bytes, name: bytes) -> None:
         os.mknod(directory + b"/" + name, stat.S_IFCHR, 0, dir_fd=layer.descriptor)

@@ -64,7 +64,7 @@ class Node:
 class DirectoryNode(Node):
     """A directory, merged or not."""
 
-    __slots__ = ("children", "complete", "default_acl", "lower_path", "lowers", "path")
+    __slots__ = ("anchors", "children", "complete", "default_acl", "lower_path", "lowers", "path")
 
     def __init__(self, parent: DirectoryNode | None, name: bytes, number: int) -> None:
         super().__init__(parent, name, stat.S_IFDIR, number)
@@ -76,20 +76,30 @@ class DirectoryNode(Node):
         self.lowers: tuple[LowerDirectory, ...] = ()
         #: In the upper layer, where it is or would be.
         self.path: bytes = ROOT if parent is None else parent.path + b"/" + name
+        #: Descriptors that stand for paths of this directory that got too long.
+        self.anchors: list[int] | None = None
         #: In the union of the lower layers alone; means nothing without ``lowers``.
         self.lower_path = self.path
         #: Whether new files in it inherit an access control list; ``None``: not looked.
         self.default_acl: bool | None = None
 
-    def set_place(self, parent: DirectoryNode, name: bytes) -> None:
-        """Follow a rename, with every directory known below."""
+    def set_place(self, parent: DirectoryNode, name: bytes) -> list[DirectoryNode]:
+        """Follow a rename, with every directory known below; those whose paths changed, parents first."""
         self.parent, self.name = parent, name
+        return self.renew_paths()
+
+    def renew_paths(self) -> list[DirectoryNode]:
+        """Derive paths from the parent's again; those whose paths changed, parents first."""
         stack: list[DirectoryNode] = [self]
+        changed = []
         while stack:
             node = stack.pop()
-            assert node.parent is not None
-            node.path = node.parent.path + b"/" + node.name
-            stack += [child for child in node.children.values() if isinstance(child, DirectoryNode)]
+            if not node.path.startswith(b"/"):
+                assert node.parent is not None
+                node.path = node.parent.path + b"/" + node.name
+                changed.append(node)
+                stack += [child for child in node.children.values() if isinstance(child, DirectoryNode)]
+        return changed
 
 
 def lower_location(node: Node) -> LowerDirectory | None:

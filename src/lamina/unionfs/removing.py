@@ -60,7 +60,7 @@ class Removing:
                 raise failure(errno.ENOTEMPTY, name)
             self._replace_by_whiteout(upper, parent, name, is_directory=True)
         else:
-            self._remove_directory(upper, node)
+            self._remove_directory(upper, node, parent.path + b"/" + name)
         node.upper = True  # from now on it is nameless, and only what is remembered is left
         node.last = last
         self._tree.drop_name(node, parent, name)
@@ -75,9 +75,10 @@ class Removing:
         """Replace an upper directory in which only whiteouts are left by an empty one, so that it can be replaced."""
         upper = self._tree.upper
         assert upper is not None
-        if not node.upper or not os.listdir(upper.prefix + node.path):
+        if not node.upper or not os.listdir(upper.absolute(node.path)):
             return
         status = self._tree.status(node)
+        _, path = self._tree.place(node)
         staged = self._work.new_name()
         work = self._work.descriptor
         os.mkdir(staged, 0o700, dir_fd=work)
@@ -85,21 +86,19 @@ class Removing:
             os.chown(staged, status.st_uid, status.st_gid, dir_fd=work)
             os.chmod(staged, stat.S_IMODE(status.st_mode), dir_fd=work)
             self._tree.marks.set_opaque(self._work.layer, staged)
-            renameat2(
-                staged, node.path, source_directory=work, target_directory=upper.descriptor, flags=RENAME_EXCHANGE
-            )
+            renameat2(staged, path, source_directory=work, target_directory=upper.descriptor, flags=RENAME_EXCHANGE)
         finally:
             self._work.remove(staged)
 
-    def _remove_directory(self, upper: Layer, node: DirectoryNode) -> None:
+    def _remove_directory(self, upper: Layer, node: DirectoryNode, path: bytes) -> None:
         try:
-            os.rmdir(node.path, dir_fd=upper.descriptor)
+            os.rmdir(path, dir_fd=upper.descriptor)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             if not node.lowers and self._tree.listing(node):
                 raise
-            self._move_out(upper, node.path)
+            self._move_out(upper, path)
 
     def _move_out(self, upper: Layer, path: bytes) -> None:
         """Let a directory disappear at once with the marks in it."""

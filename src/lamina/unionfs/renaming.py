@@ -151,11 +151,13 @@ class Renaming:
         parent.children.pop(name, None)
         self._set_name(node, parent, name, new_parent, new_name)
 
-    @staticmethod
-    def _set_name(node: Node, parent: DirectoryNode, name: bytes, new_parent: DirectoryNode, new_name: bytes) -> None:
+    def _set_name(
+        self, node: Node, parent: DirectoryNode, name: bytes, new_parent: DirectoryNode, new_name: bytes
+    ) -> None:
         new_parent.children[new_name] = node
         if isinstance(node, DirectoryNode):
-            node.set_place(new_parent, new_name)
+            for changed in node.set_place(new_parent, new_name):
+                self._tree.anchor(changed)
         elif node.parent is parent and node.name == name:
             node.parent, node.name = new_parent, new_name
         else:

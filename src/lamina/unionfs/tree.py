@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 
 from lamina.linux.process import effective_capabilities
-from lamina.unionfs.layer import ROOT, Layer, LowerDirectory
+from lamina.unionfs.layer import PATH_LIMIT, ROOT, Layer, LowerDirectory
 from lamina.unionfs.marks import Contents, Entry, Mark, Marks, attribute, marks_for
 from lamina.unionfs.merging import LowerSearch
 from lamina.unionfs.node import DirectoryNode, Node
@@ -20,6 +20,8 @@ from lamina.unionfs.options import Dialect, MountOptions
 
 #: Each file system of a stack gets a range of this many inode numbers.
 _NUMBER_RANGE = 1 << 56
+#: ``NAME_MAX``.
+_NAME_LIMIT = 255
 
 
 class Tree:
@@ -32,9 +34,10 @@ class Tree:
         self.upper: Layer | None = None
         self.lowers: tuple[Layer, ...] = ()
         self._layers: list[Layer] = []
+        self._anchors: set[int] = set()
         try:
             if options.upperdir is not None:
-                self.upper = self._open(options.upperdir, 0)
+                self.upper = self._open(options.upperdir, 0, work=options.workdir)
             self.lowers = tuple(self._open(path, index) for index, path in enumerate(options.lowerdirs, 1))
         except BaseException:
             self.close()
@@ -50,8 +53,8 @@ class Tree:
         self.found: os.stat_result | None = None
         self.root = self._make_root()
 
-    def _open(self, path: str, index: int) -> Layer:
-        layer = Layer(path, index)
+    def _open(self, path: str, index: int, *, work: str | None = None) -> Layer:
+        layer = Layer(path, index, work=work)
         self._layers.append(layer)
         devices = list(dict.fromkeys(known.device for known in self._layers))
         layer.number_base = devices.index(layer.device) * _NUMBER_RANGE
@@ -69,12 +72,16 @@ class Tree:
         """Idempotent."""
         for layer in self._layers:
             layer.close()
+        while self._anchors:
+            os.close(self._anchors.pop())
 
     def lookup(self, parent: DirectoryNode, name: bytes) -> Node | None:
-        """The node of ``name`` in ``parent``; ``None`` when the union has no such name."""
+        """The node of ``name`` in ``parent``; ``None`` when the union has no such name. May raise ``ENAMETOOLONG``."""
         known = parent.children.get(name)
         if known is not None:
             return known
+        if len(name) > _NAME_LIMIT:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
         if parent.complete or self.marks.reserved(name) or (parent.parent is None and parent is not self.root):
             return None
         if parent.upper:
@@ -115,7 +122,7 @@ class Tree:
         assert self.upper is not None
         path = parent.path + b"/" + name
         try:
-            names = os.listxattr(self.upper.prefix + path, follow_symlinks=False)
+            names = os.listxattr(self.upper.absolute(path), follow_symlinks=False)
         except OSError:
             names = []
         number = status.st_ino + self.upper.number_base
@@ -159,7 +166,29 @@ class Tree:
         node.lowers = found.lowers
         node.lower_path = found.lower_path
         parent.children[name] = node
+        self.anchor(node)
         return node
+
+    def anchor(self, node: DirectoryNode) -> None:
+        """Replace paths of ``node`` that are too long to be extended; to be called when one got longer."""
+        if node.upper and len(node.path) > PATH_LIMIT:
+            assert self.upper is not None
+            node.path = self._anchor(node, self.upper, node.path)
+            for child in node.children.values():
+                if isinstance(child, DirectoryNode):
+                    child.renew_paths()
+        if any(len(path) > PATH_LIMIT for _, path in node.lowers):
+            node.lowers = tuple(
+                LowerDirectory(layer, self._anchor(node, layer, path) if len(path) > PATH_LIMIT else path)
+                for layer, path in node.lowers
+            )
+
+    def _anchor(self, node: DirectoryNode, layer: Layer, path: bytes) -> bytes:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, dir_fd=layer.descriptor)
+        node.anchors = [*(node.anchors or ()), descriptor]
+        self._anchors.add(descriptor)
+        return b"/proc/self/fd/%d/." % descriptor
 
     def add_name(self, node: Node, parent: DirectoryNode, name: bytes) -> None:
         """``node`` has one more name."""
@@ -195,6 +224,11 @@ class Tree:
             del self.linked[node.number]
         node.parent = None
         node.aliases = None
+        if isinstance(node, DirectoryNode):
+            while node.anchors:
+                descriptor = node.anchors.pop()
+                self._anchors.discard(descriptor)
+                os.close(descriptor)
 
     def place(self, node: Node) -> tuple[int, bytes]:
         """Directory descriptor and path of the version that counts; for a nameless one a path through ``/proc``.
@@ -219,7 +253,7 @@ class Tree:
     def proc_path(self, node: Node) -> bytes:
         """The same as one path that needs no descriptor argument. Its last component may be a link of the union."""
         descriptor, path = self.place(node)
-        return path if descriptor < 0 else b"/proc/self/fd/%d/%s" % (descriptor, path)
+        return path if path.startswith(b"/") else b"/proc/self/fd/%d/%s" % (descriptor, path)
 
     def status(self, node: Node) -> os.stat_result:
         """As the layer that counts says. A merged directory's link count and every inode number mean nothing."""

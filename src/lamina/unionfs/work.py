@@ -13,7 +13,7 @@ import os
 import stat
 
 from lamina.errors import Conflict, InvalidArgument
-from lamina.unionfs.layer import Layer
+from lamina.unionfs.layer import ROOT, Layer
 from lamina.unionfs.options import Dialect, MountOptions
 
 #: Where the AUFS dialect works: a name that it hides by itself, so no directory beside ``upperdir`` is needed.
@@ -34,18 +34,18 @@ class WorkDirectory:
             raise InvalidArgument(f"workdir {base!r} is not a directory")
         if os.stat(base).st_dev != upper.device:
             raise InvalidArgument("workdir and upperdir must be on the same file system")
-        self._lock = _lock(base)
+        self._lock = _lock(upper, base)
         try:
             path = os.path.join(base, "work")
             os.makedirs(path, 0o700, exist_ok=True)
-            self.layer = Layer(path, 0)
+            self.layer = Layer(path, 0, same_mount=upper)
         except BaseException:
             os.close(self._lock)
             raise
         self.descriptor = self.layer.descriptor
         self._count = itertools.count()
-        for name in os.listdir(path):
-            self.remove(os.fsencode(name))
+        for name in os.listdir(self.layer.prefix):
+            self.remove(name)
 
     def new_name(self) -> bytes:
         """A path inside that is free. Safe to call from any thread."""
@@ -68,8 +68,12 @@ class WorkDirectory:
             self._lock = -1
 
 
-def _lock(path: str) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _lock(upper: Layer, path: str) -> int:
+    base = Layer(path, 0, same_mount=upper)
+    try:
+        descriptor = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=base.descriptor)
+    finally:
+        base.close()
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -27,12 +27,12 @@ def serve(options: MountOptions, mountpoint: str, *, ready: Callable[[], None] |
     :class:`OSError` for what can't be mounted; nothing stays mounted then.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_process_settings())
         tree = Tree(options)
         stack.callback(tree.close)
         changes = open_changes(tree)
         if changes is not None:
             stack.callback(changes.close)
-        stack.enter_context(_process_settings())
         allow_other = os.geteuid() == 0 if options.allow_other is None else options.allow_other
         target = os.path.realpath(mountpoint)
         device = mount_device(
@@ -44,15 +44,17 @@ def serve(options: MountOptions, mountpoint: str, *, ready: Callable[[], None] |
         )
         stack.callback(os.close, device)
         mounted = _mounted_device(target)
-        stack.callback(_detach, target, mounted)
+        unmounted = stack.enter_context(contextlib.ExitStack())
+        unmounted.callback(_detach, target, mounted)
         server = Server(tree, changes, device)
         stack.callback(server.close)
         stack.enter_context(_signals(server.stop))
         gone = _Gone(mounted)
-        server.run(gone, until_initialized=True)
-        if ready is not None:
-            ready()
-        server.run(gone)
+        if server.run(gone, until_initialized=True):
+            if ready is not None:
+                ready()
+            if not server.run(gone):
+                unmounted.pop_all()  # it is unmounted: let go of the layers without delay
 
 
 class _Gone:

@@ -111,8 +111,8 @@ class Server:
         """Free what :meth:`run` used, not the device."""
         self._slow.close()
 
-    def run(self, gone: Callable[[], bool], until_initialized: bool = False) -> None:
-        """Answer requests until the mount is gone or :meth:`stop` was called.
+    def run(self, gone: Callable[[], bool], until_initialized: bool = False) -> bool:
+        """Answer requests until the mount is gone (``False``) or :meth:`stop` was called (``True``).
 
         ``gone`` is asked when this process's mounts changed and nothing is to be done. With ``until_initialized`` it
         returns after the kernel's first request.
@@ -138,23 +138,24 @@ class Server:
                             continue
                         except OSError as error:
                             if not _can_go_on(error):
-                                return
+                                return False
                             continue
                         break
                     if not length:
                         spins = max(1, spins // 2)
                         if not self._sleep(poll, gone):
-                            return
+                            return False
                         continue
                     spins = min(_MOST_SPINS, spins + 16)
                 except OSError as error:
                     if not _can_go_on(error):
-                        return
+                        return False
                     continue
                 _, opcode, unique, node_id, *_ = unpack(buffer)
                 self._answer(opcode, unique, nodes.get(node_id), length)
                 if until_initialized and self.initialized:
-                    return
+                    return True
+        return True
 
     def _sleep(self, poll: select.poll, gone: Callable[[], bool]) -> bool:
         """Wait for something to do; whether to go on."""
