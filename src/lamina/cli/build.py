@@ -26,6 +26,7 @@ COMMAND = Command(
     flags=(
         texts("build-arg", "Set build-time variables"),
         texts("build-context", "Additional build contexts (e.g., name=path)", type_name="stringArray"),
+        switch("check", "Check the Dockerfile, build nothing"),
         text("file", "Name of the Dockerfile (Default is 'PATH/Dockerfile')", short="f"),
         switch("force-rm", "Always remove intermediate containers", default=True, hidden=True),
         text("iidfile", "Write the image ID to the file"),
@@ -45,6 +46,7 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
+    from lamina.cli.buildcheck import check_only
     from lamina.cli.buildprogress import reporter
 
     source = options.arguments[0]
@@ -55,6 +57,8 @@ def run(context: Context, options: Options) -> int:
         stack.callback(report.close)
         prepared = _prepared(context, options, source, stack)
         request = _request(context, options, prepared, tags)
+        if options.on("check"):
+            return check_only(context, request)
         try:
             result = context.engine().builds.run(request, report)
         except LaminaError as error:

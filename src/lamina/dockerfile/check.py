@@ -38,6 +38,9 @@ from lamina.oci import platform as platforms
 from lamina.oci.platform import Platform
 from lamina.reference import parse as parse_reference
 
+_PREDEFINED = tuple(
+    prefix + name for prefix in ("BUILD", "TARGET") for name in ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")
+)
 _RESERVED = ("context", "scratch")
 _SECRET = re.compile(
     "(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
@@ -50,7 +53,7 @@ class Surroundings(NamedTuple):
     """What a check knows besides the text.
 
     :param arguments: values of ``--build-arg``.
-    :param platform: the platform that is built for.
+    :param predefined: the arguments that every ``FROM`` can use, such as ``TARGETPLATFORM``.
     :param target: ``--target``.
     :param ignored: the context's ``.dockerignore``, or ``None`` without one.
     :param environment: the variables of a base image by its name, ``None`` for an image that is not at hand: then
@@ -58,7 +61,7 @@ class Surroundings(NamedTuple):
     """
 
     arguments: Mapping[str, str] = {}
-    platform: Platform = platforms.host()
+    predefined: Mapping[str, str] = {}
     target: str = ""
     ignored: PatternMatcher | None = None
     environment: Callable[[str], Mapping[str, str] | None] = lambda name: {} if name == "scratch" else None
@@ -86,21 +89,6 @@ def base_platform_finding(source: From, image: str, actual: Platform, expected: 
     return Finding("InvalidBaseImagePlatform", message, source.origin.location)
 
 
-def predefined_arguments(platform: Platform, target: str = "") -> dict[str, str]:
-    """The arguments that every ``FROM`` can use: the platforms of the build, and the stage that is its target."""
-    here = platforms.host()
-    found: dict[str, str] = {}
-    for prefix, value in (("BUILD", here), ("TARGET", platform)):
-        found |= {
-            f"{prefix}PLATFORM": str(value),
-            f"{prefix}OS": value.os,
-            f"{prefix}OSVERSION": value.os_version,
-            f"{prefix}ARCH": value.architecture,
-            f"{prefix}VARIANT": value.variant,
-        }
-    return {**found, "TARGETSTAGE": target or "default"}
-
-
 class _StageState:
     """What is known at a point of a stage; a stage built on it begins with a copy.
 
@@ -126,7 +114,8 @@ class _Checking:
         self._surroundings = surroundings
         self._options = options
         target = surroundings.target or dockerfile.stages[-1].name
-        self._predefined = predefined_arguments(surroundings.platform, target)
+        predefined = {**dict.fromkeys(_PREDEFINED, ""), **surroundings.predefined}
+        self._predefined = {**predefined, "TARGETSTAGE": target or "default"}
         self._states: dict[str, _StageState] = {}
         self.findings: list[Finding] = []
 

@@ -78,7 +78,7 @@ class Finding(NamedTuple):
 
 
 class Options(NamedTuple):
-    """Which rules count: ``skip`` and ``experimental`` hold their names, or ``all``. ``error``: findings fail the build."""
+    """Which rules count, by name or ``all``, and whether findings are an error."""
 
     skip: frozenset[str] = frozenset()
     experimental: frozenset[str] = frozenset()

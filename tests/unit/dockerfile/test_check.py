@@ -12,7 +12,7 @@ from lamina.dockerfile.rules import DESCRIPTIONS, Finding, Options, parse_option
 from lamina.oci.platform import Platform
 
 HERE = Surroundings(
-    platform=Platform("linux", "amd64"),
+    predefined={"TARGETPLATFORM": "linux/amd64", "BUILDPLATFORM": "linux/amd64", "TARGETARCH": "amd64"},
     environment=lambda name: {"PATH": "/bin"} if name in ("scratch", "known") else None,
 )
 
