@@ -232,6 +232,8 @@ def test_a_walk_agrees_with_what_stat_says(stacks: Stacks) -> None:
 
 def test_names_of_any_bytes_and_of_full_length_survive_deletion(stacks: Stacks) -> None:
     names = [os.fsdecode(b"\xff\xfe"), "new\nline", "x" * 255, "back\\slash", ".wh.ordinary"]
+    if stacks.driver.form is DiffForm.AUFS:  # its marks are files of these names, four bytes longer
+        names = [name[:251] for name in names if not name.startswith(".wh.")]
 
     def make(root: str) -> None:
         for name in names:
@@ -259,7 +261,7 @@ def test_two_containers_of_one_image_share_nothing_that_they_write(stacks: Stack
 
 
 def test_only_the_difference_is_stored_by_an_overlay(stacks: Stacks) -> None:
-    if stacks.driver.form is not DiffForm.OVERLAY:
+    if stacks.driver.form is DiffForm.SNAPSHOT:
         pytest.skip("a snapshot driver stores whole trees")
     bottom = stacks.layer(None, populate)
 
@@ -269,6 +271,9 @@ def test_only_the_difference_is_stored_by_an_overlay(stacks: Stacks) -> None:
 
     top = stacks.layer(bottom, change)
     stored = snapshot(stacks.driver.diff_path(top))
+    if stacks.driver.form is DiffForm.AUFS:
+        assert set(stored) == {"etc", "etc/hosts", "etc/.wh.profile"}
+        return
     assert set(stored) == {"etc", "etc/hosts", "etc/profile"}
     assert stored["etc/profile"].kind == stat.S_IFCHR
     assert stored["etc/profile"].content == b"0:0"

@@ -56,7 +56,9 @@ def fill(driver: GraphDriver, count: int) -> str:
 def test_a_file_is_readable_under_128_layers(stacks: Stacks) -> None:
     top = stacks.layer(None, lambda root: write(f"{root}/bottom", "deep"))
     for number in range(127):
-        top = stacks.layer(top, lambda root, name=str(number): write(f"{root}/{name}"))
+        below, top = top, stacks.new_id()
+        stacks.driver.create(top, below)
+        write(f"{stacks.driver.diff_path(top)}/{number}")
     with stacks.container(top) as root:
         assert read(f"{root}/bottom") == "deep"
         assert len(os.listdir(root)) == 128

@@ -14,15 +14,17 @@ from lamina.graphdriver.contract import DiffForm
 from lamina.layer import changes, difference
 from lamina.layer.contract import Change
 from lamina.layer.pipeline import UnpackTarget
+from lamina.layer.unionchanges import union_changes
 from lamina.layer.unpack import unpack_here
+from lamina.unionfs.options import Dialect, MountOptions
 from support.stacks import Entry, Stacks, write
 
 
 def tar_of(stacks: Stacks, layer: str) -> bytes:
     """The layer's difference from its parent, as a tar."""
     driver = stacks.driver
-    if driver.form is DiffForm.OVERLAY:
-        return b"".join(difference.overlay_tar(driver.diff_path(layer)))
+    if driver.form is not DiffForm.SNAPSHOT:
+        return b"".join(difference.upper_tar(driver.diff_path(layer), driver.form))
     parents = driver.parent_ids(layer)
     parent = driver.diff_path(parents[0]) if parents else None
     return b"".join(difference.snapshot_tar(driver.diff_path(layer), parent))
@@ -41,6 +43,8 @@ def changes_of(stacks: Stacks, layer: str) -> list[Change]:
     below = [driver.diff_path(parent) for parent in driver.parent_ids(layer)]
     if driver.form is DiffForm.OVERLAY:
         return changes.overlay_changes(driver.diff_path(layer), below)
+    if driver.form is DiffForm.AUFS:
+        return union_changes(MountOptions(tuple(below), driver.diff_path(layer), dialect=Dialect.AUFS))
     return changes.snapshot_changes(driver.diff_path(layer), below[0] if below else None)
 
 
@@ -184,7 +188,7 @@ def test_random_changes_travel_through_differences(stacks: Stacks) -> None:
 def comparable(stacks: Stacks, layer: str) -> dict[str, Entry]:
     """The tree; of whole trees without link counts, because a new link to an old file looks like a new file."""
     tree = stacks.tree(layer)
-    if stacks.driver.form is DiffForm.OVERLAY:
+    if stacks.driver.form is not DiffForm.SNAPSHOT:
         return tree
     return {name: entry._replace(links=0) for name, entry in tree.items()}
 

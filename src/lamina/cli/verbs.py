@@ -94,6 +94,21 @@ GROUPS: dict[str, Group] = {
         "Manage the data root",
         {"df": "system_df", "fsck": "system_fsck", "info": "info", "prune": "system_prune"},
     ),
+    "union": Group(
+        "Show directories as one tree",
+        {
+            "check": "union_check",
+            "convert": "union_convert",
+            "diff": "union_diff",
+            "flatten": "union_flatten",
+            "ls": "union_ls",
+            "mount": "union_mount",
+            "repair": "union_repair",
+            "umount": "union_umount",
+            "which": "union_which",
+        },
+        {"list": "ls", "unmount": "umount"},
+    ),
     "volume": Group(
         "Manage volumes",
         {

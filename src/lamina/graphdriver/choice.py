@@ -14,7 +14,13 @@ from lamina.graphdriver.vfs import VfsDriver
 from lamina.linux import files
 
 #: Drivers by Docker's name, preferred first.
-DRIVERS: dict[str, type[Overlay2Driver] | type[VfsDriver]] = {"overlay2": Overlay2Driver, "vfs": VfsDriver}
+DRIVERS = ("overlay2", "fuse-overlayfs", "vfs", "aufs")
+
+#: Other words for them.
+ALIASES = {"fuse": "fuse-overlayfs"}
+
+#: Only for roots that have it already, or when asked for by name.
+_NEVER_FIRST = frozenset({"aufs"})
 
 #: How the name of a directory begins in which overlayfs is tried, as dockerd names it.
 PROBE_PREFIX = "check-overlayfs-support"
@@ -39,12 +45,25 @@ def open_driver(root: str, name: str | None = None) -> GraphDriver:
     a host that can't do it, or images of a driver that is none of ours.
     """
     choices = explain(root, name)
+    name = ALIASES.get(name or "", name)
     for choice in choices:
         if choice.chosen:
-            driver: GraphDriver = DRIVERS[choice.name](root)
-            return driver
+            return _driver(choice.name, root)
     wanted = [choice for choice in choices if name in (None, choice.name)]
     raise DriverUnavailable("; ".join(f"storage driver {choice.name}: {choice.reason}" for choice in wanted))
+
+
+def _driver(name: str, root: str) -> GraphDriver:
+    # Most commands need overlay2 and no union file system of ours: imported only where it is chosen.
+    if name == "fuse-overlayfs":
+        from lamina.graphdriver.fuse import FuseDriver
+
+        return FuseDriver(root)
+    if name == "aufs":
+        from lamina.graphdriver.aufs import AufsDriver
+
+        return AufsDriver(root)
+    return VfsDriver(root) if name == "vfs" else Overlay2Driver(root)
 
 
 def explain(root: str, name: str | None = None) -> list[Choice]:
@@ -54,7 +73,7 @@ def explain(root: str, name: str | None = None) -> list[Choice]:
     through the driver that stored them and no other. A root without images gets the first driver that works.
     """
     if name is not None:
-        return _asked_for(root, name)
+        return _asked_for(root, ALIASES.get(name, name))
     prior = [driver for driver in _prior_drivers(root) if driver in DRIVERS]
     foreign = [driver for driver in _prior_drivers(root) if driver not in DRIVERS]
     if not prior and foreign:
@@ -83,6 +102,8 @@ def _judged(root: str, name: str, wanted: str | None, taken: bool) -> Choice:
             return Choice(name, False, f"the root's images are in {wanted}")
         obstacle = _obstacle(root, name)
         return Choice(name, obstacle is None, obstacle or "the root has images in it")
+    if name in _NEVER_FIRST:
+        return Choice(name, False, "only for roots that have images in it, or by name")
     if taken:
         return Choice(name, False, "a better one works")
     obstacle = _obstacle(root, name)
@@ -115,12 +136,22 @@ def _has_content(store: str) -> bool:
 
 def _obstacle(root: str, name: str) -> str | None:
     """Why the driver can't work here; ``None`` when it can."""
+    if name in ("fuse-overlayfs", "aufs"):
+        return _fuse_obstacle()
     if name != "overlay2" or _holds_layers(f"{root}/overlay2"):
         return None
     try:
         return _overlay_obstacle(root)
     except OSError as error:
         return f"overlayfs can't be mounted on {root}: {error.strerror or error}"
+
+
+def _fuse_obstacle() -> str | None:
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"/dev/fuse can't be used: {error.strerror}"
+    return None if os.geteuid() == 0 else "mounting for a container needs root"
 
 
 def _holds_layers(home: str) -> bool:

@@ -24,12 +24,12 @@ def union_changes(options: MountOptions) -> list[Change]:
     """
     if options.upperdir is None:
         return []
-    whole = options._replace(lowerdirs=(options.upperdir, *options.lowerdirs), upperdir=None, workdir=None)
+    whole = options._replace(read_only=True)
     with ExitStack() as stack:
-        new = stack.enter_context(Union(whole._replace(read_only=True)))
+        new = stack.enter_context(Union(whole))
         old = None
         if options.lowerdirs:
-            old = stack.enter_context(Union(whole._replace(lowerdirs=options.lowerdirs, read_only=True)))
+            old = stack.enter_context(Union(whole._replace(upperdir=None, workdir=None)))
         return _Comparison(new, old).changes()
 
 
@@ -55,7 +55,7 @@ class _Comparison:
             inner = path + b"/" + name if path else name
             existed = name in before
             before.discard(name)
-            if same_below and not self._is_upper(inner):
+            if same_below and not self._new.node(inner).upper:
                 continue  # not in the upper directory
             status = self._compare(inner, existed)
             if stat.S_ISDIR(status.st_mode):
@@ -64,11 +64,6 @@ class _Comparison:
             self._listing.add(path + b"/" + name if path else name, "D")
         return deeper
 
-    def _is_upper(self, path: bytes) -> bool:
-        node = self._new.node(path)
-        layer = node.lowers[0].layer if isinstance(node, DirectoryNode) else node.lower.layer if node.lower else None
-        return layer is not None and layer.index == 1
-
     def _same_below(self, path: bytes) -> bool:
         """Whether the directory ``path`` merges with the same lower directories with and without the upper one."""
         if self._old is None or not self._old.exists(path):
@@ -76,7 +71,7 @@ class _Comparison:
         with_upper, without = self._new.node(path), self._old.node(path)
         if not isinstance(with_upper, DirectoryNode) or not isinstance(without, DirectoryNode):
             return False
-        below = [(lower.layer.path, lower.path) for lower in with_upper.lowers if lower.layer.index != 1]
+        below = [(lower.layer.path, lower.path) for lower in with_upper.lowers]
         return below == [(lower.layer.path, lower.path) for lower in without.lowers]
 
     def _names_before(self, path: bytes) -> set[bytes]:

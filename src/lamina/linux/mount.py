@@ -261,3 +261,21 @@ def _unescape(field: bytes) -> str:
         for raw, escaped in ((b" ", b"\\040"), (b"\t", b"\\011"), (b"\n", b"\\012"), (b"\\", b"\\134")):
             field = field.replace(escaped, raw)
     return os.fsdecode(field)
+
+
+def overlay_options(point: str) -> list[tuple[str, str]] | None:
+    """Options of the kernel's overlay mounted at ``point``, an absolute path; ``None`` when none is topmost there.
+
+    Directories come as they were given: ``lowerdir`` still has its escapes (``fs/overlayfs/params.c``).
+    """
+    found = None
+    with open("/proc/self/mountinfo", "rb") as table:
+        for line in table:
+            fields, _, source = line.rstrip(b"\n").partition(b" - ")
+            if _unescape(fields.split(b" ", 5)[4]) == point:
+                kind, _, options = source.split(b" ", 2)
+                found = options if kind == b"overlay" else None
+    if found is None:
+        return None
+    pairs = (word.partition(b"=") for word in found.split(b","))
+    return [(key.decode(), _unescape(value.replace(b"\\054", b","))) for key, _, value in pairs]

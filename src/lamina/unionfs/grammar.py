@@ -7,6 +7,7 @@ that means nothing here is refused with the reason, except those that every ``mo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -109,6 +110,19 @@ def format(options: MountOptions) -> str:
     return ",".join([*words, *options.flags])
 
 
+def absolute(options: MountOptions) -> MountOptions:
+    """The same with directories that mean the same everywhere."""
+
+    def full(path: str | None) -> str | None:
+        return None if path is None else os.path.abspath(path)
+
+    return options._replace(
+        lowerdirs=tuple(os.path.abspath(path) for path in options.lowerdirs),
+        upperdir=full(options.upperdir),
+        workdir=full(options.workdir),
+    )
+
+
 def _switches(options: MountOptions) -> Iterator[str]:
     default = MountOptions(())
     if options.read_only:
@@ -123,9 +137,8 @@ def _switches(options: MountOptions) -> Iterator[str]:
     for name in ("redirect_dir", "xino"):
         if getattr(options, name) != getattr(default, name):
             yield f"{name}={getattr(options, name)}"
-    for name in ("index", "metacopy", "nfs_export"):
-        if getattr(options, name):
-            yield f"{name}=on"
+    if options.inode_index:
+        yield "index=on"
     if options.dialect is not Dialect.OVERLAY:
         yield f"dialect={options.dialect.value}"
     if not options.passthrough:
@@ -209,7 +222,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str | None], Any]]] = {
     "userxattr": ("userxattr", _switch),
     "redirect_dir": ("redirect_dir", _chosen("on", "follow", "nofollow", "off")),
     "xino": ("xino", _chosen("on", "off", "auto")),
-    "index": ("index", _switch),
+    "index": ("inode_index", _switch),
     "metacopy": ("metacopy", _refused_when_on("files are always copied up with their data")),
     "nfs_export": ("nfs_export", _refused_when_on("a FUSE mount can't give out lasting file handles")),
     "allow_other": ("allow_other", _switch),

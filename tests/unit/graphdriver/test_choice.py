@@ -25,6 +25,7 @@ def no_overlay(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(choice, "_overlay_obstacle", refuse)
+    monkeypatch.setattr(choice, "_fuse_obstacle", lambda: "/dev/fuse can't be used: No such file or directory")
 
 
 @pytest.fixture
@@ -42,6 +43,33 @@ def test_a_new_root_gets_vfs_where_overlayfs_does_not_work_and_the_reason_is_tol
     assert open_driver(str(tmp_path)).name == "vfs"
     reasons = {option.name: option.reason for option in explain(str(tmp_path))}
     assert "Operation not permitted" in reasons["overlay2"]
+
+
+@pytest.mark.usefixtures("no_overlay")
+def test_a_new_root_gets_fuse_where_only_overlayfs_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_fuse_obstacle", lambda: None)
+    assert open_driver(str(tmp_path)).name == "fuse-overlayfs"
+    reasons = {option.name: option.reason for option in explain(str(tmp_path))}
+    assert reasons["vfs"] == "a better one works"
+    assert "only for roots that have images in it" in reasons["aufs"]
+
+
+@pytest.mark.usefixtures("overlay")
+@pytest.mark.parametrize("driver", ["fuse-overlayfs", "aufs"])
+def test_a_root_with_images_of_an_older_driver_is_opened_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    monkeypatch.setattr(choice, "_fuse_obstacle", lambda: None)
+    with_images(tmp_path, driver)
+    assert open_driver(str(tmp_path)).name == driver
+
+
+@pytest.mark.usefixtures("overlay")
+def test_fuse_is_another_word_for_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_fuse_obstacle", lambda: None)
+    assert open_driver(str(tmp_path), "fuse").name == "fuse-overlayfs"
 
 
 @pytest.mark.usefixtures("no_overlay")

@@ -38,7 +38,7 @@ def test_switches_and_flags_of_every_mount_are_read() -> None:
     assert options.read_only
     assert options.volatile
     assert options.userxattr
-    assert (options.xino, options.redirect_dir, options.index) == ("on", "follow", True)
+    assert (options.xino, options.redirect_dir, options.inode_index) == ("on", "follow", True)
     assert options.dialect is Dialect.AUFS
     assert set(options.flags) == {"noatime", "nosuid"}
 
@@ -89,6 +89,6 @@ paths = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["
 @given(st.lists(paths, min_size=1, max_size=4), paths, paths, st.booleans(), st.sampled_from(["on", "off", "follow"]))
 def test_what_is_written_is_read_back(lowers: list[str], upper: str, work: str, switch: bool, redirect: str) -> None:
     options = MountOptions(
-        tuple(lowers), upper, work, read_only=switch, volatile=switch, redirect_dir=redirect, index=switch
+        tuple(lowers), upper, work, read_only=switch, volatile=switch, redirect_dir=redirect, inode_index=switch
     )
     assert parse(grammar.format(options)) == options

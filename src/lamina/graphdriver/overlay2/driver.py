@@ -32,14 +32,14 @@ class Overlay2Driver:
 
     def __init__(self, root: str) -> None:
         """``root`` is the data root. Nothing is written until the first layer is made."""
-        self.home = os.path.join(os.path.abspath(root), "overlay2")
+        self.home = os.path.join(os.path.abspath(root), self.name)
         self._layout = Layout(self.home)
 
     # Layers
 
     def create(self, id: str, parent: str | None) -> None:
-        if parent is not None and len(self._layout.lowers(parent)) + 1 > overlayfs.MAXIMUM_LOWERS:
-            raise TooManyLayers(f"max depth exceeded: {overlayfs.MAXIMUM_LOWERS} layers below one")
+        if parent is not None and len(self._layout.lowers(parent)) + 1 > self._maximum_lowers():
+            raise TooManyLayers(f"max depth exceeded: {self._maximum_lowers()} layers below one")
         fresh = not self.exists(id)
         with translated(f"layer {id} could not be created"):
             try:
@@ -146,6 +146,11 @@ class Overlay2Driver:
                 self._layout.write_lower(id, [self._layout.link(parent), *self._layout.lowers(parent)])
 
     # Inside
+
+    @staticmethod
+    def _maximum_lowers() -> int:
+        """How many layers can be below one."""
+        return overlayfs.MAXIMUM_LOWERS
 
     @contextmanager
     def _locked(self, id: str) -> Iterator[str]:
