@@ -17,7 +17,7 @@ from typing import Self
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest, DigestMismatch
 from lamina.distribution import originals
-from lamina.errors import Cancelled
+from lamina.errors import Cancelled, Corrupt
 from lamina.layer.contract import StagedLayer
 from lamina.oci import mediatype
 from lamina.oci.descriptor import Descriptor
@@ -25,11 +25,13 @@ from lamina.progress import Event, Report
 from lamina.reference import Reference
 from lamina.registry.client import RegistryClient
 from lamina.registry.download import BlobReader
-from lamina.registry.errors import BlobUnknown
+from lamina.registry.errors import BlobUnknown, BrokenTransfer, ConnectionFailed, RefusedRedirect, RegistryError
 
 #: Takes a layer's next bytes.
 Feed = Callable[[bytes], None]
 
+#: Addresses of one foreign layer that are tried at most.
+_ADDRESS_LIMIT = 8
 #: Seconds between two progress events of one layer.
 _INTERVAL = 0.1
 
@@ -110,9 +112,21 @@ class Downloads:
         except BlobUnknown:
             if not descriptor.urls or not mediatype.is_foreign(descriptor.media_type):
                 raise
-            self._fill_from(self._client.foreign_blob(descriptor.urls[0], descriptor), layer, descriptor)
+            self._fill_from_elsewhere(layer, descriptor)
+
+    def _fill_from_elsewhere(self, layer: StagedLayer, descriptor: Descriptor) -> None:
+        """Take the layer from the first of its addresses that has it."""
+        urls = descriptor.urls[:_ADDRESS_LIMIT]
+        for url in urls:
+            try:
+                return self._fill_from(self._client.foreign_blob(url, descriptor), layer, descriptor)
+            except (RegistryError, ConnectionFailed, BrokenTransfer, RefusedRedirect, Corrupt):
+                if url is urls[-1]:
+                    raise
+        return None
 
     def _fill_from(self, reader: BlobReader, layer: StagedLayer, descriptor: Descriptor) -> None:
+        """Fill the layer with a blob. When it fails the layer can be filled from elsewhere, or must be stopped."""
         name = short(descriptor.digest)
         with self._lock:
             if self._cancelled:
@@ -127,9 +141,6 @@ class Downloads:
             result = job.finish()
             if layer.diff_id is not None and result.diff_id != layer.diff_id:
                 raise DigestMismatch(f"layer {descriptor.digest}", layer.diff_id, result.diff_id)
-        except BaseException:
-            job.abort()
-            raise
         finally:
             with self._lock:
                 self._readers.discard(reader)

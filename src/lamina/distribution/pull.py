@@ -13,7 +13,7 @@ from lamina.distribution.downloads import Downloads, short
 from lamina.distribution.metadata import BlobPlace, DistributionMetadata
 from lamina.distribution.resolution import Resolved, fetch_config, resolve
 from lamina.distribution.stores import Stores
-from lamina.errors import NotFound
+from lamina.errors import NotFound, Unauthorized
 from lamina.image.contract import Image
 from lamina.layer.contract import Layer, StagedLayer
 from lamina.oci.image import ImageConfig
@@ -21,7 +21,7 @@ from lamina.oci.platform import Platform, host, matches
 from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 from lamina.registry.client import RegistryClient
-from lamina.registry.errors import AccessDenied, ManifestUnknown, NameUnknown, RegistryError
+from lamina.registry.errors import AccessDenied, ManifestUnknown, MissingCredentials, NameUnknown, RegistryError
 
 
 class PullResult(NamedTuple):
@@ -40,6 +40,10 @@ class PullResult(NamedTuple):
 
 class PullRefused(NotFound):
     """The registry does not have it, or does not show it to this user."""
+
+
+class NoCredentials(Unauthorized):
+    """The registry wants a password and none is known for it; the text says what was asked for."""
 
 
 class _Pull(NamedTuple):
@@ -76,6 +80,10 @@ def pull(
         results = [_pull_one(task, reference._replace(tag=tag, digest=None)) for tag in tags]
     except RegistryError as error:
         raise _translated(error, reference.tagged()) from error
+    except MissingCredentials as error:
+        # Docker asks whether there is a manifest before it asks for it.
+        what = error.what.replace("Get", "Head", 1) if "/manifests/" in error.what else error.what
+        raise NoCredentials(f"{what}: {error}") from error
     if not results:
         raise PullRefused(f"repository {reference.familiar_name} not found: it has no tags")
     _report_status(task, reference.familiar_name, results)

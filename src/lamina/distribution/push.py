@@ -6,6 +6,7 @@ it came by wherever all the blobs that it names can be brought into the reposito
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from lamina.oci.manifest import Manifest
 from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 from lamina.registry.client import RegistryClient
+from lamina.registry.errors import RegistryError
 
 _TO_OCI = {
     mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,
@@ -31,6 +33,8 @@ _TO_OCI = {
     mediatype.DOCKER_LAYER_ZSTD: mediatype.OCI_LAYER_ZSTD,
 }
 _TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
+#: What a registry answers to a manifest whose type it does not know.
+_NOT_UNDERSTOOD = frozenset({400, 405, 406, 415, 422})
 
 
 class PushResult(NamedTuple):
@@ -102,12 +106,26 @@ def _push_one(
     placed = _place_all(upload, stack, known, client.settings.concurrent_uploads)
     manifest = _manifest(image, [placed[layer.diff_id] for layer in stack], known)
     upload.send_config(manifest.config, image.config.raw)
-    digest = client.put_manifest(reference, manifest.raw, manifest.media_type)
+    manifest, digest = _put(reference, manifest, client)
     stores.images.references.add(reference._replace(tag=None, digest=digest), image_id)
     size = len(manifest.raw)
     report(Event(f"{reference.tag}: digest: {digest} size: {size}"))
     report(Event("", aux={"Tag": reference.tag, "Digest": str(digest), "Size": size}))
     return PushResult(reference, digest, size)
+
+
+def _put(reference: Reference, manifest: Manifest, client: RegistryClient) -> tuple[Manifest, Digest]:
+    """Store the manifest, in Docker's form where the registry knows no other; what was stored, and its digest."""
+    try:
+        return manifest, client.put_manifest(reference, manifest.raw, manifest.media_type)
+    except RegistryError as error:
+        if manifest.media_type != mediatype.OCI_MANIFEST or error.status not in _NOT_UNDERSTOOD:
+            raise
+        other = _built(manifest.config, manifest.layers, oci=False)
+        try:
+            return other, client.put_manifest(reference, other.raw, other.media_type)
+        except RegistryError:
+            raise error from None
 
 
 def _place_all(
@@ -147,11 +165,14 @@ def _manifest(image: Image, layers: list[Descriptor], known: list[Manifest]) -> 
         if [layer.digest for layer in manifest.layers] == digests:
             return manifest
     oci = any(manifest.media_type == mediatype.OCI_MANIFEST for manifest in known)
-    config_type = mediatype.OCI_CONFIG if oci else mediatype.DOCKER_CONFIG
+    return _built(Descriptor("", Digest(image.id), len(image.config.raw)), layers, oci=oci)
+
+
+def _built(config: Descriptor, layers: Iterable[Descriptor], *, oci: bool) -> Manifest:
+    """A manifest with the types of one family."""
     names = _TO_OCI if oci else _TO_DOCKER
-    config = Descriptor(config_type, Digest(image.id), len(image.config.raw))
     return manifests.build(
-        config,
+        Descriptor(mediatype.OCI_CONFIG if oci else mediatype.DOCKER_CONFIG, config.digest, config.size),
         [Descriptor(names.get(layer.media_type, layer.media_type), layer.digest, layer.size) for layer in layers],
         media_type=mediatype.OCI_MANIFEST if oci else mediatype.DOCKER_MANIFEST,
     )

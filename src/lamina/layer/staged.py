@@ -86,8 +86,8 @@ class Staged:
     def unpack(self) -> UnpackJob:
         """See :meth:`lamina.layer.contract.StagedLayer.unpack`. An earlier, failed attempt's content is thrown away."""
         if self._job is not None:
-            self._job.abort()
-            self.discard()
+            self._job.give_up()
+            self._empty()
         self._create()
         driver = self._workplace.driver
         target = UnpackTarget(
@@ -156,6 +156,17 @@ class Staged:
         remove_tree(self.directory)
         self._created = False
 
+    def _empty(self) -> None:
+        """Remove what an attempt to fill it has left."""
+        if self._workplace.driver.form is DiffForm.SNAPSHOT:
+            self.discard()  # it began with its parent's content; what is above waits until it is filled
+            return
+        # The layers above it are made already, and name it.
+        content = self._workplace.driver.diff_path(self.cache_id)
+        for name in os.listdir(content):
+            remove_tree(f"{content}/{name}")
+        remove_tree(self.tar_split_path)
+
     def rebase(self, parent: Layer) -> None:
         """Move the content onto ``parent``, an existing layer equal to the one in the making that it stands on."""
         driver = self._workplace.driver
@@ -212,6 +223,10 @@ class _Job:
         self._staged.complete(result)
         return result
 
-    def abort(self) -> None:
+    def give_up(self) -> None:
+        """Stop, for another attempt."""
         self._job.abort()
+
+    def abort(self) -> None:
+        self.give_up()
         self._staged._end()  # who waits for the content waits in vain

@@ -79,7 +79,7 @@ class Authenticator:
             if "bearer" in challenges:
                 return self._bearer(endpoint, challenges["bearer"], scopes, sent)
             if "basic" in challenges:
-                return self._basic(endpoint, sent)
+                return self._basic(endpoint, sent, answer.what)
         return ""
 
     def credential(self, endpoint: Endpoint) -> Credential | None:
@@ -88,10 +88,10 @@ class Authenticator:
             self._known[endpoint.host] = self._credentials.get(endpoint.host)
         return self._known[endpoint.host]
 
-    def _basic(self, endpoint: Endpoint, sent: str) -> str:
+    def _basic(self, endpoint: Endpoint, sent: str, what: str) -> str:
         credential = self.credential(endpoint)
         if credential is None or not credential.username:
-            raise MissingCredentials("no basic auth credentials")
+            raise MissingCredentials(what)
         header = _basic_header(credential)
         if header == sent:
             return ""

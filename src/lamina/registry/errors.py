@@ -56,7 +56,14 @@ class ConnectionFailed(Unavailable):
 
 
 class MissingCredentials(Unauthorized):
-    """The registry wants credentials and there are none for it."""
+    """The registry wants credentials and there are none for it.
+
+    :ivar what: method and URL of what was asked for.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__("no basic auth credentials")
+        self.what = what
 
 
 class RefusedRedirect(Denied):

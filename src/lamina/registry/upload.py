@@ -6,9 +6,11 @@ Protocol: distribution-spec, "Pushing blobs".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from lamina.digest import Digest, DigestMismatch, hasher
+from lamina.errors import LaminaError, Unavailable
 from lamina.oci.descriptor import Descriptor
 from lamina.reference import Reference
 from lamina.registry.answer import Answer
@@ -46,6 +48,18 @@ class Uploader:
         with answer:
             place = self._location(answer)
         counted = _Counted(chunks, known.digest.algorithm if known else "sha256")
+        try:
+            return self._fill(reference, endpoint, place, counted, known)
+        except Unavailable:
+            # Whoever tries again opens a session of its own; of this one nothing is needed any more.
+            with suppress(LaminaError):
+                self._send(reference, endpoint, "DELETE", place, attempts=1).close()
+            raise
+
+    def _fill(
+        self, reference: Reference, endpoint: Endpoint, place: str, counted: _Counted, known: Descriptor | None
+    ) -> Descriptor:
+        """Send the bytes into an open session and end it."""
         if known is None:
             with checked(
                 self._send(reference, endpoint, "PATCH", place, body=counted, headers=_BYTES), (202, 204)
@@ -82,9 +96,10 @@ class Uploader:
         *,
         body: Body = None,
         headers: dict[str, str] | None = None,
+        attempts: int = 0,
     ) -> Answer:
         wanted = scopes(reference, Call(method, "", writing=True))
-        return self._session.send(endpoint, Request(method, url, headers or {}, body=body), wanted)
+        return self._session.send(endpoint, Request(method, url, headers or {}, body=body, attempts=attempts), wanted)
 
     def _location(self, answer: Answer) -> str:
         location = answer.header("Location")
