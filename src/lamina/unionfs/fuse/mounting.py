@@ -147,7 +147,7 @@ def mount_in_background(options: MountOptions, mountpoint: str, *, timeout: floa
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     with open(ours, "rb") as answer:
         try:
-            command = [sys.executable, "-I", "-m", "lamina.unionfs.fuse", str(theirs)]
+            command = [sys.executable, "-I", "-m", "lamina.unionfs.fuse", str(theirs), str(os.getpid())]
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
