@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -82,6 +81,8 @@ def _fields(text: str) -> list[str]:
     """The comma-separated fields of ``text``, quoted as in CSV."""
     if '"' not in text:
         return text.split(",")
+    import csv
+
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as error:
