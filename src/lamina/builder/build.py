@@ -183,15 +183,16 @@ def _warnings(session: Session, dockerfile: kinds.Dockerfile) -> tuple[str, ...]
 
 
 def _image(session: Session, images: FileImageStore, stage: StageState) -> Image:
-    """Write the configuration and the names."""
-    base = stage.base_id
+    """Write the configuration and the names.
+
+    Docker's classic builder leaves an image behind at every step, each the parent of the next, and ``history`` names
+    them line by line. There are none here, so nothing is said to be the image's parent.
+    """
     with images.lock():
-        if base is not None and not images.database.exists(base):
-            base = None  # removed meanwhile; its layers were kept
         if stage.base is not None and not session.request.labels and _unchanged(stage):
             image = stage.base
         else:
-            image = images.create(configuration(stage, session.now), parent=base)
+            image = images.create(configuration(stage, session.now))
         for reference in session.request.tags:
             images.tag(image.id, reference)
     return image

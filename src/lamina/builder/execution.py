@@ -12,17 +12,31 @@ from lamina.builder.job import Job
 from lamina.builder.session import Session, StepProgress
 from lamina.builder.steps import CopyFiles, MakeDirectory, Work
 from lamina.container import rootfs, users
+from lamina.runtime import cgroup
 
 
 def initialiser(work: Work) -> Callable[[str], None] | None:
-    """What has to be in the layer below the step's own."""
+    """What has to be in the layer below the step's own.
+
+    For a command the wait for the control groups begins here: it passes while the workspace is made.
+    """
+    if isinstance(work, Job):
+        cgroup.warm_up()
     return running.initialiser(work.mounts) if isinstance(work, Job) else None
 
 
 def perform(work: Work, session: Session, path: str, progress: StepProgress) -> None:
     """Change the files of the workspace at host path ``path``."""
     if isinstance(work, Job):
-        running.run(session.root, session.warden, path, work, progress.output, id=session.new_id())
+        running.run(
+            session.root,
+            session.warden,
+            path,
+            work,
+            progress.output,
+            id=session.new_id(),
+            meanwhile=session.tidy,
+        )
         return
     root = rootfs.open_root(path)
     try:

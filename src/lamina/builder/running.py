@@ -61,11 +61,21 @@ def _make_point(root: int, mount: StepMount) -> None:
         os.close(parent)
 
 
-def run(root: DataRoot, warden: Warden, merged: str, job: Job, output: Output, *, id: str) -> None:
+def run(
+    root: DataRoot,
+    warden: Warden,
+    merged: str,
+    job: Job,
+    output: Output,
+    *,
+    id: str,
+    meanwhile: Callable[[], None],
+) -> None:
     """Run it to its end; ``output`` gets what it writes.
 
     :param merged: host path of the workspace.
     :param id: of the container; the journal knows it.
+    :param meanwhile: called once, while the container starts.
     :raises CommandFailed: it failed.
     :raises RuntimeFailed: it could not be started.
     """
@@ -74,12 +84,13 @@ def run(root: DataRoot, warden: Warden, merged: str, job: Job, output: Output, *
     os.makedirs(bundle, 0o700)
     with ExitStack() as undo:
         undo.callback(rmtree, bundle, ignore_errors=True)
-        prepared = _prepare(container, merged, bundle)
+        prepared = _prepare(container, merged, bundle, root.sub("lamina/index"))
         atomicfile.write(f"{bundle}/config.json", specification.encode(container, prepared), sync=False)
         order = Order(id, bundle, job.command[0], specification.cgroups_path(id))
         read, pending = _start(warden, order)
         undo.pop_all()  # the warden removes the bundle from now on
     try:
+        meanwhile()
         tail = _relay(read, output)
     finally:
         os.close(read)
@@ -140,7 +151,7 @@ def _container(job: Job, id: str) -> Container:
     return Container(document, host_config)
 
 
-def _prepare(container: Container, merged: str, bundle: str) -> Prepared:
+def _prepare(container: Container, merged: str, bundle: str, filters: str) -> Prepared:
     root = rootfs.open_root(merged)
     try:
         rootfs.require_plain(root)
@@ -149,4 +160,4 @@ def _prepare(container: Container, merged: str, bundle: str) -> Prepared:
     finally:
         os.close(root)
     hostfiles.write(container, bundle)
-    return Prepared(merged, user)
+    return Prepared(merged, user, filters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -50,6 +50,7 @@ class Session:
         self._lock = RLock()
         self._stack = ExitStack()
         self._warden: Warden | None = None
+        self._garbage: list[Callable[[], None]] = []
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
         self._made: list[tuple[str, Staged | Layer | None, Step]] = []
@@ -68,6 +69,7 @@ class Session:
         try:
             if self._warden is not None:
                 self._warden.close()
+            self.tidy()
         finally:
             if self._context is not None:
                 self._context.close()
@@ -110,6 +112,15 @@ class Session:
     def new_id(self) -> str:
         """An id that the journal accounts for."""
         return self.transaction.entry.new_id()
+
+    def sweep(self, remove: Callable[[], None]) -> None:
+        """Have something removed when there is time: while a command runs, at the latest when the session ends."""
+        self._garbage.append(remove)
+
+    def tidy(self) -> None:
+        """Remove what waits for it."""
+        while self._garbage:
+            self._garbage.pop()()
 
     # The cache
 

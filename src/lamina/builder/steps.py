@@ -165,7 +165,8 @@ class StageBuilder:
         try:
             with staged.work(execution.initialiser(work)) as workspace:
                 execution.perform(work, session, workspace.path, progress)
-                result = workspace.seal(latest=session.request.epoch)
+                result = workspace.seal(latest=session.request.epoch, defer=True)
+            session.sweep(workspace.remove)
         except BaseException:
             session.drop(staged)
             raise

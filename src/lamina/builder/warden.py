@@ -206,7 +206,8 @@ class _Server:
         # Its pid namespace ended with it, so nothing of it runs any more; the rest can wait.
         oom_killed = code != 0 and cgroup.oom_killed(one.order.cgroup)
         _answer(one.answer, {"code": 128 - code if code < 0 else code, "oom": oom_killed})
-        self._runtime.delete(one.order.id, one.order.bundle)
+        if not cgroup.remove(one.order.cgroup):  # all that is left of it but the bundle, and quicker than asking crun
+            self._runtime.delete(one.order.id, one.order.bundle)
         rmtree(one.order.bundle, ignore_errors=True)
 
 

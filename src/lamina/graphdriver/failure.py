@@ -37,12 +37,15 @@ class DriverFull(NoSpace):
     """The file system below the driver is full or a quota is used up."""
 
 
+_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+
+
 def check_id(id: str) -> None:
     """Raises ``InvalidArgument`` unless ``id`` can name a directory and stand in a mount option.
 
     Ids come from files on disk: one that names another place must not get as far as a path.
     """
-    if not id or id[0] == "." or not id.isascii() or not all(c.isalnum() or c in "-_." for c in id) or len(id) > 250:
+    if not id or id[0] == "." or not _CHARACTERS.issuperset(id) or len(id) > 250:
         raise InvalidArgument(f"invalid layer id {id!r}")
 
 

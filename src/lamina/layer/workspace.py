@@ -51,18 +51,20 @@ class Workspace:
         self._initialise = initialise
         self._id = workplace.entry.new_id()
         self._initial = f"{self._id}-init" if initialise is not None else ""
+        self._deferred = False
         self.path = ""
 
     def __enter__(self) -> Workspace:
         try:
             self._open()
         except BaseException:
-            self._remove()
+            self.remove()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._remove()
+        if not self._deferred:
+            self.remove()
 
     def _open(self) -> None:
         driver, below = self._driver, self._below
@@ -74,17 +76,18 @@ class Workspace:
         driver.create_read_write(self._id, below)
         self.path = driver.mount(self._id, volatile=True)
 
-    def _remove(self) -> None:
-        """Idempotent. What can't be removed is in the journal."""
+    def remove(self) -> None:
+        """Unmount, and delete what is not the layer's. Idempotent. What can't be removed is in the journal."""
         self.path = ""
         self._driver.remove(self._id)
         if self._initial:
             self._driver.remove(self._initial)
 
-    def seal(self, *, latest: int | None = None) -> UnpackResult:
+    def seal(self, *, latest: int | None = None, defer: bool = False) -> UnpackResult:
         """Make the changes the layer's content. Nothing may be open in the mount.
 
         :param latest: seconds since the epoch; files that were changed later get this time.
+        :param defer: leave it to the caller to call :meth:`remove` before the transaction ends.
         :raises Unsupported: what a layer can't express.
         """
         if not self.path:

@@ -71,6 +71,19 @@ def _own_group(home: str, membership: str) -> str:
     return unified
 
 
+def remove(path: str, home: str = _HOME) -> bool:
+    """Remove a group without processes from every hierarchy; ``False`` when something is left for the runtime to do."""
+    parents = [home] if is_unified(home) else [f"{home}/{name}" for name in os.listdir(home)]
+    for parent in parents:
+        try:
+            os.rmdir(f"{parent}/{path.lstrip('/')}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:  # it has groups of its own, or a process that is about to end
+            return False
+    return True
+
+
 def freeze(path: str, home: str = _HOME) -> None:
     """Stop every process of the group; returns when they have stopped. Raises :class:`SystemFailure`."""
     _set_frozen(path, True, home)
