@@ -16,6 +16,7 @@ from lamina.dockerfile.blank import BLANKS
 from lamina.errors import InvalidArgument
 from lamina.oci import pattern as path_match
 
+_REMEMBERED = 4096
 #: For each pattern, whether it matched a directory; see :meth:`PatternMatcher.descend`.
 State: TypeAlias = tuple[bool, ...]
 
@@ -44,6 +45,7 @@ class PatternMatcher:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._patterns = [_Pattern(text) for text in map(_trimmed, patterns) if text]
+        self._states: dict[str, State] = {}
 
     @property
     def has_exceptions(self) -> bool:
@@ -58,15 +60,7 @@ class PatternMatcher:
     def matches(self, path: str) -> bool:
         """Whether ``path`` is left out, on its own account or a parent directory's. The root never is."""
         path = _clean(path)
-        if path == ".":
-            return False
-        parts = path.split("/")
-        candidates = [path, *("/".join(parts[:count]) for count in range(1, len(parts)))]
-        matched = False
-        for pattern in self._patterns:
-            if pattern.exception == matched and any(map(pattern.matches, candidates)):
-                matched = not pattern.exception
-        return matched
+        return path != "." and self.descend(path, self._state(path.rpartition("/")[0]))[0]
 
     def descend(self, path: str, parent: State = ()) -> tuple[bool, State]:
         """As :meth:`matches`, for a walk; the second result is the state for what is in ``path``.
@@ -76,13 +70,24 @@ class PatternMatcher:
         matched = False
         state: list[bool] = []
         for number, pattern in enumerate(self._patterns):
-            match = bool(parent and parent[number])
-            if not match and pattern.exception == matched:
-                match = pattern.matches(path)
+            match = bool(parent and parent[number]) or pattern.matches(path)
             state.append(match)
             if match:
                 matched = not pattern.exception
         return matched, tuple(state)
+
+    def _state(self, directory: str) -> State:
+        """The state for what is in ``directory``; those of the directories seen last are remembered."""
+        if directory not in self._states:
+            if len(self._states) > _REMEMBERED:
+                self._states.clear()
+            state: State = ()
+            parts = directory.split("/") if directory else []
+            for count in range(1, len(parts) + 1):
+                inner = "/".join(parts[:count])
+                state = self._states.get(inner) or self.descend(inner, state)[1]
+            self._states[directory] = state
+        return self._states[directory]
 
     def may_skip(self, directory: str) -> bool:
         """Whether nothing below ``directory``, which is left out, can be taken back by an exception."""

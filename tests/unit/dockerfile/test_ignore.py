@@ -34,6 +34,8 @@ def test_a_file_is_read_as_docker_reads_it() -> None:
         (["a.|)$(}+{bc"], ["a.|)$(}+{bc"], ["a"]),
         (["*", "!b", "!c/d"], ["a", "c", "c/e"], ["b", "b/x", "c/d"]),
         (["!a", "a"], ["a"], []),
+        (["a/b", "!a"], [], ["a", "a/b", "a/b/c"]),
+        (["/a"], [], ["a"]),
         (["*.md", "!README*.md", "README-secret.md"], ["a.md", "README-secret.md"], ["README.md"]),
         (["a*b*c*d"], ["abcd", "a1b2c3d"], ["abdc", "a/bcd"]),
     ],
