@@ -38,8 +38,9 @@ def apply(config: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
 
     Raises :class:`InvalidInstruction` with Docker's message; ``config`` itself stays as it is.
     """
+    lines = SourceLines("\n".join(changes).encode("utf-8", "surrogateescape"), "--change")
     try:
-        sources = read_sources(SourceLines("\n".join(changes).encode("utf-8", "surrogateescape"), "--change"))
+        sources = read_sources(lines)
     except DockerfileError as error:
         raise InvalidInstruction(error.reason) from None
     if changes and not sources:
@@ -49,7 +50,7 @@ def apply(config: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
         keyword = source.statement.keyword.lower()
         if keyword not in _ALLOWED:
             raise InvalidInstruction(f"{keyword} is not a valid change command")
-        instruction = expanded(read(source), editing.variables())
+        instruction = expanded(read(source), editing.variables(), lines.escape)
         _HANDLERS[type(instruction)](editing, instruction)
     return editing.config
 
