@@ -113,6 +113,8 @@ class Mounts:
             os.close(descriptor)
 
     def _cache(self, mount: Mount) -> StepMount:
+        if mount.stage or mount.source:
+            raise InvalidArgument("RUN --mount=type=cache: from and source are not supported by this version")
         name = digest_of(mount.id or mount.target)
         directory = self._session.root.sub(CACHES, name)
         lock = FileLock(self._session.root.sub("lamina/locks", f"build-cache-{name}"))
