@@ -123,6 +123,7 @@ class AufsDriver:
             if read_only:
                 options = MountOptions((self.diff_path(id), *below), read_only=True)
             else:
+                self._make_home()
                 work = self._path("work", id)
                 _make_directory(work, 0o700)
                 options = MountOptions(below, self.diff_path(id), work, volatile=volatile)
