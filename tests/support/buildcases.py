@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,8 +44,6 @@ def write(case: Case, directory: Path) -> Path:
         else:
             path.write_bytes(file.data)
             path.chmod(file.mode)
-    for path, _, _ in os.walk(directory):
-        os.chmod(path, os.stat(path).st_mode & 0o7777)
     return directory
 
 
@@ -67,6 +64,9 @@ def archive(names: Mapping[str, bytes], *, mode: str = "w", uid: int = 1000) -> 
     return stream.getvalue()
 
 
+#: Makes the user ``me``.
+_USER = "RUN echo me:x:700:701::/:/bin/sh >> /etc/passwd && echo me:x:702: >> /etc/group\n"
+
 _TREE = {
     "dir/one": File(b"1"),
     "dir/two": File(b"22", 0o755),
@@ -86,7 +86,8 @@ CASES = (
         "metadata",
         'FROM busybox\nMAINTAINER somebody <some@body>\nLABEL a=b c="d e" f=\'g\'\nENV one=1 two="2 2"\nENV three 3 3\n'
         'EXPOSE 80 53/udp 8000-8002\nVOLUME /data\nVOLUME ["/v one", "/v2"]\nUSER nobody\nSTOPSIGNAL SIGUSR1\n'
-        'SHELL ["/bin/sh", "-xc"]\nCMD echo hi\nENTRYPOINT ["/bin/echo", "a\\tb"]\nONBUILD RUN echo later\nARG x=1\nARG y\n',
+        'SHELL ["/bin/sh", "-xc"]\nCMD echo hi\nENTRYPOINT ["/bin/echo", "a\\tb"]\n'
+        "ONBUILD RUN echo later\nARG x=1\nARG y\n",
     ),
     Case("cmd forms", 'FROM busybox\nCMD ["sh", "-c", "echo \\"q\\""]\nENTRYPOINT echo $HOME\nCMD []\n'),
     Case("entrypoint resets cmd", 'FROM busybox\nENTRYPOINT ["sh"]\nENTRYPOINT []\n'),
@@ -133,8 +134,7 @@ CASES = (
     ),
     Case(
         "copy chown",
-        "FROM busybox\nRUN echo me:x:700:701::/:/bin/sh >> /etc/passwd && echo me:x:702: >> /etc/group\nCOPY --chown=me dir /a\nCOPY --chown=5:6 a.txt /n/b\n"
-        "COPY --chown=me:root . /c/\n",
+        "FROM busybox\n" + _USER + "COPY --chown=me dir /a\nCOPY --chown=5:6 a.txt /n/b\nCOPY --chown=me:root . /c/\n",
         _TREE,
     ),
     Case(
@@ -144,7 +144,8 @@ CASES = (
     ),
     Case(
         "add archives",
-        "FROM busybox\nADD a.tar /a\nADD a.tgz /a/\nADD a.tar.xz /new/\nADD a.txt /plain\nADD dir /dir\nCOPY a.tar /kept\n"
+        "FROM busybox\nADD a.tar /a\nADD a.tgz /a/\nADD a.tar.xz /new/\nADD a.txt /plain\n"
+        "ADD dir /dir\nCOPY a.tar /kept\n"
         "ADD a.tar a.txt /many/\n",
         {
             **_TREE,
@@ -166,12 +167,13 @@ CASES = (
     Case("label option", "FROM busybox\nLABEL x=1\n", options=("--label", "z=26", "--label", "b=2")),
     Case(
         "user",
-        "FROM busybox\nRUN echo me:x:700:701::/:/bin/sh >> /etc/passwd && echo me:x:702: >> /etc/group\nUSER me\nWORKDIR /home/me/w\nRUN id > /tmp/id\nCOPY a.txt .\n",
+        "FROM busybox\n" + _USER + "USER me\nWORKDIR /home/me/w\nRUN id > /tmp/id\nCOPY a.txt .\n",
         _TREE,
     ),
     Case(
         "expansion",
-        'FROM busybox\nENV d=/data e="a b"\nWORKDIR $d/${e}\nCOPY a.txt ${d}/x\nLABEL v="${e}" w=$none\nEXPOSE ${none:-81}\n'
+        'FROM busybox\nENV d=/data e="a b"\nWORKDIR $d/${e}\nCOPY a.txt ${d}/x\nLABEL v="${e}" w=$none\n'
+        "EXPOSE ${none:-81}\n"
         "USER ${u:-nobody}\nVOLUME ${d}\nSTOPSIGNAL ${s:-9}\n",
         _TREE,
     ),

@@ -14,6 +14,7 @@ from lamina.builder import sources
 from lamina.builder.progress import WARNING, StepEvent, StepReport, ignore
 from lamina.builder.request import BuildRequest, BuildResult, Fetch
 from lamina.builder.session import Session
+from lamina.builder.squashing import squash
 from lamina.builder.stage import StageState
 from lamina.builder.steps import Shown, StageBuilder
 from lamina.dataroot import DataRoot
@@ -53,6 +54,8 @@ def build(
         work = _Build(session, dockerfile, fetch)
         try:
             stage = work.target()
+            if request.squash:
+                squash(session, stage)
         except BaseException:
             with suppress(LaminaError, OSError):  # what is raised says more
                 session.publish()

@@ -89,6 +89,10 @@ class Copier:
             os.close(source)
             os.close(parent)
 
+    def copy_content(self, tree: Tree, directory: int) -> None:
+        """All that is in the tree, into an open directory."""
+        self._content(tree, "", directory, None)
+
     def write(self, target: str, name: str, content: bytes, mode: int = 0o644, mtime: int = 0) -> None:
         """A file with given content: a heredoc's, or one that was downloaded."""
         if target.endswith("/") or self._is_directory(target):

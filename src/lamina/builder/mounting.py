@@ -137,6 +137,8 @@ class Mounts:
         return StepMount("tmpfs", mount.target, read_only=False, options=f"size={mount.size}" if mount.size else "")
 
     def _secret(self, mount: Mount) -> StepMount:
+        if mount.env is not None:
+            raise InvalidArgument("RUN --mount=type=secret: env is not supported by this version")
         content = self._session.request.secrets.get(mount.id)
         if content is None:
             if mount.required:

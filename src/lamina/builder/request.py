@@ -32,6 +32,7 @@ class BuildRequest(NamedTuple):
     :ivar platform: of base images; ``None`` for this host's.
     :ivar epoch: ``SOURCE_DATE_EPOCH`` in seconds, or ``None``.
     :ivar secrets: ``--secret``: id to content.
+    :ivar cache_from: images whose steps are believed.
     :ivar squash: put all that was added to the base into one layer.
     """
 
@@ -51,6 +52,7 @@ class BuildRequest(NamedTuple):
     platform: Platform | None = None
     epoch: int | None = None
     secrets: Mapping[str, bytes] = MappingProxyType({})
+    cache_from: tuple[str, ...] = ()
     squash: bool = False
 
 

@@ -9,15 +9,18 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from lamina.builder.arguments import BuildArguments, platform_arguments
+from lamina.builder.borrowing import borrow
 from lamina.builder.cache import BuildCache, Step
 from lamina.builder.job import CommandFailed
 from lamina.builder.progress import CACHED, DONE, FAILED, OUTPUT, START, StepEvent, StepReport
 from lamina.builder.request import BuildRequest
+from lamina.builder.stage import StageState
 from lamina.builder.sums import FileSums
 from lamina.builder.tree import Tree
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
-from lamina.image.contract import ImageStore
+from lamina.errors import NotFound
+from lamina.image.contract import Image, ImageStore
 from lamina.layer.contract import Layer
 from lamina.layer.database import LayerNotFound
 from lamina.layer.staged import Staged
@@ -54,6 +57,7 @@ class Session:
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
         self._made: list[tuple[str, Staged | Layer | None, Step]] = []
+        self._trusted: list[Image] | None = None
         self._steps = 0
 
     def __enter__(self) -> Session:
@@ -129,14 +133,30 @@ class Session:
         if self.request.no_cache:
             return None
         step = self.cache.get(key)
-        if step is None:
+        return step if step is not None and self._holds(step) else None
+
+    def borrow(self, state: StageState, key: str, created_by: str) -> Step | None:
+        """The same from the images of ``--cache-from``."""
+        if self.request.no_cache or not self.request.cache_from:
             return None
+        if self._trusted is None:
+            self._trusted = [image for name in self.request.cache_from if (image := self._image(name)) is not None]
+        step = borrow(self._trusted, state, key, created_by)
+        return step if step is not None and self._holds(step) else None
+
+    def _image(self, name: str) -> Image | None:
+        try:
+            return self.images.resolve(name)
+        except NotFound:
+            return None  # as Docker: an image that is not there can't be used
+
+    def _holds(self, step: Step) -> bool:
         try:
             with self._lock:
                 self.transaction.hold(step.chain)
         except LayerNotFound:
-            return None
-        return step
+            return False
+        return True
 
     def layer(self, chain: ChainID | None) -> Layer | None:
         return self.layers.get(chain) if chain is not None else None

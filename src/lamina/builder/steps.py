@@ -19,7 +19,7 @@ from lamina.digest import DiffID
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expanded
 from lamina.dockerfile.parser import parse_instruction
-from lamina.errors import InvalidArgument
+from lamina.errors import InvalidArgument, Unsupported
 
 #: DiffID of a tar without entries: 1024 zero bytes.
 EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
@@ -95,6 +95,7 @@ class StageBuilder:
         """One instruction."""
         state = self._state
         wanted = expanded(instruction, state.variables(), self._escape)
+        _refuse_unsupported(wanted)
         name = shown.of(instruction.origin.text)
         if isinstance(wanted, kinds.Run):
             self._run(wanted, name)
@@ -138,6 +139,8 @@ class StageBuilder:
         if session.request.epoch is not None:
             key = digest_of(key, "epoch", session.request.epoch)
         found = session.find(key)
+        if found is None:
+            found = session.borrow(state, key, texts.created_by(command))
         if found is not None:
             state.key = key
             state.layer = session.layer(found.chain)
@@ -299,6 +302,29 @@ def destination(working_directory: str, text: str) -> str:
         return text
     joined = posixpath.normpath(posixpath.join("/", working_directory, text))
     return joined + "/" if text.endswith(("/", "/.")) or text == "." else joined
+
+
+class UnsupportedInstruction(Unsupported):
+    """Something of the language that this version can't do; ignoring it would be a surprise."""
+
+
+def _refuse_unsupported(instruction: kinds.Instruction) -> None:
+    """Raises :class:`UnsupportedInstruction`."""
+    what = ""
+    if isinstance(instruction, kinds.Run):
+        if instruction.security != "sandbox":
+            what = f"RUN --security={instruction.security}"
+        elif instruction.devices:
+            what = "RUN --device"
+    elif isinstance(instruction, kinds.Copy) and instruction.parents:
+        what = "COPY --parents"
+    elif isinstance(instruction, kinds.Add):
+        if any("://" in source or source.startswith("git@") for source in instruction.sources):
+            what = "ADD of a URL or a git repository"
+        elif instruction.checksum:
+            what = "ADD --checksum"
+    if what:
+        raise UnsupportedInstruction(f"{what} is not supported by this version")
 
 
 def _mode(text: str) -> int | None:

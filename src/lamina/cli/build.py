@@ -13,7 +13,8 @@ from lamina.reference import InvalidReference, Reference, parse_tagged
 
 if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
-    from lamina.builder.request import BuildRequest
+    from lamina.builder.exporting import Output
+    from lamina.builder.request import BuildRequest, BuildResult
 
 _STANDARD_INPUT = "-"
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -27,18 +28,21 @@ COMMAND = Command(
         texts("build-arg", "Set build-time variables"),
         texts("build-context", "Additional build contexts (e.g., name=path)", type_name="stringArray"),
         switch("check", "Check the Dockerfile, build nothing"),
+        texts("cache-from", "Images to consider as cache sources", type_name="strings"),
         text("file", "Name of the Dockerfile (Default is 'PATH/Dockerfile')", short="f"),
         switch("force-rm", "Always remove intermediate containers", default=True, hidden=True),
         text("iidfile", "Write the image ID to the file"),
         texts("label", "Set metadata for an image"),
         text("network", "Networking mode for the RUN instructions during build", default="default"),
         switch("no-cache", "Do not use cache when building the image"),
+        texts("output", "Output destination (format: type=local,dest=path)", short="o", type_name="stringArray"),
         text("platform", "Set platform of base images"),
         text("progress", "Set type of progress output (auto, plain, tty, quiet)", default="auto"),
         switch("pull", "Always attempt to pull a newer version of the image"),
         switch("quiet", "Suppress the build output and print image ID on success", short="q"),
         switch("rm", "Remove intermediate containers after a successful build", default=True, hidden=True),
         texts("secret", "Secret to expose to the build (e.g., id=mysecret,src=/local/secret)", type_name="stringArray"),
+        switch("squash", "Squash newly built layers into a single new layer"),
         texts("tag", "Name and optionally a tag in the 'name:tag' format", short="t"),
         text("target", "Set the target build stage to build"),
     ),
@@ -52,6 +56,7 @@ def run(context: Context, options: Options) -> int:
     source = options.arguments[0]
     quiet = options.on("quiet") or options.text("progress") == "quiet"
     tags = tuple(_tag(name) for name in options.texts("tag"))
+    outputs = _outputs(options.texts("output"))
     report = reporter(context.stderr, options.text("progress"), quiet=quiet)
     with ExitStack() as stack:
         stack.callback(report.close)
@@ -65,11 +70,29 @@ def run(context: Context, options: Options) -> int:
             report.close()
             _tell_where(context, error)
             raise
+    if outputs:
+        _export(context, outputs, result, tags)
     if options.text("iidfile"):
         _write_id(options.text("iidfile"), result.image_id)
-    if quiet or not context.stderr.isatty():
+    if (quiet or not context.stderr.isatty()) and not any(output.destination == "-" for output in outputs):
         context.print(result.image_id)
     return 0
+
+
+def _outputs(words: list[str]) -> list[Output]:
+    if not words:
+        return []
+    from lamina.builder.exporting import parse
+
+    return [parse(word) for word in words]
+
+
+def _export(context: Context, outputs: list[Output], result: BuildResult, tags: tuple[Reference, ...]) -> None:
+    from lamina.builder.exporting import export
+
+    names = [tag.tagged().familiar for tag in tags]
+    for output in outputs:
+        export(output, result.image, names, context.engine().stores, context.binary_stdout)
 
 
 def _tag(name: str) -> Reference:
@@ -128,6 +151,8 @@ def _request(context: Context, options: Options, prepared: BuildContext, tags: t
         network=options.text("network"),
         platform=from_text(options.text("platform")) if options.text("platform") else None,
         epoch=_epoch(arguments.get(_EPOCH) or context.environment.get(_EPOCH)),
+        cache_from=tuple(name for word in options.texts("cache-from") for name in word.split(",")),
+        squash=options.on("squash"),
         secrets=dict(_secret(word, context) for word in options.texts("secret")),
     )
 

@@ -23,32 +23,31 @@ _ALL = "WARNING! This will remove all build cache."
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.builder.pruning import prune
     from lamina.cli.prompt import confirmed
 
-    if not options.on("force") and not confirmed(context, _ALL if options.on("all") else _DANGLING):
-        context.print(f"Total reclaimed space: {human_size(0)}")
-        return 0
-    wanted = options.filters()
-    unknown = sorted(set(wanted) - {"until"})
+    space, report = 0, ""
+    if options.on("force") or confirmed(context, _ALL if options.on("all") else _DANGLING):
+        keep = _bytes(options.text("keep-storage"))
+        space, report = prune_cache(context, all=options.on("all"), filters=options.filters(), keep=keep)
+    if report:
+        context.print(report)
+    context.print(f"Total reclaimed space: {human_size(space)}")
+    return 0
+
+
+def prune_cache(context: Context, *, all: bool, filters: dict[str, list[str]], keep: int = 0) -> tuple[int, str]:
+    """Bytes that came free, and what docker says of what was removed (``""`` for nothing)."""
+    from lamina.builder.pruning import prune
+
+    unknown = sorted(set(filters) - {"until"})
     if unknown:
         raise CommandError(f'Error response from daemon: failed to parse filter: invalid filter "{unknown[0]}"')
     engine = context.engine()
-    pruned = prune(
-        engine.root,
-        engine.layers,
-        engine.image_store,
-        all=options.on("all"),
-        until=wanted.get("until", [None])[-1],
-        keep=_bytes(options.text("keep-storage")),
-    )
-    if pruned.removed:
-        context.print("Deleted build cache objects:")
-        for key in pruned.removed:
-            context.print(key[:25])
-        context.print()
-    context.print(f"Total reclaimed space: {human_size(pruned.reclaimed)}")
-    return 0
+    until = filters["until"][-1] if "until" in filters else None
+    pruned = prune(engine.root, engine.layers, engine.image_store, all=all, until=until, keep=keep)
+    if not pruned.removed:
+        return pruned.reclaimed, ""
+    return pruned.reclaimed, "\n".join(["Deleted build cache objects:", *(key[:25] for key in pruned.removed), ""])
 
 
 def _bytes(value: str) -> int:

@@ -61,12 +61,14 @@ class Kind(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Everything that the data root holds."""
+    """Everything that the data root holds. ``cached`` counts what the build cache has; ``cache_size`` is its bytes."""
 
     layers_size: int
     images: list[dict[str, Any]]
     containers: list[ContainerUsage]
     volumes: list[VolumeUsage]
+    cached: int = 0
+    cache_size: int = 0
 
 
 def run(context: Context, options: Options) -> int:
@@ -80,6 +82,8 @@ def run(context: Context, options: Options) -> int:
 
 def measure(engine: Engine) -> Usage:
     """Look at everything; takes as long as walking through all volumes."""
+    from lamina.builder.pruning import usage as build_cache_usage
+
     service = engine.container_service
     containers = [ContainerUsage(container, service.size(container.id)) for container in service.listed()]
     layers_size, images = image_usage(engine, [usage.container.image_id for usage in containers])
@@ -87,7 +91,7 @@ def measure(engine: Engine) -> Usage:
         VolumeUsage(volume.name, len(service.volume_users(volume.name)), disk_usage(volume.path))
         for volume in sorted(engine.volumes.all(), key=lambda volume: volume.name)
     ]
-    return Usage(layers_size, images, containers, volumes)
+    return Usage(layers_size, images, containers, volumes, *build_cache_usage(engine.root))
 
 
 def _kinds(usage: Usage) -> list[Kind]:
@@ -116,7 +120,7 @@ def _kinds(usage: Usage) -> list[Kind]:
             (total := sum(one.size for one in volumes)),
             _share(sum(one.size for one in volumes if not one.links), total),
         ),
-        Kind("Build Cache", 0, 0, 0, "0B"),
+        Kind("Build Cache", usage.cached, 0, usage.cache_size, human_size(usage.cache_size)),
     ]
 
 
@@ -195,7 +199,7 @@ def _print_verbose(context: Context, usage: Usage, template: str) -> None:
     _CONTAINERS.write(out, usage.containers)
     out.write("\nLocal Volumes space usage:\n\n")
     _VOLUMES.write(out, usage.volumes)
-    out.write("\nBuild cache usage: 0B\n\n")
+    out.write(f"\nBuild cache usage: {human_size(usage.cache_size)}\n\n")
     out.write(table(_BUILD_CACHE_TITLES, []))
 
 

@@ -37,6 +37,10 @@ def run(context: Context, options: Options) -> int:
 
         done.append(prune_volumes(context, wanted))
     done.append(prune_images(context, all=options.on("all"), filters=wanted))
+    if not set(wanted) - {"until"}:
+        from lamina.cli.builder_prune import prune_cache
+
+        done.append(prune_cache(context, all=options.on("all"), filters=wanted))
     for _, report in done:
         if report:
             context.print(report)

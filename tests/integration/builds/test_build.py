@@ -299,3 +299,55 @@ def test_the_user_and_the_shell_of_the_image_run_commands(built: Lamina, context
         "made",
     )
     assert built("run", "--rm", "made", "cat", "/open/uid") == "1000\n"
+
+
+def test_a_squashed_image_has_one_layer_on_its_base(built: Lamina, context: Path) -> None:
+    build(
+        built,
+        context,
+        "FROM busybox\nRUN head -c 500000 /dev/zero > /big\nRUN echo kept > /kept\nRUN rm /big /bin/wc\n",
+        "--squash",
+        "-t",
+        "made",
+    )
+    base, made = (inspect(built, name)["RootFS"]["Layers"] for name in ("busybox", "made"))
+    assert made[:-1] == base
+    assert inspect(built, "made")["Size"] < inspect(built, "busybox")["Size"] + 1000
+    assert built("run", "--rm", "made", "sh", "-c", "cat /kept; ls /big /bin/wc 2>/dev/null; true") == "kept\n"
+
+
+def test_results_go_to_a_directory_a_tar_and_archives(built: Lamina, context: Path, tmp_path: Path) -> None:
+    (context / "data").write_text("content")
+    out = tmp_path / "out"
+    build(
+        built,
+        context,
+        "FROM scratch\nCOPY data /d/data\n",
+        f"--output={out}/files",
+        f"--output=type=tar,dest={tmp_path}/out.tar",
+        f"--output=type=docker,dest={tmp_path}/docker.tar",
+        f"--output=type=oci,dest={tmp_path}/oci.tar",
+        "-t",
+        "made",
+    )
+    assert (out / "files" / "d" / "data").read_text() == "content"
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        assert tar.getnames() == ["d", "d/data"]
+    built("rmi", "made")
+    for archive in ("docker.tar", "oci.tar"):
+        assert "made:latest" in built("load", "--input", f"{tmp_path}/{archive}")
+
+
+def test_a_trusted_image_lends_its_steps(built: Lamina, context: Path, lamina_on: Any, busybox_archive: str) -> None:
+    (context / "data").write_text("1")
+    dockerfile = "FROM busybox\nENV A=1\nRUN date > /when\nCOPY data /data\n"
+    build(built, context, dockerfile, "-t", "made")
+    archive = str(context.parent / "made.tar")
+    built("save", "--output", archive, "made")
+    other = lamina_on(context.parent / "other")
+    other("load", "--input", busybox_archive)
+    other("load", "--input", archive)
+    assert "CACHED" not in build(other, context, dockerfile)
+    other("builder", "prune", "--all", "--force")
+    assert build(other, context, dockerfile, "--cache-from", "made", "-t", "again").count("CACHED") == 2
+    assert built("run", "--rm", "made", "cat", "/when") == other("run", "--rm", "again", "cat", "/when")
