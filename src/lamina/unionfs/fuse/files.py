@@ -116,7 +116,7 @@ class Files:
         file = os.open(path, kept, dir_fd=directory)
         if more & OPEN_KILL_SUIDGID and flags & os.O_TRUNC:
             self._session.kill_privileges(node)
-        open_flags, backing = self._opened(node, file, bool(writing))
+        open_flags, backing = self._opened(node, file, writing != 0, None)
         return OPEN_OUT.pack(OPEN_OUT.size, 0, unique, file, open_flags, backing)
 
     def _create(self, parent: Node, unique: int, length: int) -> bytes:
@@ -140,7 +140,7 @@ class Files:
 
     def _created(self, unique: int, made: Made, flags: int) -> bytes:
         node, status, file = made
-        open_flags, backing = self._opened(node, file, bool(flags & os.O_ACCMODE))
+        open_flags, backing = self._opened(node, file, flags & os.O_ACCMODE != 0, status)
         return CREATE_OUT.pack(
             CREATE_OUT.size,
             0,
@@ -157,14 +157,14 @@ class Files:
             backing,
         )
 
-    def _opened(self, node: Node, file: int, writing: bool) -> tuple[int, int]:
+    def _opened(self, node: Node, file: int, writing: bool, status: os.stat_result | None) -> tuple[int, int]:
         """``FOPEN_*`` flags and backing number for a new open file, which the node knows from now on."""
         descriptors = node.descriptors
         if descriptors is None:
             descriptors = node.descriptors = []
         if self.passthrough and node.upper:
             backing = self._backings.get(node)
-            if backing is None and not descriptors and self._suits(file, writing):
+            if backing is None and not descriptors and _suits(status or os.fstat(file), writing):
                 backing = self._start_backing(node, file)
             if backing is not None:
                 backing.users += 1
@@ -177,14 +177,6 @@ class Files:
             self._stale.discard(node)
             return FOPEN_NOFLUSH, 0
         return (FOPEN_KEEP_CACHE | FOPEN_NOFLUSH, 0) if not self.writeback else (FOPEN_KEEP_CACHE, 0)
-
-    @staticmethod
-    def _suits(file: int, writing: bool) -> bool:
-        """Not for writing set-user-ID files: only a ``WRITE`` request tells when to take that away."""
-        status = os.fstat(file)
-        if writing:
-            return not status.st_mode & (stat.S_ISUID | stat.S_ISGID)
-        return status.st_size >= _PASSTHROUGH_SIZE
 
     def _start_backing(self, node: Node, file: int) -> _Backing | None:
         try:
@@ -286,3 +278,10 @@ class Files:
 
         self._later(unique, copy)
         return None
+
+
+def _suits(status: os.stat_result, writing: bool) -> bool:
+    """Whether passthrough pays. Not for writing set-user-ID files: only ``WRITE`` tells when to take that away."""
+    if writing:
+        return not status.st_mode & (stat.S_ISUID | stat.S_ISGID)
+    return status.st_size >= _PASSTHROUGH_SIZE

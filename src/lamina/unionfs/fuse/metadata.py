@@ -25,13 +25,17 @@ from lamina.unionfs.making import failure
 from lamina.unionfs.node import DirectoryNode, Node
 
 _BILLION = 1_000_000_000
+# plain numbers: operations of enumerations cost more than the system calls around them
 _MODE = int(SetAttribute.MODE)
-_OWNER = int(SetAttribute.UID | SetAttribute.GID)
+_UID, _GID = int(SetAttribute.UID), int(SetAttribute.GID)
+_OWNER = _UID | _GID
 _SIZE = int(SetAttribute.SIZE)
-_TIMES = int(SetAttribute.ATIME | SetAttribute.MTIME)
+_ATIME, _MTIME = int(SetAttribute.ATIME), int(SetAttribute.MTIME)
+_TIMES = _ATIME | _MTIME
 _HANDLE = int(SetAttribute.FH)
 _KILL = int(SetAttribute.KILL_SUIDGID)
-_NOW = int(SetAttribute.ATIME_NOW | SetAttribute.MTIME_NOW)
+_ATIME_NOW, _MTIME_NOW = int(SetAttribute.ATIME_NOW), int(SetAttribute.MTIME_NOW)
+_NOW = _ATIME_NOW | _MTIME_NOW
 
 #: What the kernel asks for at every turn; a file known to be bare has none.
 _COMMON = frozenset({b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"})
@@ -64,8 +68,8 @@ class Metadata:
         fields = SETATTR_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         valid, handle, size, mode = fields[0], fields[2], fields[3], fields[11]
         if valid & _OWNER:
-            uid = fields[13] if valid & SetAttribute.UID else -1
-            gid = fields[14] if valid & SetAttribute.GID else -1
+            uid = fields[13] if valid & _UID else -1
+            gid = fields[14] if valid & _GID else -1
             self._attributes.chown(node, uid, gid)
         if valid & _MODE:
             self._attributes.chmod(node, stat.S_IMODE(mode))
@@ -88,13 +92,13 @@ class Metadata:
         now = time.time_ns()
         access = fields[5] * _BILLION + fields[8]
         modify = fields[6] * _BILLION + fields[9]
-        if valid & SetAttribute.ATIME_NOW:
+        if valid & _ATIME_NOW:
             access = now
-        elif not valid & SetAttribute.ATIME and status is not None:
+        elif not valid & _ATIME and status is not None:
             access = status.st_atime_ns
-        if valid & SetAttribute.MTIME_NOW:
+        if valid & _MTIME_NOW:
             modify = now
-        elif not valid & SetAttribute.MTIME and status is not None:
+        elif not valid & _MTIME and status is not None:
             modify = status.st_mtime_ns
         self._attributes.set_times(node, (access, modify))
 

@@ -39,7 +39,10 @@ from lamina.unionfs.tree import Tree
 LARGEST_IO = 1 << 20
 #: Copying up more than this happens aside.
 _SLOW_COPY = 4 << 20
-_MOST_SPINS = 64
+#: How often the device is looked at before sleeping: about as long as a client needs to be woken and ask again.
+_SPINS = 40
+#: When looking did not help, it is left out for 2, 4, 8, ... requests, up to two to the power of this.
+_MOST_MISSES = 7
 
 _WANTED = (
     Init.ASYNC_READ
@@ -107,6 +110,10 @@ class Server:
         self._stopping = True
         self._slow.wake()
 
+    def has_open_files(self) -> bool:
+        """Whether anybody has a file of the mount open."""
+        return any(node.descriptors for node in self._session.nodes.values())
+
     def close(self) -> None:
         """Free what :meth:`run` used, not the device."""
         self._slow.close()
@@ -118,41 +125,47 @@ class Server:
         returns after the kernel's first request.
         """
         buffers = [self._buffer]
-        device, buffer, readv, unpack = self._device, self._buffer, os.readv, HEADER_IN.unpack_from
+        device, buffer, readv, unpack, answer = (
+            self._device,
+            self._buffer,
+            os.readv,
+            HEADER_IN.unpack_from,
+            self._answer,
+        )
         nodes = self._session.nodes
-        spins = 8
+        spinning = select.poll()
+        spinning.register(device, select.POLLIN)
+        look = spinning.poll
+        rest = misses = 0
         with open("/proc/self/mounts", "rb") as mounts:
             poll = select.poll()
             poll.register(device, select.POLLIN)
             poll.register(self._slow.wake_read, select.POLLIN)
             poll.register(mounts, select.POLLERR | select.POLLPRI)
             while not self._stopping:
+                if rest:
+                    rest -= 1
+                    if not self._sleep(poll, gone):
+                        return False
+                else:
+                    for _ in range(_SPINS):
+                        if look(0):
+                            misses = 0
+                            break
+                    else:
+                        misses = min(misses + 1, _MOST_MISSES)
+                        rest = 1 << misses
+                        continue
                 try:
                     length = readv(device, buffers)
                 except BlockingIOError:
-                    length = 0
-                    for _ in range(spins):
-                        try:
-                            length = readv(device, buffers)
-                        except BlockingIOError:
-                            continue
-                        except OSError as error:
-                            if not _can_go_on(error):
-                                return False
-                            continue
-                        break
-                    if not length:
-                        spins = max(1, spins // 2)
-                        if not self._sleep(poll, gone):
-                            return False
-                        continue
-                    spins = min(_MOST_SPINS, spins + 16)
+                    continue
                 except OSError as error:
                     if not _can_go_on(error):
                         return False
                     continue
                 _, opcode, unique, node_id, *_ = unpack(buffer)
-                self._answer(opcode, unique, nodes.get(node_id), length)
+                answer(opcode, unique, nodes.get(node_id), length)
                 if until_initialized and self.initialized:
                     return True
         return True

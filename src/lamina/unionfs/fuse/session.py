@@ -38,14 +38,14 @@ AttributeFields = tuple[int, int, int, int, int, int, int, int, int, int, int, i
 def attribute_fields(node: Node, status: os.stat_result) -> AttributeFields:
     """``struct fuse_attr`` of a node."""
     access, modify, change = int(status[7]), int(status[8]), int(status[9])
-    links = status.st_nlink
+    links = status[3]
     if node.last is not None:
         links = 0 if node.is_directory else max(0, links - 1)
     elif isinstance(node, DirectoryNode) and node.lowers:
         links = 1
     return (
         node.number,
-        status.st_size,
+        status[6],
         status.st_blocks,
         access,
         modify,
@@ -53,10 +53,10 @@ def attribute_fields(node: Node, status: os.stat_result) -> AttributeFields:
         status.st_atime_ns - access * _BILLION,
         status.st_mtime_ns - modify * _BILLION,
         status.st_ctime_ns - change * _BILLION,
-        status.st_mode,
+        status[0],
         links,
-        status.st_uid,
-        status.st_gid,
+        status[4],
+        status[5],
         status.st_rdev & 0xFFFFFFFF,
         status.st_blksize,
         0,
