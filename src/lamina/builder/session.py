@@ -20,7 +20,8 @@ from lamina.builder.tree import Tree
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import NotFound
-from lamina.image.contract import Image, ImageStore
+from lamina.image.contract import Image
+from lamina.image.store import FileImageStore
 from lamina.layer.contract import Layer
 from lamina.layer.database import LayerNotFound
 from lamina.layer.staged import Staged
@@ -40,7 +41,7 @@ class Session:
     """
 
     def __init__(
-        self, root: DataRoot, layers: FileLayerStore, images: ImageStore, request: BuildRequest, report: StepReport
+        self, root: DataRoot, layers: FileLayerStore, images: FileImageStore, request: BuildRequest, report: StepReport
     ) -> None:
         self.root = root
         self.layers = layers
@@ -56,7 +57,7 @@ class Session:
         self._garbage: list[Callable[[], None]] = []
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
-        self._made: list[tuple[str, Staged | Layer | None, Step]] = []
+        self._made: list[tuple[Staged | Layer | None, Step]] = []
         self._trusted: list[Image] | None = None
         self._steps = 0
 
@@ -164,7 +165,7 @@ class Session:
     def remember(self, layer: Staged | Layer | None, step: Step) -> None:
         """Add a step to the cache once its layers exist."""
         with self._lock:
-            self._made.append((step.key, layer, step))
+            self._made.append((layer, step))
 
     def stage_layer(self, parent: Staged | Layer | None) -> Staged:
         with self._lock:
@@ -186,11 +187,24 @@ class Session:
         """Make every finished layer permanent, and the cache know what was done. Once per build."""
         with self._lock:
             self.transaction.commit()
-            for _, layer, step in self._made:
-                self.cache.put(step._replace(chain=layer.chain_id if layer is not None else None))
+            replaced = set()
+            for layer, made in self._made:
+                before = self.cache.get(made.key)
+                step = made._replace(chain=layer.chain_id if layer is not None else None)
+                self.cache.put(step)
+                if before is not None and before.chain not in (None, step.chain):
+                    replaced.add(before.chain)
             self._made.clear()
+            self._release(replaced)
             for sums in self._sums:
                 sums.save()
+
+    def _release(self, chains: set[ChainID]) -> None:
+        """Give up layers that only a record named which is another's now."""
+        if chains:
+            with self.layers.lock():
+                gone = [chain for chain in chains if self.layers.exists(chain)]
+                self.layers.release(self.images.needed_layers(), gone)
 
     # Progress
 
