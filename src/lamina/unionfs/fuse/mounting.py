@@ -49,7 +49,7 @@ def serve(options: MountOptions, mountpoint: str, *, ready: Callable[[], None] |
         server = Server(tree, changes, device)
         stack.callback(server.close)
         stack.enter_context(_signals(server.stop))
-        gone = _Gone(mounted)
+        gone = _Gone(mounted, server.has_open_files)
         if server.run(gone, until_initialized=True):
             if ready is not None:
                 ready()
@@ -58,16 +58,18 @@ def serve(options: MountOptions, mountpoint: str, *, ready: Callable[[], None] |
 
 
 class _Gone:
-    """Whether a file system is mounted nowhere any more in this mount namespace.
+    """Whether a file system is mounted nowhere any more in this mount namespace, and nothing of it is in use.
 
-    The device itself says so when nobody else has it; a copy of the mount in another namespace hides that.
+    The device itself says so when nobody else has it; a copy of the mount in another namespace hides that. What is open
+    in a lazily unmounted one stays usable.
     """
 
-    def __init__(self, device: bytes | None) -> None:
+    def __init__(self, device: bytes | None, in_use: Callable[[], bool]) -> None:
         self._device = device
+        self._in_use = in_use
 
     def __call__(self) -> bool:
-        return self._device is not None and self._device not in _devices().values()
+        return self._device is not None and self._device not in _devices().values() and not self._in_use()
 
 
 def _devices() -> dict[bytes, bytes]:
