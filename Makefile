@@ -23,7 +23,7 @@ lint: setup ## Check style, types and the direction of imports
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-cache
 
 format: setup ## Put the code into the project's format
 	@$(BIN)/ruff check --fix

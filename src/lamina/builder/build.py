@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from lamina import __version__
 from lamina.builder import sources
 from lamina.builder.progress import WARNING, StepEvent, StepReport, ignore
 from lamina.builder.request import BuildRequest, BuildResult, Fetch
@@ -27,6 +26,7 @@ from lamina.image.store import FileImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.oci import dockerconfig, gojson
 from lamina.oci import platform as platforms
+from lamina.version import __version__
 
 
 class UnknownStage(InvalidArgument):

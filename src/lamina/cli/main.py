@@ -258,6 +258,6 @@ def _docker_config_dir(environment: Mapping[str, str]) -> str:
 
 
 def _version() -> str:
-    from lamina import __version__
+    from lamina.version import __version__
 
     return __version__

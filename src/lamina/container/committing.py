@@ -79,7 +79,7 @@ def _configuration(
     container: Container, parent: Image, config: dict[str, Any], request: CommitRequest, diff_id: DiffID | None
 ) -> bytes:
     """Raw bytes of the image's configuration; members in Docker's order."""
-    from lamina import __version__
+    from lamina.version import __version__
 
     base = parent.config.document
     now = timestamp.now()

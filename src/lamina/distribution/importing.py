@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import IO, Any, NamedTuple, cast
 
-from lamina import __version__
 from lamina.digest import DiffID, ImageID
 from lamina.distribution.archive import NoSuchArchive
 from lamina.distribution.stores import Stores
@@ -19,6 +18,7 @@ from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 from lamina.registry.settings import Settings
 from lamina.registry.transport import Request, Transport
+from lamina.version import __version__
 
 _CHUNK = 1 << 20
 _OK = 200

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import lamina
 from lamina.digest import ChainID, chain_ids
 from lamina.oci import timestamp
+from lamina.version import __version__
 from lamina.view import host
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
         "Name": uname.nodename,
         "Labels": list(configuration.labels),
         "ExperimentalBuild": False,
-        "ServerVersion": lamina.__version__,
+        "ServerVersion": __version__,
         "Runtimes": {name: {"path": path} for name, path in sorted(runtimes.items())},
         "DefaultRuntime": default_runtime,
         "Swarm": {
@@ -174,10 +174,10 @@ def version(components: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
     return {
         "Platform": {"Name": "lamina"},
         "Components": [
-            {"Name": "Engine", "Version": lamina.__version__, "Details": details},
+            {"Name": "Engine", "Version": __version__, "Details": details},
             *({"Name": name, "Version": text, "Details": {}} for name, text in components),
         ],
-        "Version": lamina.__version__,
+        "Version": __version__,
         "ApiVersion": API_VERSION,
         "MinAPIVersion": MINIMUM_API_VERSION,
         "GitCommit": "",
