@@ -68,7 +68,7 @@ class Removing:
 
     def remember(self, node: Node) -> None:
         """Keep the status of a file that is about to lose its last name; the kernel may still ask for it."""
-        if node.lookups and node.upper and not node.descriptors and not node.aliases:
+        if node.lookups and not node.aliases and not (node.upper and node.descriptors):
             node.last = self._tree.status(node)
 
     def clear(self, node: DirectoryNode) -> None:

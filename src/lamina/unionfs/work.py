@@ -6,11 +6,11 @@ the union is opened next. The kernel's overlayfs uses ``work`` in the same direc
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import itertools
 import os
 import stat
+import time
 
 from lamina.errors import Conflict, InvalidArgument
 from lamina.unionfs.layer import ROOT, Layer
@@ -18,6 +18,8 @@ from lamina.unionfs.options import Dialect, MountOptions
 
 #: Where the AUFS dialect works: a name that it hides by itself, so no directory beside ``upperdir`` is needed.
 _AUFS_WORK = ".wh..wh.work"
+#: How long a union that was just unmounted may take to let go, in seconds.
+_PATIENCE = 1.0
 
 
 class WorkDirectory:
@@ -74,14 +76,20 @@ def _lock(upper: Layer, path: str) -> int:
         descriptor = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=base.descriptor)
     finally:
         base.close()
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() < give_up:
+                time.sleep(0.01)
+                continue
+            os.close(descriptor)
             raise Conflict(f"workdir {path!r} is in use by another union") from error
-        raise
-    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
 
 def remove_tree(descriptor: int, path: bytes) -> None:
