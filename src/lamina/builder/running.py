@@ -33,11 +33,11 @@ Output = Callable[[bytes], None]
 
 def initialiser(mounts: tuple[StepMount, ...]) -> Callable[[str], None]:
     """Fills the layer below the step's: what every container has, and the points of ``mounts``."""
+    if not mounts:
+        return initlayer.initialise
 
     def initialise(path: str) -> None:
         initlayer.initialise(path)
-        if not mounts:
-            return
         root = rootfs.open_root(path)
         try:
             for mount in mounts:

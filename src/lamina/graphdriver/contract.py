@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class DiffForm(Enum):
@@ -102,4 +102,15 @@ class GraphDriver(Protocol):
         """Write down again what ``id`` was made on, for a caller who knows it from the layer store.
 
         Mends what :meth:`problems` found damaged and could not derive by itself. ``parent`` must be intact.
+        """
+
+
+@runtime_checkable
+class Interposing(Protocol):
+    """A driver that can show a layer on top of another one than its parents."""
+
+    def mount_above(self, id: str, between: str, *, volatile: bool = False) -> str:
+        """:meth:`GraphDriver.mount`, with what the layer ``between`` changes shown between ``id`` and its parents.
+
+        ``between`` was made on the same parents, or on some of them, and lives as long as the mount.
         """

@@ -17,7 +17,7 @@ from lamina.layer.journal import Entry
 from lamina.layer.unpack import UnpackTarget, start_unpack
 
 if TYPE_CHECKING:
-    from lamina.layer.workspace import Workspace
+    from lamina.layer.workspace import Initial, Workspace
 
 _CHUNK = 1 << 20
 
@@ -30,14 +30,24 @@ class UnfilledLayer(Conflict):
 
 
 class Workplace:
-    """What the layers of one transaction share: where they are made and what accounts for them."""
+    """What the layers of one transaction share: where they are made and what accounts for them.
 
-    __slots__ = ("driver", "entry", "temporary")
+    :ivar initials: initial layers of build steps, which :meth:`clear` removes.
+    """
+
+    __slots__ = ("driver", "entry", "initials", "temporary")
 
     def __init__(self, driver: GraphDriver, entry: Entry, temporary: str) -> None:
         self.driver = driver
         self.entry = entry
         self.temporary = temporary
+        self.initials: list[Initial] = []
+
+    def clear(self) -> None:
+        """Remove what steps shared."""
+        while self.initials:
+            self.driver.remove(self.initials[-1].id)
+            self.initials.pop()
 
 
 class Staged:
@@ -125,6 +135,10 @@ class Staged:
             self.parent._wait_filled()
         below = self.parent.cache_id if self.parent is not None else None
         return Workspace(self._workplace, self, below, initialise)
+
+    def create(self) -> None:
+        """Make its directories, for a caller who fills them. Idempotent."""
+        self._create()
 
     @property
     def tar_split_path(self) -> str:

@@ -65,6 +65,10 @@ class LayerTransaction:
         try:
             if not self._committed:
                 clean = self._undo()
+            self._workplace.clear()
+        except BaseException:
+            clean = False
+            raise
         finally:
             self._end(clean)
         failure = out_of_space(error, self._workshop.root.path)

@@ -1,7 +1,11 @@
 """A build step's place to work: a writable mount on a layer in the making, whose changes become that layer.
 
-The upper directory of the mount *is* the layer: it is renamed into the layer's place, and one pass over it finds the
-DiffID and writes the tar-split record. For drivers with whole trees (``vfs``) the changes go through a tar.
+The upper directory of the mount *is* the layer: nothing is copied, and one pass over it finds the DiffID and writes
+the tar-split record. For drivers with whole trees (``vfs``) the changes go through a tar.
+
+What a container needs and no layer should have (mount points, ``/etc/resolv.conf``) lies in an *initial* layer between
+the step's own and those below. Making one takes as long as starting a container, so where the driver can show a layer
+between others, steps share it for as long as no step changes the directories that it is about.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from lamina.errors import Conflict
-from lamina.graphdriver.contract import DiffForm
+from lamina.graphdriver.contract import DiffForm, GraphDriver, Interposing
 from lamina.layer import difference
 from lamina.layer.contract import UnpackResult
 from lamina.layer.pipeline import record
@@ -23,12 +27,36 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
+#: Fills a mounted initial layer, given its host path.
+Initialise = Callable[[str], None]
+
 
 class WorkspaceSealed(Conflict):
     """The workspace has been made a layer, or given up."""
 
-    def __init__(self, id: str) -> None:
-        super().__init__(f"workspace {id} is not open any more")
+    def __init__(self, cache_id: str) -> None:
+        super().__init__(f"the workspace of layer {cache_id} is not open any more")
+
+
+class Initial:
+    """An initial layer that steps share.
+
+    :ivar id: in the graph driver.
+    :ivar initialise: what filled it.
+    :ivar on: cache-ids of the layers that it is right on.
+    :ivar names: what it has in its root directory.
+    """
+
+    def __init__(self, id: str, initialise: Initialise, below: str | None, names: frozenset[str]) -> None:
+        self.id = id
+        self.initialise = initialise
+        self.on = {below}
+        self.names = names
+
+    def follow(self, cache_id: str, directory: str, below: str | None) -> None:
+        """Tell of a new layer on ``below`` with the content of ``directory``: right there too if that keeps off."""
+        if below in self.on and not any(os.path.lexists(f"{directory}/{name}") for name in self.names):
+            self.on.add(cache_id)
 
 
 class Workspace:
@@ -37,20 +65,20 @@ class Workspace:
     :ivar path: host path of the merged directory; valid until the workspace is sealed or left.
     """
 
-    def __init__(
-        self, workplace: Workplace, staged: Staged, below: str | None, initialise: Callable[[str], None] | None
-    ) -> None:
+    def __init__(self, workplace: Workplace, staged: Staged, below: str | None, initialise: Initialise | None) -> None:
         """
         :param below: graph driver id of the layer below; ``None`` for an empty tree.
-        :param initialise: gets the mounted path of a layer between the two, whose content never is in the result:
-            mount points, ``/etc/resolv.conf`` and the like.
+        :param initialise: fills the initial layer; ``None`` for none.
         """
+        self._workplace = workplace
         self._driver = workplace.driver
         self._staged = staged
         self._below = below
         self._initialise = initialise
-        self._id = workplace.entry.new_id()
-        self._initial = f"{self._id}-init" if initialise is not None else ""
+        # A tree without layers below is no overlay, and nothing can be put below it.
+        self._direct = isinstance(self._driver, Interposing) and below is not None
+        self._id = "" if self._direct else workplace.entry.new_id()
+        self._initial = ""
         self._deferred = False
         self.path = ""
 
@@ -67,17 +95,45 @@ class Workspace:
             self.remove()
 
     def _open(self) -> None:
-        driver, below = self._driver, self._below
+        driver = self._driver
+        if self._direct:
+            assert isinstance(driver, Interposing)
+            self._staged.create()
+            if self._initialise is None:
+                self.path = driver.mount(self._staged.cache_id, volatile=True)
+            else:
+                initial = self._shared(self._initialise)
+                self.path = driver.mount_above(self._staged.cache_id, initial, volatile=True)
+            return
+        below = self._below
         if self._initialise is not None:
-            driver.create_read_write(self._initial, below)
-            self._initialise(driver.mount(self._initial, volatile=True))
-            driver.unmount(self._initial)
+            self._initial = f"{self._id}-init"
+            _make_initial(driver, self._initial, below, self._initialise)
             below = self._initial
         driver.create_read_write(self._id, below)
         self.path = driver.mount(self._id, volatile=True)
 
+    def _shared(self, initialise: Initialise) -> str:
+        """Id of an initial layer that is right here: one of an earlier step's, or a new one."""
+        for initial in self._workplace.initials:
+            if initial.initialise == initialise and self._below in initial.on:
+                return initial.id
+        id = f"{self._workplace.entry.new_id()}-init"
+        try:
+            names = _make_initial(self._driver, id, self._below, initialise)
+        except BaseException:
+            self._driver.remove(id)
+            raise
+        self._workplace.initials.append(Initial(id, initialise, self._below, names))
+        return id
+
     def remove(self) -> None:
         """Unmount, and delete what is not the layer's. Idempotent. What can't be removed is in the journal."""
+        if self._direct:
+            if self.path:
+                self._driver.unmount(self._staged.cache_id)
+            self.path = ""
+            return
         self.path = ""
         self._driver.remove(self._id)
         if self._initial:
@@ -91,22 +147,39 @@ class Workspace:
         :raises Unsupported: what a layer can't express.
         """
         if not self.path:
-            raise WorkspaceSealed(self._id)
+            raise WorkspaceSealed(self._staged.cache_id)
         self.path = ""
-        self._driver.unmount(self._id)
-        if self._driver.form is not DiffForm.SNAPSHOT:
-            return self._adopt(latest)
-        directory = self._driver.diff_path(self._id)
+        driver, staged = self._driver, self._staged
+        if self._direct:
+            driver.unmount(staged.cache_id)
+            result = self._finished(driver.diff_path(staged.cache_id), latest)
+            for initial in self._workplace.initials:
+                initial.follow(staged.cache_id, driver.diff_path(staged.cache_id), self._below)
+            return result
+        driver.unmount(self._id)
+        if driver.form is not DiffForm.SNAPSHOT:
+            result = self._finished(staged.adopt(driver.diff_path(self._id)), latest)
+            self._deferred = defer
+            return result
+        directory = driver.diff_path(self._id)
         below = self._initial or self._below
-        tar = difference.snapshot_tar(directory, self._driver.diff_path(below) if below else None)
-        return self._staged.fill(_clamped(directory, tar, latest))
+        tar = difference.snapshot_tar(directory, driver.diff_path(below) if below else None)
+        return staged.fill(_clamped(directory, tar, latest))
 
-    def _adopt(self, latest: int | None) -> UnpackResult:
-        directory = self._staged.adopt(self._driver.diff_path(self._id))
+    def _finished(self, directory: str, latest: int | None) -> UnpackResult:
+        """The content is in its place: find out what it is."""
         _tidy(directory, latest)
         result = record(difference.upper_tar(directory, self._driver.form), self._staged.tar_split_path)
         self._staged.complete(result)
         return result
+
+
+def _make_initial(driver: GraphDriver, id: str, below: str | None, initialise: Initialise) -> frozenset[str]:
+    """Make and fill one; the names in its root directory."""
+    driver.create_read_write(id, below)
+    initialise(driver.mount(id, volatile=True))
+    driver.unmount(id)
+    return frozenset(os.listdir(driver.diff_path(id)))
 
 
 def _clamped(directory: str, tar: Iterator[bytes], latest: int | None) -> Iterator[bytes]:

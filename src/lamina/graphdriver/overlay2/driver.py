@@ -76,6 +76,13 @@ class Overlay2Driver:
     # Mounts
 
     def mount(self, id: str, *, read_only: bool = False, volatile: bool = False) -> str:
+        return self._mount(id, [], read_only=read_only, volatile=volatile)
+
+    def mount_above(self, id: str, between: str, *, volatile: bool = False) -> str:
+        """See :class:`lamina.graphdriver.contract.Interposing`."""
+        return self._mount(id, [self._layout.link(between)], read_only=False, volatile=volatile)
+
+    def _mount(self, id: str, between: list[str], *, read_only: bool, volatile: bool) -> str:
         with self._locked(id) as directory, translated(f"layer {id} could not be mounted"):
             merged = f"{directory}/merged"
             read_only = read_only or self._layout.is_committed(id)
@@ -83,7 +90,7 @@ class Overlay2Driver:
                 if read_only or not os.statvfs(merged).f_flag & os.ST_RDONLY:
                     return merged
                 self._detach(merged)
-            lowers = self._layout.lowers(id)
+            lowers = [*between, *self._layout.lowers(id)]
             with suppress(FileExistsError):  # left by a crash
                 make_directory(merged, 0o700)
             try:
