@@ -12,7 +12,9 @@ from lamina.graphdriver.contract import GraphDriver
 from support.stacks import Stacks
 
 
-@pytest.fixture(params=[pytest.param("overlay2", marks=pytest.mark.root), "vfs"])
+@pytest.fixture(
+    params=[*(pytest.param(name, marks=pytest.mark.root) for name in ("overlay2", "fuse-overlayfs", "aufs")), "vfs"]
+)
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GraphDriver]:
     """Every driver in turn; what a test made is removed, and then nothing may be left."""
     made = open_driver(str(tmp_path), request.param)
