@@ -64,7 +64,7 @@ def union(kind: str, base: str) -> Iterator[str]:
     commands = {
         "overlay": ["mount", "-t", "overlay", "overlay", "-o", options, merged],
         "fuse-overlayfs": ["fuse-overlayfs", "-o", options, merged],
-        "unionfs-fuse": ["unionfs", "-o", "cow,allow_other,dev,suid", f"{base}/upper=RW:{base}/lower=RO", merged],
+        "unionfs-fuse": ["unionfs", "-o", "cow,allow_other,dev,suid,use_ino", f"{base}/upper=RW:{base}/lower=RO", merged],
         "lamina": [LAMINA, "union", "mount", "-o", options, merged],
     }
     subprocess.run(commands[kind], check=True, stdout=subprocess.DEVNULL)
@@ -240,7 +240,7 @@ def _archive(cache: str) -> str:
     if not os.path.exists(path):
         os.makedirs(cache, exist_ok=True)
         part = f"{path}.part.tar"
-        subprocess.run(["mmdebstrap", "--variant=minbase", "--include=perl", SUITE, part, MIRROR], check=True)
+        subprocess.run(["mmdebstrap", "--variant=minbase", SUITE, part, MIRROR], check=True)
         os.rename(part, path)
     return path
 
