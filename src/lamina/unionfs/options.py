@@ -40,7 +40,7 @@ class MountOptions(NamedTuple):
     redirect_dir: str = "on"
     #: ``on``, ``auto`` or ``off``: numbers are unique over all layers in any case.
     xino: str = "auto"
-    #: The kernel's ``index``: keep a lower file's hard links together over copy-up.
+    #: The kernel's ``index``, which keeps a lower file's hard links together over copy-up; refused.
     inode_index: bool = False
     metacopy: bool = False
     nfs_export: bool = False
@@ -68,6 +68,8 @@ class MountOptions(NamedTuple):
             raise InvalidArgument(f"redirect_dir={self.redirect_dir}: must be on, follow, nofollow or off")
         if self.metacopy:
             raise Unsupported("metacopy=on: files are always copied up with their data")
+        if self.inode_index:
+            raise Unsupported("index=on: a lower file's hard links part at copy-up, as in overlayfs without it")
         if self.nfs_export:
             raise Unsupported("nfs_export=on: a FUSE mount can't give out lasting file handles")
         for path in (*self.lowerdirs, *(() if self.upperdir is None else (self.upperdir,))):
