@@ -71,8 +71,7 @@ def _kernels(pairs: list[tuple[str, str]]) -> MountOptions:
     found = MountOptions(())
     for key, value in pairs:
         if key == "lowerdir":
-            lowers = grammar.parse("lowerdir=" + value.replace(",", "\\,")).lowerdirs
-            found = found._replace(lowerdirs=lowers)
+            found = found._replace(lowerdirs=grammar.lower_directories(value))
         elif key == "lowerdir+":
             found = found._replace(lowerdirs=(*found.lowerdirs, value))
         elif key == "upperdir":

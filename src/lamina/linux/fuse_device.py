@@ -11,10 +11,11 @@ import fcntl
 import os
 import stat
 from struct import Struct
+from typing import NamedTuple
 
 from lamina.errors import SystemFailure, Unsupported
 from lamina.linux.fuse_protocol import BACKING_CLOSE, BACKING_MAP, BACKING_OPEN
-from lamina.linux.mount import MS_RDONLY, mount, unmount
+from lamina.linux.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, mount, unmount
 
 #: The file system type in ``/proc/mounts`` is ``fuse.`` and this.
 SUBTYPE = "lamina"
@@ -22,7 +23,33 @@ SUBTYPE = "lamina"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def mount_device(target: str, *, source: str, read_only: bool, allow_other: bool, largest_read: int) -> int:
+#: Flags of a mount by ``mount(8)``'s words (linux/mount.h).
+_FLAGS = {
+    "nosuid": MS_NOSUID,
+    "nodev": MS_NODEV,
+    "noexec": MS_NOEXEC,
+    "sync": 1 << 4,
+    "dirsync": 1 << 7,
+    "nosymfollow": 1 << 8,
+    "noatime": 1 << 10,
+    "nodiratime": 1 << 11,
+    "relatime": 1 << 21,
+    "strictatime": 1 << 24,
+    "lazytime": 1 << 25,
+}
+
+
+class Request(NamedTuple):
+    """What to mount. ``flags`` are words: ``nosuid``, ``noatime``."""
+
+    source: str
+    read_only: bool
+    allow_other: bool
+    largest_read: int
+    flags: tuple[str, ...] = ()
+
+
+def mount_device(target: str, request: Request) -> int:
     """Mount at ``target``; the descriptor of the connection, non-blocking. The kernel checks permissions.
 
     By ``mount(2)`` where that is allowed, else by ``fusermount3``. Raises :class:`OSError`, :class:`Unsupported` when
@@ -30,34 +57,38 @@ def mount_device(target: str, *, source: str, read_only: bool, allow_other: bool
     """
     if os.geteuid() == 0:
         try:
-            return _mount_directly(target, source, read_only, allow_other, largest_read)
+            return _mount_directly(target, request)
         except PermissionError:
             pass
-    return _mount_by_program(target, source, read_only, allow_other, largest_read)
+    return _mount_by_program(target, request)
 
 
-def _mount_directly(target: str, source: str, read_only: bool, allow_other: bool, largest_read: int) -> int:
+def _mount_directly(target: str, request: Request) -> int:
     mode = stat.S_IFMT(os.stat(target).st_mode)
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         options = [f"fd={device}", f"rootmode={mode:o}", f"user_id={os.geteuid()}", f"group_id={os.getegid()}"]
-        options += ["default_permissions", f"max_read={largest_read}"]
-        if allow_other:
+        options += ["default_permissions", f"max_read={request.largest_read}"]
+        if request.allow_other:
             options.append("allow_other")
-        mount(source, target, f"fuse.{SUBTYPE}", MS_RDONLY if read_only else 0, ",".join(options))
+        flags = MS_RDONLY if request.read_only else 0
+        for word in request.flags:
+            flags |= _FLAGS[word]
+        mount(request.source, target, f"fuse.{SUBTYPE}", flags, ",".join(options))
     except BaseException:
         os.close(device)
         raise
     return device
 
 
-def _mount_by_program(target: str, source: str, read_only: bool, allow_other: bool, largest_read: int) -> int:
+def _mount_by_program(target: str, request: Request) -> int:
     import socket
     import subprocess
 
-    options = ["default_permissions", f"subtype={SUBTYPE}", f"fsname={_escaped(source)}", f"max_read={largest_read}"]
-    options += ["ro"] if read_only else []
-    options += ["allow_other"] if allow_other else []
+    options = ["default_permissions", f"subtype={SUBTYPE}", f"fsname={_escaped(request.source)}"]
+    options += [f"max_read={request.largest_read}", *request.flags]
+    options += ["ro"] if request.read_only else []
+    options += ["allow_other"] if request.allow_other else []
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = ["fusermount3", "-o", ",".join(options), "--", target]

@@ -168,6 +168,11 @@ def _path(key: str, raw: str | None) -> str:
     return _unescape(raw)
 
 
+def lower_directories(value: str) -> tuple[str, ...]:
+    """The directories in the value of ``lowerdir``, top first. Raises as :func:`parse` does."""
+    return _paths("lowerdir", value)
+
+
 def _paths(key: str, raw: str | None) -> tuple[str, ...]:
     if not raw:
         raise InvalidArgument(f"option {key!r} needs a directory")

@@ -20,6 +20,7 @@ from lamina.linux.fuse_protocol import (
     Opcode,
     SetAttribute,
 )
+from lamina.unionfs import grammar
 from lamina.unionfs.fuse.session import Handlers, Session
 from lamina.unionfs.making import failure
 from lamina.unionfs.node import DirectoryNode, Node
@@ -39,6 +40,10 @@ _NOW = _ATIME_NOW | _MTIME_NOW
 
 #: What the kernel asks for at every turn; a file known to be bare has none.
 _COMMON = frozenset({b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"})
+
+
+#: Of a mount's root, not listed: what the union is made of, as ``-o`` says it.
+OPTIONS_ATTRIBUTE = b"user.lamina.options"
 
 
 class Metadata:
@@ -110,7 +115,9 @@ class Metadata:
         try:
             value = self._attributes.get(node, os.fsdecode(name))
         except OSError as error:
-            return self._session.error(unique, error.errno)
+            if name != OPTIONS_ATTRIBUTE or node is not self._session.tree.root:
+                return self._session.error(unique, error.errno)
+            value = os.fsencode(grammar.format(self._session.tree.options))
         return self._sized(unique, size, value)
 
     def _listxattr(self, node: Node, unique: int, length: int) -> bytes:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from lamina.errors import LaminaError, SystemFailure
-from lamina.linux.fuse_device import mount_device, unmount_device
+from lamina.linux.fuse_device import Request, mount_device, unmount_device
 from lamina.unionfs.changes import open_changes
 from lamina.unionfs.fuse.server import LARGEST_IO, Server
 from lamina.unionfs.options import MountOptions
@@ -35,13 +35,10 @@ def serve(options: MountOptions, mountpoint: str, *, ready: Callable[[], None] |
             stack.callback(changes.close)
         allow_other = os.geteuid() == 0 if options.allow_other is None else options.allow_other
         target = os.path.realpath(mountpoint)
-        device = mount_device(
-            target,
-            source=options.source,
-            read_only=changes is None,
-            allow_other=allow_other,
-            largest_read=LARGEST_IO,
-        )
+        request = Request(options.source, changes is None, allow_other, LARGEST_IO, options.flags)
+        # A signal in between would end the process and leave a mount that nobody serves.
+        stack.enter_context(_held_signals())
+        device = mount_device(target, request)
         stack.callback(os.close, device)
         mounted = _mounted_device(target)
         unmounted = stack.enter_context(contextlib.ExitStack())
@@ -49,6 +46,7 @@ def serve(options: MountOptions, mountpoint: str, *, ready: Callable[[], None] |
         server = Server(tree, changes, device)
         stack.callback(server.close)
         stack.enter_context(_signals(server.stop))
+        _release_signals()
         gone = _Gone(mounted, server.has_open_files)
         if server.run(gone, until_initialized=True):
             if ready is not None:
@@ -120,6 +118,20 @@ def _process_settings() -> Iterator[None]:
         gc.unfreeze()
         if collecting:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _held_signals() -> Iterator[None]:
+    """Stop signals wait until :func:`_release_signals`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
 @contextlib.contextmanager
