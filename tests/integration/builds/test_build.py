@@ -150,6 +150,42 @@ def test_kill_leaves_no_mount_no_process_and_no_image(built: Lamina, context: Pa
     assert not os.listdir(f"{built.root}/lamina/run")
 
 
+@pytest.mark.crash
+def test_the_next_command_ends_a_build_whose_warden_was_killed_too(built: Lamina, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo begun; sleep 60\n")
+    process = built.start("build", "-t", "made", str(context))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"begun" in line and b"RUN" not in line:
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in (*map(int, children), process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    built("images")
+    deadline = time.monotonic() + 10
+    while _processes(built.root) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _processes(built.root)
+    assert built.run("system", "fsck").returncode == 0
+    assert not os.listdir(f"{built.root}/lamina/run")
+
+
+@pytest.mark.parametrize("driver", ["vfs", "fuse-overlayfs", "aufs"])
+def test_other_drivers_build_the_same(lamina_on: Any, context: Path, busybox_archive: str, driver: str) -> None:
+    if driver != "vfs" and not os.path.exists("/dev/fuse"):
+        pytest.skip("no /dev/fuse")
+    lamina = lamina_on(context.parent / driver, "--storage-driver", driver)
+    lamina("load", "--input", busybox_archive)
+    (context / "data").write_text("data")
+    dockerfile = "FROM busybox\nWORKDIR /w\nCOPY data .\nRUN echo x > /x && rm /bin/wc\nRUN echo y >> /x\nCMD cat /x\n"
+    build(lamina, context, dockerfile, "-t", "made")
+    assert "CACHED" in build(lamina, context, dockerfile, "-t", "again")
+    said = lamina("run", "--rm", "made", "sh", "-c", "cat /x data; ls /bin/wc 2>/dev/null; true")
+    assert said == "x\ny\ndata"
+    assert lamina.run("system", "fsck").returncode == 0
+
+
 def _processes(root: str) -> list[str]:
     """Command lines of wardens, and of processes whose root directory is below ``root``."""
     found = []
