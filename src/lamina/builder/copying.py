@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from lamina.atomicfile import write_all
 from lamina.builder.tree import Found, Tree
 from lamina.container import copying as archives
 from lamina.container import rootfs
@@ -28,6 +29,8 @@ from lamina.tarball.reader import TarReader
 _SECOND = 1_000_000_000
 _CAPABILITY = "security.capability"
 _PIECE = 1 << 20
+#: Bytes up to which a file is read and written at once.
+_SMALL = 1 << 16
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -105,9 +108,7 @@ class Copier:
             self._make_room(parent, name, directory=False)
             descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
             try:
-                view = memoryview(content)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                write_all(descriptor, content)
                 os.fchown(descriptor, *(self._manner.owner or (0, 0)))
                 os.fchmod(descriptor, mode if self._manner.mode is None else self._manner.mode)
                 if mtime:
@@ -189,7 +190,8 @@ class Copier:
                     continue
                 if not stat.S_ISDIR(found.st_mode):
                     if not hidden:
-                        self._leaf(level.source, name, self._reached(stack), name, found)
+                        target_fd = level.target if level.target >= 0 else self._reached(stack)
+                        self._leaf(level.source, name, target_fd, name, found)
                     continue
                 if hidden and tree.skips(inner):
                     continue
@@ -213,11 +215,12 @@ class Copier:
         return stack[-1].target
 
     def _leaf(self, source: int, name: str, parent: int, target: str, status: os.stat_result) -> None:
-        self._make_room(parent, target, directory=False)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFREG:
             self._file(source, name, parent, target, status)
-        elif kind == stat.S_IFLNK:
+            return
+        self._make_room(parent, target, directory=False)
+        if kind == stat.S_IFLNK:
             os.symlink(os.readlink(name, dir_fd=source), target, dir_fd=parent)
             self._finish_name(parent, target, status)
         elif kind != stat.S_IFSOCK:
@@ -229,9 +232,15 @@ class Copier:
             return
         origin = os.open(name, _READ, dir_fd=source)
         try:
-            made = os.open(target, _CREATE, 0o600, dir_fd=parent)
             try:
-                if status.st_size:
+                made = os.open(target, _CREATE, 0o600, dir_fd=parent)
+            except FileExistsError:
+                self._make_room(parent, target, directory=False)
+                made = os.open(target, _CREATE, 0o600, dir_fd=parent)
+            try:
+                if status.st_size <= _SMALL:
+                    write_all(made, os.read(origin, _SMALL + 1))
+                else:
                     files.copy_data(origin, made)
                 self._finish(origin, made, status)
             finally:
@@ -245,6 +254,7 @@ class Copier:
         first = self._links.get((status.st_dev, status.st_ino))
         if first is None:
             return False
+        self._make_room(parent, target, directory=False)
         os.link(first[1], target, src_dir_fd=first[0], dst_dir_fd=parent, follow_symlinks=False)
         return True
 

@@ -92,9 +92,12 @@ def run(
     try:
         meanwhile()
         tail = _relay(read, output)
+        outcome = pending.wait()
+    except BaseException:
+        warden.close()  # whoever cleans up now must not find it running
+        raise
     finally:
         os.close(read)
-    outcome = pending.wait()
     _check(job, outcome, tail)
 
 
