@@ -22,6 +22,7 @@ from lamina.unionfs.options import Dialect, MountOptions
 _NUMBER_RANGE = 1 << 56
 #: ``NAME_MAX``.
 _NAME_LIMIT = 255
+_stat = os.stat
 
 
 class Tree:
@@ -257,7 +258,11 @@ class Tree:
 
     def status(self, node: Node) -> os.stat_result:
         """As the layer that counts says. A merged directory's link count and every inode number mean nothing."""
-        if node.parent is None and node is not self.root and node.upper:
+        parent = node.parent
+        if parent is not None and node.upper:  # the usual case, without detours
+            assert self.upper is not None
+            return _stat(parent.path + b"/" + node.name, dir_fd=self.upper.descriptor, follow_symlinks=False)
+        if parent is None and node is not self.root and node.upper:
             if node.descriptors:
                 return os.fstat(node.descriptors[0])
             if node.last is not None:

@@ -50,7 +50,6 @@ _WANTED = (
     | Init.BIG_WRITES
     | Init.DONT_MASK
     | Init.DO_READDIRPLUS
-    | Init.READDIRPLUS_AUTO
     | Init.ASYNC_DIO
     | Init.PARALLEL_DIROPS
     | Init.POSIX_ACL
@@ -164,7 +163,7 @@ class Server:
                     if not _can_go_on(error):
                         return False
                     continue
-                _, opcode, unique, node_id, *_ = unpack(buffer)
+                _, opcode, unique, node_id, _, _, _, _, _ = unpack(buffer)
                 answer(opcode, unique, nodes.get(node_id), length)
                 if until_initialized and self.initialized:
                     return True
@@ -183,15 +182,12 @@ class Server:
         return True
 
     def _answer(self, opcode: int, unique: int, node: Node | None, length: int) -> None:
-        reply: bytes | None
+        handler = self._handlers[opcode] if opcode < 64 else None
         try:
-            handler = self._handlers[opcode] if opcode < 64 else None
-            if handler is None:
-                reply = self._session.error(unique, errno.ENOSYS)
-            elif node is None:
-                reply = self._without_node(handler, opcode, unique, length)
-            else:
+            if handler is not None and node is not None:
                 reply = handler(node, unique, length)
+            else:
+                reply = self._unusual(handler, opcode, unique, length)
         except OSError as error:
             reply = self._session.error(unique, error.errno)
         except _PutAside as aside:
@@ -200,8 +196,10 @@ class Server:
         if reply is not None:
             self._write(reply)
 
-    def _without_node(self, handler: Handler, opcode: int, unique: int, length: int) -> bytes | None:
-        """For the few requests that are about no node in particular; others name one that is gone."""
+    def _unusual(self, handler: Handler | None, opcode: int, unique: int, length: int) -> bytes | None:
+        """For what is not served, and the few requests about no node in particular; others name one that is gone."""
+        if handler is None:
+            return self._session.error(unique, errno.ENOSYS)
         if opcode in (Opcode.INIT, Opcode.DESTROY, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.STATFS):
             return handler(self._tree.root, unique, length)
         if opcode == Opcode.FORGET:

@@ -31,21 +31,20 @@ LIFETIME = 86400
 _BILLION = 1_000_000_000
 _NO_NODE = ENTRY_OUT.pack(*([0] * 5), LIFETIME, *([0] * 19))[HEADER_OUT_SIZE:]
 
-#: The 16 fields of ``struct fuse_attr``.
-AttributeFields = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, int, int, int]
+#: The 16 fields of ``struct fuse_attr``, all whole numbers (type stubs call a status's seconds floats).
+AttributeFields = tuple[float, ...]
 
 
 def attribute_fields(node: Node, status: os.stat_result) -> AttributeFields:
     """``struct fuse_attr`` of a node."""
-    access, modify, change = int(status[7]), int(status[8]), int(status[9])
-    links = status[3]
+    mode, _, _, links, uid, gid, size, access, modify, change = status
     if node.last is not None:
         links = 0 if node.is_directory else max(0, links - 1)
-    elif isinstance(node, DirectoryNode) and node.lowers:
+    elif node.kind == stat.S_IFDIR and isinstance(node, DirectoryNode) and node.lowers:
         links = 1
     return (
         node.number,
-        status[6],
+        size,
         status.st_blocks,
         access,
         modify,
@@ -53,10 +52,10 @@ def attribute_fields(node: Node, status: os.stat_result) -> AttributeFields:
         status.st_atime_ns - access * _BILLION,
         status.st_mtime_ns - modify * _BILLION,
         status.st_ctime_ns - change * _BILLION,
-        status[0],
+        mode,
         links,
-        status[4],
-        status[5],
+        uid,
+        gid,
         status.st_rdev & 0xFFFFFFFF,
         status.st_blksize,
         0,
