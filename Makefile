@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-union clean
+.PHONY: help setup demo test lint format bench bench-builds bench-union clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ format: setup ## Put the code into the project's format
 
 bench: setup ## Compare with docker, podman and ctr; writes bench/RESULTS.md (needs root)
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-builds: setup ## Compare builds with docker's classic builder and buildah (needs root)
+	@$(BIN)/python -m bench.builds $(ARGS)
 
 bench-union: setup ## Compare our union file system with overlayfs, fuse-overlayfs and unionfs-fuse (needs root)
 	@$(BIN)/python -m bench.union $(ARGS)

@@ -44,7 +44,7 @@ class Lamina:
     def __init__(self, directory: str, program: str) -> None:
         self.processes: list[int] = []
         self._program = program
-        self._command = [program, "--root", f"{directory}/lamina"]
+        self.command = [program, "--root", f"{directory}/lamina"]
 
     @contextmanager
     def serve(self) -> Iterator[None]:
@@ -54,19 +54,19 @@ class Lamina:
         return output(self._program, "--version")
 
     def pull(self, reference: str) -> list[str]:
-        return [*self._command, "pull", "-q", reference]
+        return [*self.command, "pull", "-q", reference]
 
     def load(self, archive: str) -> list[str]:
-        return [*self._command, "load", "-q", "-i", archive]
+        return [*self.command, "load", "-q", "-i", archive]
 
     def save(self, reference: str, archive: str) -> list[str]:
-        return [*self._command, "save", "-o", archive, reference]
+        return [*self.command, "save", "-o", archive, reference]
 
     def run(self, reference: str, number: int) -> list[str]:
-        return [*self._command, "run", "--rm", "--network", "none", reference, "true"]
+        return [*self.command, "run", "--rm", "--network", "none", reference, "true"]
 
     def remove(self, reference: str) -> list[str]:
-        return [*self._command, "rmi", "-f", reference]
+        return [*self.command, "rmi", "-f", reference]
 
 
 class Docker:
@@ -76,7 +76,7 @@ class Docker:
         self.processes: list[int] = []
         self._directory = f"{directory}/docker"
         self._socket = f"{self._directory}/sock"
-        self._command = [client, "-H", f"unix://{self._socket}"]
+        self.command = [client, "-H", f"unix://{self._socket}"]
 
     @contextmanager
     def serve(self) -> Iterator[None]:
@@ -85,27 +85,27 @@ class Docker:
         daemon = ["/usr/sbin/dockerd", "--data-root", f"{here}/root", "--exec-root", f"{here}/exec"]
         daemon += ["-p", f"{here}/pid", "-H", f"unix://{self._socket}", "--storage-driver", "overlay2"]
         daemon += ["--iptables=false", "--ip-forward=false", "--bridge=none"]
-        with running(daemon, f"{here}/log", lambda: succeeds(*self._command, "version")) as process:
+        with running(daemon, f"{here}/log", lambda: succeeds(*self.command, "version")) as process:
             self.processes = [process]
             yield
 
     def version(self) -> str:
-        return output(*self._command, "version", "--format", "{{.Server.Version}}")
+        return output(*self.command, "version", "--format", "{{.Server.Version}}")
 
     def pull(self, reference: str) -> list[str]:
-        return [*self._command, "pull", "-q", reference]
+        return [*self.command, "pull", "-q", reference]
 
     def load(self, archive: str) -> list[str]:
-        return [*self._command, "load", "-q", "-i", archive]
+        return [*self.command, "load", "-q", "-i", archive]
 
     def save(self, reference: str, archive: str) -> list[str]:
-        return [*self._command, "save", "-o", archive, reference]
+        return [*self.command, "save", "-o", archive, reference]
 
     def run(self, reference: str, number: int) -> list[str]:
-        return [*self._command, "run", "--rm", "--network", "none", reference, "true"]
+        return [*self.command, "run", "--rm", "--network", "none", reference, "true"]
 
     def remove(self, reference: str) -> list[str]:
-        return [*self._command, "rmi", "-f", reference]
+        return [*self.command, "rmi", "-f", reference]
 
 
 class Podman:

@@ -10,6 +10,7 @@ loaded or pulled: only steps that were run on this root are believed (CVE-2024-2
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -69,8 +70,16 @@ class BuildCache:
         return step
 
     def put(self, step: Step) -> None:
-        """Remember a step whose layers exist; call it while a transaction keeps them."""
+        """Remember a step whose layers exist; call it while a transaction keeps them.
+
+        What was known under the key stays until it is pruned, under a key that nothing asks for: its layer may be
+        nobody else's, and finding that out would take longer than the build.
+        """
         os.makedirs(self._directory, 0o700, exist_ok=True)
+        before = self.get(step.key)
+        if before is not None and before.chain != step.chain:
+            superseded = hashlib.sha256(f"{step.key} {before.chain}".encode()).hexdigest()
+            os.rename(f"{self._directory}/{step.key}", f"{self._directory}/{superseded}")
         document = {"chain": step.chain, "diff_id": step.diff_id, "history": step.history, "size": step.size}
         data = json.dumps(document, separators=(",", ":")).encode()
         atomicfile.write(f"{self._directory}/{step.key}", data, sync=False)

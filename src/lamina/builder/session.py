@@ -187,24 +187,11 @@ class Session:
         """Make every finished layer permanent, and the cache know what was done. Once per build."""
         with self._lock:
             self.transaction.commit()
-            replaced = set()
             for layer, made in self._made:
-                before = self.cache.get(made.key)
-                step = made._replace(chain=layer.chain_id if layer is not None else None)
-                self.cache.put(step)
-                if before is not None and before.chain not in (None, step.chain):
-                    replaced.add(before.chain)
+                self.cache.put(made._replace(chain=layer.chain_id if layer is not None else None))
             self._made.clear()
-            self._release(replaced)
             for sums in self._sums:
                 sums.save()
-
-    def _release(self, chains: set[ChainID]) -> None:
-        """Give up layers that only a record named which is another's now."""
-        if chains:
-            with self.layers.lock():
-                gone = [chain for chain in chains if self.layers.exists(chain)]
-                self.layers.release(self.images.needed_layers(), gone)
 
     # Progress
 
