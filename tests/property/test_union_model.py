@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -272,7 +272,9 @@ class Machine(RuleBasedStateMachine):
         )  # a plain copy of what they all show
         self.subjects["plain"] = Subject(f"{self.base}/plain")
 
-    def _all(self, operation: Callable[[Subject], None]) -> None:
+    def _all(self, operation: Callable[[Subject], None], *named: str) -> None:
+        if any(self._through_link(place) for place in named):
+            return
         answers = {}
         for name, subject in self.subjects.items():
             try:
@@ -291,52 +293,57 @@ class Machine(RuleBasedStateMachine):
     )
     def write(self, place: str, data: bytes, flags: int) -> None:
         if not self._is_special(place):
-            self._all(lambda subject: subject.write(place, data, flags))
+            self._all(lambda subject: subject.write(place, data, flags), place)
 
     @rule(place=places, mode=st.sampled_from([0o755, 0o700, 0o2775]))
     def mkdir(self, place: str, mode: int) -> None:
-        self._all(lambda subject: subject.mkdir(place, mode))
+        self._all(lambda subject: subject.mkdir(place, mode), place)
 
     @rule(place=places)
     def rmdir(self, place: str) -> None:
-        self._all(lambda subject: subject.rmdir(place))
+        self._all(lambda subject: subject.rmdir(place), place)
 
     @rule(place=places)
     def unlink(self, place: str) -> None:
-        self._all(lambda subject: subject.unlink(place))
+        self._all(lambda subject: subject.unlink(place), place)
 
     @rule(source=places, to=places)
     def rename(self, source: str, to: str) -> None:
-        self._all(lambda subject: subject.rename(source, to))
+        self._all(lambda subject: subject.rename(source, to), source, to)
 
     @rule(source=places, to=places)
     def link(self, source: str, to: str) -> None:
-        self._all(lambda subject: subject.link(source, to))
+        self._all(lambda subject: subject.link(source, to), source, to)
 
     @rule(to=places, place=places)
     def symlink(self, to: str, place: str) -> None:
-        self._all(lambda subject: subject.symlink(to, place))
+        self._all(lambda subject: subject.symlink(to, place), place)
 
     @rule(place=places)
     def mknod(self, place: str) -> None:
-        self._all(lambda subject: subject.mknod(place))
+        self._all(lambda subject: subject.mknod(place), place)
 
     @rule(place=places, mode=st.sampled_from([0o600, 0o755, 0o4711, 0o1777]))
     def chmod(self, place: str, mode: int) -> None:
-        self._all(lambda subject: subject.chmod(place, mode))
+        self._all(lambda subject: subject.chmod(place, mode), place)
 
     @rule(place=places, uid=st.sampled_from([0, 1000]), gid=st.sampled_from([0, 50]))
     def chown(self, place: str, uid: int, gid: int) -> None:
-        self._all(lambda subject: subject.chown(place, uid, gid))
+        self._all(lambda subject: subject.chown(place, uid, gid), place)
 
     @rule(place=places, size=st.integers(0, 20))
     def truncate(self, place: str, size: int) -> None:
         if not self._is_special(place):
-            self._all(lambda subject: subject.truncate(place, size))
+            self._all(lambda subject: subject.truncate(place, size), place)
 
     @rule(place=places, value=contents)
     def setxattr(self, place: str, value: bytes) -> None:
-        self._all(lambda subject: subject.setxattr(place, value))
+        self._all(lambda subject: subject.setxattr(place, value), place)
+
+    def _through_link(self, place: str) -> bool:
+        """Whether the way to ``place`` goes through a symbolic link: to the library a path is a place, not a way."""
+        parents = place.split("/")[:-1]
+        return any(os.path.islink(self.subjects["plain"].path("/".join(parents[: n + 1]))) for n in range(len(parents)))
 
     def _is_special(self, place: str) -> bool:
         """A fifo would wait; a link is followed by none of them, with different errors."""
@@ -378,10 +385,11 @@ def test_random_operations_give_the_same_everywhere() -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=12,
+            max_examples=10,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.reuse, Phase.generate),  # every example mounts: shrinking takes minutes
             print_blob=True,
         ),
     )

@@ -195,8 +195,9 @@ class Union:
     # Changing
 
     def mkdir(self, path: str | bytes, mode: int = 0o777) -> None:
+        """As ``mkdir(2)``, which takes permissions and the sticky bit."""
         parent, name = self._new_name(path)
-        self._change().making.directory(parent, name, mode, _creator())
+        self._change().making.directory(parent, name, mode & 0o1777, _creator())
 
     def mknod(self, path: str | bytes, mode: int = 0o600 | stat.S_IFREG, device: int = 0) -> None:
         parent, name = self._new_name(path)
