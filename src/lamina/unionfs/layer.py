@@ -35,7 +35,10 @@ class Layer:
         if same_mount is None:
             with contextlib.suppress(OSError):  # not root, or an old kernel: descriptors of the directories will do
                 self._mount = open_tree(self._mount_root)
-        self.descriptor = (same_mount or self)._open(path)
+        if index and self._mount >= 0:  # nothing else is opened on a lower layer's mount
+            self.descriptor, self._mount = self._mount, -1
+        else:
+            self.descriptor = (same_mount or self)._open(path)
         self.device = os.stat(self.descriptor).st_dev
         #: Added to this layer's inode numbers so that they differ from other file systems'.
         self.number_base = 0
