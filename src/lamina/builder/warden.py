@@ -10,11 +10,9 @@ bundle is removed after that.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import select
-import signal
 import socket
 import sys
 import time
@@ -23,7 +21,7 @@ from shutil import rmtree
 from typing import Any, NamedTuple, NoReturn
 
 from lamina.errors import LaminaError, SystemFailure
-from lamina.linux import process
+from lamina.linux import daemon
 from lamina.runtime import cgroup, program
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram, StandardStreams
 
@@ -120,34 +118,11 @@ class _Running(NamedTuple):
 def _main(runtime: RuntimeProgram, connection: socket.socket, held: tuple[int, ...]) -> NoReturn:
     code = 1
     try:
-        _leave_caller({connection.fileno(), *held})
+        daemon.leave_caller("lamina-warden", {connection.fileno(), *held})
         _Server(runtime, connection).serve()
         code = 0
     finally:
         os._exit(code)
-
-
-def _leave_caller(keep: set[int]) -> None:
-    """Become a process of its own, deaf to the terminal."""
-    os.setsid()
-    os.chdir("/")
-    process.set_child_subreaper()
-    process.set_name("lamina-warden")
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for target in (0, 1, 2):
-        os.dup2(null, target)
-    for name in os.listdir("/proc/self/fd"):
-        descriptor = int(name)
-        if descriptor > 2 and descriptor not in keep:
-            try:
-                os.close(descriptor)
-            except OSError as error:
-                if error.errno != errno.EBADF:  # the directory that listed itself
-                    raise
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 class _Server:

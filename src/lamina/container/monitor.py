@@ -23,7 +23,7 @@ from lamina.container.record import Container
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.streams import Streams
 from lamina.errors import LaminaError
-from lamina.linux import process
+from lamina.linux import daemon
 from lamina.runtime import cgroup
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram
 
@@ -84,35 +84,11 @@ def fork(plan: Plan) -> int:
 def _main(plan: Plan) -> NoReturn:
     code = 1
     try:
-        _leave_caller(plan)
+        daemon.leave_caller("lamina-monitor", {plan.lock, plan.client})
         Monitor(plan).run()
         code = 0
     finally:
         os._exit(code)
-
-
-def _leave_caller(plan: Plan) -> None:
-    """Become a process of its own: session, working directory, descriptors, signals."""
-    os.setsid()
-    os.chdir("/")
-    process.set_child_subreaper()
-    process.set_name("lamina-monitor")
-    keep = {plan.lock, plan.client}
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for target in (0, 1, 2):
-        os.dup2(null, target)
-    for name in os.listdir("/proc/self/fd"):
-        descriptor = int(name)
-        if descriptor > 2 and descriptor not in keep:
-            try:
-                os.close(descriptor)
-            except OSError as error:
-                if error.errno != errno.EBADF:  # the directory that listed itself
-                    raise
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 class Monitor:
