@@ -80,7 +80,8 @@ class Making:
             os.mkdir(path, mode, dir_fd=directory)
             return -1
 
-        return self._make(parent, name, stat.S_IFDIR | stat.S_IMODE(mode), creator, make)
+        # mkdir(2) takes permissions and the sticky bit; set-group-ID comes from the parent or not at all.
+        return self._make(parent, name, stat.S_IFDIR | mode & 0o1777, creator, make)
 
     def special(self, parent: DirectoryNode, name: bytes, mode: int, device: int, creator: Creator) -> Made:
         """``mknod``. A device 0:0 would be a whiteout, so it is refused with ``EPERM`` as the kernel does."""

@@ -55,6 +55,8 @@ class Renaming:
             self._exchange(upper, (parent, name, node), (new_parent, new_name, target))
             return
         if target is not None:
+            if _is_above(target, parent):
+                raise failure(errno.ENOTEMPTY, new_name)
             self._refuse_replacing(node, target)
         self._copy_up.ensure(node)
         self._mark(upper, node, new_parent, new_name)
@@ -175,8 +177,15 @@ def _renameat2(upper: Layer, source: bytes, target: bytes, flags: int) -> None:
 
 
 def _refuse_loop(node: Node, parent: DirectoryNode) -> None:
-    ancestor: DirectoryNode | None = parent
+    if _is_above(node, parent):
+        raise failure(errno.EINVAL, node.name)
+
+
+def _is_above(node: Node, directory: DirectoryNode) -> bool:
+    """Whether ``node`` is ``directory`` or one of the directories above it."""
+    ancestor: DirectoryNode | None = directory
     while ancestor is not None:
         if ancestor is node:
-            raise failure(errno.EINVAL, node.name)
+            return True
         ancestor = ancestor.parent
+    return False
