@@ -64,7 +64,13 @@ def union(kind: str, base: str) -> Iterator[str]:
     commands = {
         "overlay": ["mount", "-t", "overlay", "overlay", "-o", options, merged],
         "fuse-overlayfs": ["fuse-overlayfs", "-o", options, merged],
-        "unionfs-fuse": ["unionfs", "-o", "cow,allow_other,dev,suid,use_ino", f"{base}/upper=RW:{base}/lower=RO", merged],
+        "unionfs-fuse": [
+            "unionfs",
+            "-o",
+            "cow,allow_other,dev,suid,use_ino",
+            f"{base}/upper=RW:{base}/lower=RO",
+            merged,
+        ],
         "lamina": [LAMINA, "union", "mount", "-o", options, merged],
     }
     subprocess.run(commands[kind], check=True, stdout=subprocess.DEVNULL)
