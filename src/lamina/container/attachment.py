@@ -92,7 +92,8 @@ class Attachment:
         except BlockingIOError:
             return frames.NOTHING
         except ConnectionResetError:
-            return b""
+            # The monitor went and left input of ours unread. The kernel says so once, before what it had sent.
+            return frames.NOTHING
 
     def close(self) -> None:
         """Let the container go on without this client. Idempotent."""
