@@ -1,6 +1,5 @@
 """Making a container: checks, writable layer, volumes, files. All or nothing."""
 
-from __future__ import annotations
 
 import os
 from collections.abc import Mapping

@@ -5,7 +5,6 @@ the client that started it, waits, records the state and cleans up. It outlives 
 depends on anybody reading the other end of its socket.
 """
 
-from __future__ import annotations
 
 import errno
 import os
@@ -285,7 +284,9 @@ class Monitor:
         oom_killed = cgroup.oom_killed(plan.cgroups_path)
         household.exited(self._id, self._code, oom_killed=oom_killed)
         _reap_all()
-        plan.runtime.delete(self._id, plan.run.path)
+        # With its first process its pid namespace ended, and what the runtime keeps goes with the run directory.
+        if not cgroup.remove(plan.cgroups_path):
+            plan.runtime.delete(self._id, plan.run.path)
         household.unmount(self._id)
         if plan.container.auto_remove:
             household.remove(self._id)

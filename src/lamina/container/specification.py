@@ -1,6 +1,5 @@
 """From a container's record to the runtime-spec document of its bundle."""
 
-from __future__ import annotations
 
 import os
 import resource

@@ -10,7 +10,6 @@ keeps the inner overlay alive for as long as the outer one is mounted, and it is
 undone.
 """
 
-from __future__ import annotations
 
 import errno
 import os

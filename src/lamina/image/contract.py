@@ -1,6 +1,5 @@
 """What an image store is: which configurations exist, and what names point at them."""
 
-from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager

@@ -3,7 +3,6 @@
 The image ID is the digest of the raw bytes, so a configuration is never written again from its parsed form.
 """
 
-from __future__ import annotations
 
 from typing import Any, NamedTuple
 
