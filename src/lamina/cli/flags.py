@@ -5,7 +5,6 @@
 arguments; without, the first argument ends the flags (``run``, where the rest belongs to the container).
 """
 
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

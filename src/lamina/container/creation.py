@@ -1,6 +1,5 @@
 """Making a container: checks, writable layer, volumes, files. All or nothing."""
 
-
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack

@@ -4,7 +4,6 @@ A line of the container longer than 16 KiB becomes several objects, all but the 
 Source: Docker's "JSON File logging driver" page and files of Docker 20.10.
 """
 
-
 import json
 import os
 from collections.abc import Iterator

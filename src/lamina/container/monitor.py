@@ -5,7 +5,6 @@ the client that started it, waits, records the state and cleans up. It outlives 
 depends on anybody reading the other end of its socket.
 """
 
-
 import errno
 import os
 import select

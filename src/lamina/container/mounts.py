@@ -4,7 +4,6 @@ A mount point has the shape of ``MountPoints`` in Docker's ``config.v2.json``. G
 (``volume/mounts`` on Linux).
 """
 
-
 import os
 import posixpath
 import re

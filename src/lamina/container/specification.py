@@ -1,6 +1,5 @@
 """From a container's record to the runtime-spec document of its bundle."""
 
-
 import os
 import resource
 from typing import Any, NamedTuple

@@ -3,7 +3,6 @@
 Rules and messages: Docker's (runc's ``libcontainer/user``). Numbers need not be in the files.
 """
 
-
 from typing import NamedTuple
 
 from lamina.container import rootfs

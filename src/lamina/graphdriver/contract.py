@@ -4,7 +4,6 @@ A driver knows directories named by an id (a layer's *cache-id*, a container's *
 parent. It knows nothing of tars, digests or images. Every driver passes the conformance suite in ``tests/conformance``.
 """
 
-
 from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable

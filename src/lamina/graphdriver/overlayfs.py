@@ -10,7 +10,6 @@ keeps the inner overlay alive for as long as the outer one is mounted, and it is
 undone.
 """
 
-
 import errno
 import os
 from collections.abc import Iterator

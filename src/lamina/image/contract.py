@@ -1,6 +1,5 @@
 """What an image store is: which configurations exist, and what names point at them."""
 
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol

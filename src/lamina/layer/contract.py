@@ -5,7 +5,6 @@ rename happens in a :class:`LayerTransaction`; a transaction that ends without `
 nothing (the journal names what it created; the next process that opens the store removes it).
 """
 
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import IO, NamedTuple, Protocol

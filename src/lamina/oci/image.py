@@ -3,7 +3,6 @@
 The image ID is the digest of the raw bytes, so a configuration is never written again from its parsed form.
 """
 
-
 from typing import Any, NamedTuple
 
 from lamina.digest import ChainID, DiffID, ImageID, InvalidDigest, chain_ids

@@ -3,7 +3,6 @@
 Format: OCI runtime-spec 1.0.2, ``config.md`` and ``config-linux.md``. The defaults are those of Docker 20.10.
 """
 
-
 import json
 from typing import Any, NamedTuple
 

@@ -6,7 +6,6 @@ which stays in the document. The program is the policy, so a kept one counts onl
 nobody else may write, and names the digest of its content.
 """
 
-
 import json
 import os
 import stat

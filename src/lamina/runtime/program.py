@@ -4,7 +4,6 @@ The runtime is asked to start a container detached, so that the caller outlives 
 first process (as a subreaper) and can read the cgroup before it is deleted.
 """
 
-
 import json
 import os
 from typing import NamedTuple
