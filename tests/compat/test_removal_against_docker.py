@@ -192,6 +192,7 @@ def test_children_keep_their_parents(alike: Pair, busybox_archive: str) -> None:
         "run --network none --name one busybox touch /one",
         "commit one child:1",
         "run --network none --name two child:1 touch /two",
+        "run --network none --rm busybox sleep 2",  # of images made in one second docker lists any first
         "commit two grandchild:1",
         "rm one two",
         "rmi busybox",
