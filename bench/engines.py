@@ -38,20 +38,10 @@ def output(*command: str) -> str:
     return done.stdout.strip()
 
 
-class Lamina:
-    name = "lamina"
+class _DockersGrammar:
+    """The command lines that docker and lamina share."""
 
-    def __init__(self, directory: str, program: str) -> None:
-        self.processes: list[int] = []
-        self._program = program
-        self.command = [program, "--root", f"{directory}/lamina"]
-
-    @contextmanager
-    def serve(self) -> Iterator[None]:
-        yield
-
-    def version(self) -> str:
-        return output(self._program, "--version")
+    command: list[str]
 
     def pull(self, reference: str) -> list[str]:
         return [*self.command, "pull", "-q", reference]
@@ -69,7 +59,23 @@ class Lamina:
         return [*self.command, "rmi", "-f", reference]
 
 
-class Docker:
+class Lamina(_DockersGrammar):
+    name = "lamina"
+
+    def __init__(self, directory: str, program: str) -> None:
+        self.processes: list[int] = []
+        self._program = program
+        self.command = [program, "--root", f"{directory}/lamina"]
+
+    @contextmanager
+    def serve(self) -> Iterator[None]:
+        yield
+
+    def version(self) -> str:
+        return output(self._program, "--version")
+
+
+class Docker(_DockersGrammar):
     name = "docker"
 
     def __init__(self, directory: str, client: str = "/usr/bin/docker") -> None:
@@ -91,21 +97,6 @@ class Docker:
 
     def version(self) -> str:
         return output(*self.command, "version", "--format", "{{.Server.Version}}")
-
-    def pull(self, reference: str) -> list[str]:
-        return [*self.command, "pull", "-q", reference]
-
-    def load(self, archive: str) -> list[str]:
-        return [*self.command, "load", "-q", "-i", archive]
-
-    def save(self, reference: str, archive: str) -> list[str]:
-        return [*self.command, "save", "-o", archive, reference]
-
-    def run(self, reference: str, number: int) -> list[str]:
-        return [*self.command, "run", "--rm", "--network", "none", reference, "true"]
-
-    def remove(self, reference: str) -> list[str]:
-        return [*self.command, "rmi", "-f", reference]
 
 
 class Podman:
