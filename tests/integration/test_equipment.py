@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,10 @@ def test_small_file_system_gets_full(small_file_system: Callable[..., str]) -> N
 def test_leak_check_finds_and_ends_a_process(tmp_path: Path) -> None:
     check = LeakCheck(str(tmp_path))
     pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
+    while not Path(
+        f"/proc/{pid}/cmdline"
+    ).read_bytes():  # posix_spawn returns a little before the new program's arguments are there
+        time.sleep(0.001)
     left = check.leftovers(seconds=0.5)
     os.waitpid(pid, 0)
     assert left == [f"process {pid}: sleep 60 "]
