@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch, text, texts
-from lamina.errors import InvalidArgument, LaminaError
+from lamina.errors import LaminaError
 from lamina.reference import InvalidReference, Reference, parse_tagged
 
 if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
     from lamina.builder.exporting import Output
-    from lamina.builder.request import BuildRequest, BuildResult
+    from lamina.builder.request import BuildResult
 
 _STANDARD_INPUT = "-"
-_EPOCH = "SOURCE_DATE_EPOCH"
-_SECRET_LIMIT = 500 << 10
 
 COMMAND = Command(
     usage="[OPTIONS] PATH | -",
@@ -52,6 +50,7 @@ COMMAND = Command(
 def run(context: Context, options: Options) -> int:
     from lamina.cli.buildcheck import check_only
     from lamina.cli.buildprogress import reporter
+    from lamina.cli.buildrequest import requested
 
     source = options.arguments[0]
     quiet = options.on("quiet") or options.text("progress") == "quiet"
@@ -61,7 +60,7 @@ def run(context: Context, options: Options) -> int:
     with ExitStack() as stack:
         stack.callback(report.close)
         prepared = _prepared(context, options, source, stack)
-        request = _request(context, options, prepared, tags)
+        request = requested(context, options, prepared, tags)
         if options.on("check"):
             return check_only(context, request)
         try:
@@ -126,86 +125,6 @@ def _prepared(context: Context, options: Options, source: str, stack: ExitStack)
         return contexts.directory(source, "" if file == _STANDARD_INPUT else file, content)
     except contexts.BadContext as error:
         raise CommandError(str(error)) from None
-
-
-def _request(context: Context, options: Options, prepared: BuildContext, tags: tuple[Reference, ...]) -> BuildRequest:
-    from lamina.builder.request import BuildRequest
-    from lamina.oci.platform import from_text
-
-    arguments = _pairs(options.texts("build-arg"), context)
-    if options.text("network") not in ("default", "host", "none"):
-        raise CommandError(f'network mode "{options.text("network")}" not supported by this version')
-    return BuildRequest(
-        prepared.dockerfile,
-        prepared.name,
-        prepared.path,
-        prepared.ignored,
-        prepared.remembered,
-        contexts=_contexts(options.texts("build-context")),
-        arguments=arguments,
-        target=options.text("target"),
-        tags=tags,
-        labels={name: value for name, _, value in (label.partition("=") for label in options.texts("label"))},
-        no_cache=options.on("no-cache"),
-        pull=options.on("pull"),
-        network=options.text("network"),
-        platform=from_text(options.text("platform")) if options.text("platform") else None,
-        epoch=_epoch(arguments.get(_EPOCH) or context.environment.get(_EPOCH)),
-        cache_from=tuple(name for word in options.texts("cache-from") for name in word.split(",")),
-        squash=options.on("squash"),
-        secrets=dict(_secret(word, context) for word in options.texts("secret")),
-    )
-
-
-def _pairs(words: list[str], context: Context) -> dict[str, str]:
-    """``NAME=value``; a name alone takes the value from the environment, and none that is not there."""
-    found = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if equals:
-            found[name] = value
-        elif name in context.environment:
-            found[name] = context.environment[name]
-    return found
-
-
-def _contexts(words: list[str]) -> dict[str, str]:
-    found = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals and value):
-            raise CommandError(f"invalid context value: {word}, expected key=value")
-        if not value.startswith("docker-image://") and not os.path.isdir(value):
-            raise CommandError(f"failed to find local path {value}: no such directory")
-        found[name.lower()] = value
-    return found
-
-
-def _epoch(value: str | None) -> int | None:
-    if not value:
-        return None
-    if not (value.isascii() and value.isdigit()) or len(value) > 11:
-        raise CommandError(f"invalid {_EPOCH}: {value}")
-    return int(value)
-
-
-def _secret(word: str, context: Context) -> tuple[str, bytes]:
-    """``id=NAME[,src=PATH|,env=NAME]``."""
-    fields = dict(field.partition("=")[::2] for field in word.split(","))
-    name = fields.get("id", "")
-    if not name or set(fields) - {"id", "src", "source", "env", "type"}:
-        raise CommandError(f"invalid secret: {word}")
-    source = fields.get("src") or fields.get("source")
-    if source is None and (fields.get("env") or name) in context.environment:
-        return name, context.environment[fields.get("env") or name].encode("utf-8", "surrogateescape")
-    try:
-        with open(source or name, "rb") as file:
-            content = file.read(_SECRET_LIMIT + 1)
-    except OSError as error:
-        raise CommandError(f"failed to stat {source or name}: {os.strerror(error.errno or 0).lower()}") from None
-    if len(content) > _SECRET_LIMIT:
-        raise InvalidArgument(f"secret {name} too big: at most 500KB")
-    return name, content
 
 
 def _tell_where(context: Context, error: LaminaError) -> None:
