@@ -26,7 +26,7 @@ from lamina.image.store import FileImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.oci import dockerconfig, gojson
 from lamina.oci import platform as platforms
-from lamina.version import __version__
+from lamina.version import MAKER
 
 
 class UnknownStage(InvalidArgument):
@@ -215,7 +215,7 @@ def configuration(stage: StageState, now: Any) -> bytes:
         "config": dockerconfig.complete({**stage.config, "Image": str(stage.base_id or "")}),
         "container_config": dockerconfig.complete(stage.container_config) if stage.container_config else None,
         "created": stage.created or now(),
-        "docker_version": f"lamina {__version__}",
+        "docker_version": MAKER,
         "history": stage.history,
         "os": stage.platform.os or platforms.host().os,
         "rootfs": {"type": "layers", "diff_ids": [str(one) for one in stage.diff_ids]},

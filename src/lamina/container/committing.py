@@ -79,7 +79,7 @@ def _configuration(
     container: Container, parent: Image, config: dict[str, Any], request: CommitRequest, diff_id: DiffID | None
 ) -> bytes:
     """Raw bytes of the image's configuration; members in Docker's order."""
-    from lamina.version import __version__
+    from lamina.version import MAKER
 
     base = parent.config.document
     now = timestamp.now()
@@ -102,7 +102,7 @@ def _configuration(
         "container": container.id,
         "container_config": dockerconfig.complete(container.config),
         "created": now,
-        "docker_version": f"lamina {__version__}",
+        "docker_version": MAKER,
         "history": history,
         "os": base.get("os") or "linux",
         "variant": base.get("variant") or "",

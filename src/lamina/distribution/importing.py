@@ -18,7 +18,7 @@ from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 from lamina.registry.settings import Settings
 from lamina.registry.transport import Request, Transport
-from lamina.version import __version__
+from lamina.version import MAKER
 
 _CHUNK = 1 << 20
 _OK = 200
@@ -83,7 +83,7 @@ def _configuration(config: dict[str, Any], comment: str, platform: Platform, dif
         "config": config,
         "container_config": dockerconfig.complete({}),
         "created": created,
-        "docker_version": __version__,
+        "docker_version": MAKER,
         "history": [{"created": created, "comment": comment}],
         "os": platform.os,
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
