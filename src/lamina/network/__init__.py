@@ -1,0 +1,1 @@
+"""Networks: which there are, addresses, bridges, packet filter, published ports, names."""

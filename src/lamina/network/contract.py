@@ -1,0 +1,200 @@
+"""What a network is, and what can be wrong with one. Texts: what Docker 20.10 answers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from lamina.errors import Conflict, Denied, InvalidArgument, NotFound, SystemFailure, Unsupported
+
+#: Drivers whose networks this engine makes itself.
+BRIDGE, HOST, NONE, MACVLAN, IPVLAN = "bridge", "host", "null", "macvlan", "ipvlan"
+#: Docker's names of the networks that every root has, and their drivers.
+PREDEFINED = {"bridge": BRIDGE, "host": HOST, "none": NONE}
+#: Modes in ``HostConfig.NetworkMode`` that name no network of the store.
+CONTAINER_MODE = "container:"
+
+#: Options of the ``bridge`` driver (Docker's reference of ``network create``).
+OPTION_BRIDGE_NAME = "com.docker.network.bridge.name"
+OPTION_MTU = "com.docker.network.driver.mtu"
+OPTION_ICC = "com.docker.network.bridge.enable_icc"
+OPTION_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+OPTION_HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
+#: Options of ``macvlan`` and ``ipvlan``.
+OPTION_PARENT = "parent"
+OPTION_MACVLAN_MODE = "macvlan_mode"
+OPTION_IPVLAN_MODE = "ipvlan_mode"
+
+
+class NoSuchNetwork(NotFound):
+    def __init__(self, text: str) -> None:
+        super().__init__(f"network {text} not found")
+
+
+class AmbiguousNetwork(InvalidArgument):
+    def __init__(self, text: str, count: int) -> None:
+        super().__init__(f"network {text} is ambiguous ({count} matches found on ID prefix)")
+
+
+class NetworkExists(Conflict):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"network with name {name} already exists")
+
+
+class PredefinedNetwork(Denied):
+    """``bridge``, ``host`` and ``none`` are there and stay."""
+
+
+class NetworkInUse(Denied):
+    def __init__(self, name: str, identifier: str) -> None:
+        super().__init__(f"error while removing network: network {name} id {identifier} has active endpoints")
+
+
+class PoolOverlaps(Denied):
+    def __init__(self) -> None:
+        super().__init__("Pool overlaps with other one on this address space")
+
+
+class NoPoolLeft(SystemFailure):
+    def __init__(self) -> None:
+        super().__init__(
+            "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
+        )
+
+
+class NoAddressLeft(SystemFailure):
+    def __init__(self, subnet: str) -> None:
+        super().__init__(f"no available IPv4 addresses on this network's address pools: {subnet}")
+
+
+class AddressInUse(Denied):
+    def __init__(self) -> None:
+        super().__init__("Address already in use")
+
+
+class PortInUse(SystemFailure):
+    """A host port that somebody else has."""
+
+
+class NotPermitted(Unsupported):
+    """This process may not make network namespaces or interfaces."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"networks need root with CAP_NET_ADMIN and CAP_SYS_ADMIN here ({reason}): run with --network none or host"
+        )
+
+
+class Pool(NamedTuple):
+    """One range of a network (``IPAM.Config`` of the API).
+
+    :ivar subnet: CIDR text. :ivar gateway: address text; ``""`` before one was chosen.
+    :ivar range: where addresses are given from; ``""`` for all of the subnet.
+    :ivar reserved: name to address, never given (``AuxiliaryAddresses``).
+    """
+
+    subnet: str
+    gateway: str = ""
+    range: str = ""
+    reserved: dict[str, str] = {}  # noqa: RUF012 - a default of a NamedTuple, never changed
+
+    def document(self) -> dict[str, Any]:
+        """As the API writes it."""
+        result: dict[str, Any] = {"Subnet": self.subnet}
+        if self.range:
+            result["IPRange"] = self.range
+        if self.gateway:
+            result["Gateway"] = self.gateway
+        if self.reserved:
+            result["AuxiliaryAddresses"] = dict(self.reserved)
+        return result
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Pool:
+        return cls(
+            str(document.get("Subnet") or ""),
+            str(document.get("Gateway") or ""),
+            str(document.get("IPRange") or ""),
+            dict(document.get("AuxiliaryAddresses") or {}),
+        )
+
+
+class Network(NamedTuple):
+    """One network.
+
+    :ivar id: 64 hexadecimal digits.
+    :ivar created: RFC 3339 text.
+    :ivar bridge: name of its bridge on the host; ``""`` for drivers without.
+    :ivar ipam_options: ``IPAM.Options``; ``None`` for predefined networks.
+    """
+
+    id: str
+    name: str
+    driver: str
+    created: str
+    pools: tuple[Pool, ...] = ()
+    bridge: str = ""
+    internal: bool = False
+    ipv6: bool = False
+    attachable: bool = False
+    options: dict[str, str] = {}  # noqa: RUF012 - defaults of a NamedTuple, never changed
+    labels: dict[str, str] = {}  # noqa: RUF012
+    ipam_driver: str = "default"
+    ipam_options: dict[str, str] | None = None
+
+    @property
+    def predefined(self) -> bool:
+        return self.name in PREDEFINED
+
+    @property
+    def mtu(self) -> int:
+        """0 for the kernel's default. Raises :class:`InvalidArgument`."""
+        text = self.options.get(OPTION_MTU) or "0"
+        if not text.isdecimal():
+            raise InvalidArgument(f"invalid value for option {OPTION_MTU}: {text}")
+        return int(text)
+
+    @property
+    def resolves_names(self) -> bool:
+        """Docker resolves containers' names on networks that somebody made."""
+        return not self.predefined
+
+    def pool(self, version: int) -> Pool | None:
+        """The first range of that version."""
+        for pool in self.pools:
+            if (":" in pool.subnet) == (version == 6):
+                return pool
+        return None
+
+
+class Request(NamedTuple):
+    """What ``POST /networks/create`` says."""
+
+    name: str
+    driver: str = BRIDGE
+    pools: tuple[Pool, ...] = ()
+    internal: bool = False
+    ipv6: bool = False
+    attachable: bool = False
+    options: dict[str, str] = {}  # noqa: RUF012 - defaults of a NamedTuple, never changed
+    labels: dict[str, str] = {}  # noqa: RUF012
+    ipam_driver: str = "default"
+    ipam_options: dict[str, str] = {}  # noqa: RUF012
+
+
+class Endpoint(NamedTuple):
+    """One container's place on one network.
+
+    :ivar interface: its name in the container; ``host_interface``: of the other end, ``""`` where there is none.
+    :ivar names: by which others on the network find it.
+    """
+
+    network: str
+    id: str
+    container: str
+    container_name: str
+    address: str = ""
+    address6: str = ""
+    mac: str = ""
+    interface: str = ""
+    host_interface: str = ""
+    names: tuple[str, ...] = ()
