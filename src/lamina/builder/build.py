@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from lamina.builder import sources
-from lamina.builder.progress import WARNING, StepEvent, StepReport, ignore
+from lamina.builder.progress import Steps
 from lamina.builder.request import BuildRequest, BuildResult, Fetch
 from lamina.builder.session import Session
 from lamina.builder.squashing import squash
@@ -40,7 +40,7 @@ def build(
     request: BuildRequest,
     *,
     fetch: Fetch | None = None,
-    report: StepReport = ignore,
+    steps: Steps | None = None,
 ) -> BuildResult:
     """Build, and give the image its names.
 
@@ -50,7 +50,8 @@ def build(
     """
     root.require_writable()
     dockerfile = parse(request.dockerfile, name=request.dockerfile_name)
-    with Session(root, layers, images, request, report) as session:
+    steps = steps or Steps()
+    with Session(root, layers, images, request, steps) as session:
         work = _Build(session, dockerfile, fetch)
         try:
             stage = work.target()
@@ -64,7 +65,7 @@ def build(
         image = _image(session, images, stage)
         warnings = _warnings(session, dockerfile)
     for line in warnings:
-        report(StepEvent(WARNING, 0, "", line.encode("utf-8", "replace")))
+        steps.warn(line)
     return BuildResult(image.id, image, warnings)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from lamina.builder import running
 from lamina.builder.copying import Copier, Manner
 from lamina.builder.job import Job
-from lamina.builder.session import Session, StepProgress
+from lamina.builder.progress import StepProgress
+from lamina.builder.session import Session
 from lamina.builder.steps import CopyFiles, MakeDirectory, Work
 from lamina.container import rootfs, users
 from lamina.runtime import cgroup

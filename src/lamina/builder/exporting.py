@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
+from lamina.builder import settings
 from lamina.builder.copying import Copier, Manner
 from lamina.builder.tree import Tree
 from lamina.container.treetar import entries
@@ -13,21 +14,34 @@ from lamina.distribution.save import save
 from lamina.distribution.stores import Stores
 from lamina.errors import InvalidArgument
 from lamina.image.contract import Image
+from lamina.reference import Reference, parse_tagged
 from lamina.tarball import writer
 
-KINDS = ("local", "tar", "oci", "docker")
+KINDS = ("local", "tar", "oci", "docker", "image", "registry")
+_OPTIONS = {
+    "local": ("dest",),
+    "tar": ("dest",),
+    "oci": ("dest", "name"),
+    "docker": ("dest", "name"),
+    "image": ("name", "push"),
+    "registry": ("name", "push"),
+}
 
 
 class Output(NamedTuple):
     """Where a build's result goes.
 
     :ivar kind: ``local``: a directory gets the files; ``tar``: the files as a tar; ``oci`` and ``docker``: an archive
-        of the image.
-    :ivar destination: host path; ``-`` for standard output.
+        of the image; ``image``: this root has it.
+    :ivar destination: host path; ``-`` for standard output, ``""`` for none.
+    :ivar names: of the image, beside those that the build gives it.
+    :ivar push: send the image to the registries of its names.
     """
 
     kind: str
-    destination: str
+    destination: str = ""
+    names: tuple[Reference, ...] = ()
+    push: bool = False
 
 
 def parse(text: str) -> Output:
@@ -37,22 +51,30 @@ def parse(text: str) -> Output:
     """
     if "=" not in text:
         return Output("tar" if text == "-" else "local", text)
-    fields = dict(field.partition("=")[::2] for field in text.split(","))
+    fields = settings.parse(text)
     kind = fields.get("type", "")
     if kind not in KINDS:
         raise InvalidArgument(f"output type {kind!r} is not supported: choose one of {', '.join(KINDS)}")
-    unknown = sorted(set(fields) - {"type", "dest"})
+    unknown = sorted(set(fields) - {"type", *_OPTIONS[kind]})
     if unknown:
         raise InvalidArgument(f"output option {unknown[0]!r} is not supported")
-    destination = fields.get("dest") or ("" if kind == "local" else "-")
-    if not destination:
+    names = tuple(parse_tagged(name) for name in fields.get("name", "").split(",") if name)
+    if kind in ("image", "registry"):
+        return Output("image", "", names, settings.boolean(fields, "push", default=kind == "registry"))
+    destination = fields.get("dest", "")
+    if kind == "docker" and not destination:
+        return Output("image", "", names)
+    if kind == "local" and not destination:
         raise InvalidArgument("dest is required for local output")
-    return Output(kind, destination)
+    return Output(kind, destination or "-", names)
 
 
 def export(output: Output, image: Image, names: list[str], stores: Stores, stdout: IO[bytes]) -> None:
     """Write an image's result. ``names`` are the names that an archive gives it, its ID when there are none."""
+    if output.kind == "image":
+        return
     if output.kind in ("oci", "docker"):
+        names = names + [name.familiar for name in output.names if name.familiar not in names]
         sink = stdout if output.destination == "-" else output.destination
         save(names or [image.id], stores, sink, format=output.kind)
         return

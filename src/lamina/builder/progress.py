@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import NamedTuple
+
+from lamina.builder.job import CommandFailed
 
 START, OUTPUT, CACHED, DONE, FAILED, WARNING = "start", "output", "cached", "done", "failed", "warning"
 
@@ -31,3 +36,49 @@ StepReport = Callable[[StepEvent], None]
 
 def ignore(event: StepEvent) -> None:
     """The report of a caller who does not care."""
+
+
+class StepProgress:
+    """One step's way to whoever watches.
+
+    :ivar cached: set when nothing had to be done.
+    """
+
+    def __init__(self, report: StepReport, number: int, name: str) -> None:
+        self.number = number
+        self.cached = False
+        self._name = name
+        self._report = report
+
+    def output(self, data: bytes) -> None:
+        self._report(StepEvent(OUTPUT, self.number, self._name, data))
+
+
+class Steps:
+    """Numbers the steps of one build, and tells of them. Thread-safe."""
+
+    def __init__(self, report: StepReport = ignore) -> None:
+        self._report = report
+        self._lock = Lock()
+        self._count = 0
+
+    def warn(self, text: str) -> None:
+        """Tell something that concerns the whole build."""
+        self._report(StepEvent(WARNING, 0, "", text.encode("utf-8", "replace")))
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[StepProgress]:
+        """Tell of one step: begun, done or failed."""
+        with self._lock:
+            self._count += 1
+            progress = StepProgress(self._report, self._count, name)
+        self._report(StepEvent(START, progress.number, name))
+        begun = time.monotonic()
+        try:
+            yield progress
+        except BaseException as failure:
+            said = failure.tail if isinstance(failure, CommandFailed) else str(failure).encode("utf-8", "replace")
+            self._report(StepEvent(FAILED, progress.number, name, said, time.monotonic() - begun))
+            raise
+        kind = CACHED if progress.cached else DONE
+        self._report(StepEvent(kind, progress.number, name, b"", time.monotonic() - begun))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from lamina.builder.arguments import BuildArguments, platform_arguments
 from lamina.builder.borrowing import borrow
 from lamina.builder.cache import BuildCache, Step
-from lamina.builder.job import CommandFailed
-from lamina.builder.progress import CACHED, DONE, FAILED, OUTPUT, START, StepEvent, StepReport
+from lamina.builder.progress import StepProgress, Steps
 from lamina.builder.request import BuildRequest
 from lamina.builder.stage import StageState
 from lamina.builder.sums import FileSums
@@ -37,20 +35,20 @@ class Session:
     """One build's surroundings. A context manager: leaving it undoes what :meth:`publish` has not made permanent.
 
     :ivar arguments: build arguments of all stages.
-    :ivar steps: how many steps began.
+    :ivar steps: tells of what is done.
     """
 
     def __init__(
-        self, root: DataRoot, layers: FileLayerStore, images: FileImageStore, request: BuildRequest, report: StepReport
+        self, root: DataRoot, layers: FileLayerStore, images: FileImageStore, request: BuildRequest, steps: Steps
     ) -> None:
         self.root = root
         self.layers = layers
         self.images = images
         self.request = request
+        self.steps = steps
         self.cache = BuildCache(root)
         self.platform = request.platform or platforms.host()
         self.arguments = BuildArguments(request.arguments, platform_arguments(platforms.host(), self.platform))
-        self._report = report
         self._lock = RLock()
         self._stack = ExitStack()
         self._warden: Warden | None = None
@@ -59,7 +57,6 @@ class Session:
         self._sums: list[FileSums] = []
         self._made: list[tuple[Staged | Layer | None, Step]] = []
         self._trusted: list[Image] | None = None
-        self._steps = 0
 
     def __enter__(self) -> Session:
         self.transaction = self.layers.begin()
@@ -193,43 +190,9 @@ class Session:
             for sums in self._sums:
                 sums.save()
 
-    # Progress
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[StepProgress]:
+    def step(self, name: str) -> AbstractContextManager[StepProgress]:
         """Tell of one step: begun, done or failed."""
-        with self._lock:
-            self._steps += 1
-            progress = StepProgress(self._report, self._steps, name)
-        self._report(StepEvent(START, progress.number, name))
-        begun = time.monotonic()
-        try:
-            yield progress
-        except CommandFailed as failure:
-            self._report(StepEvent(FAILED, progress.number, name, failure.tail, time.monotonic() - begun))
-            raise
-        except BaseException as failure:
-            data = str(failure).encode("utf-8", "replace")
-            self._report(StepEvent(FAILED, progress.number, name, data, time.monotonic() - begun))
-            raise
-        kind = CACHED if progress.cached else DONE
-        self._report(StepEvent(kind, progress.number, name, b"", time.monotonic() - begun))
-
-
-class StepProgress:
-    """One step's way to whoever watches.
-
-    :ivar cached: set when nothing had to be done.
-    """
-
-    def __init__(self, report: StepReport, number: int, name: str) -> None:
-        self.number = number
-        self.cached = False
-        self._name = name
-        self._report = report
-
-    def output(self, data: bytes) -> None:
-        self._report(StepEvent(OUTPUT, self.number, self._name, data))
+        return self.steps.step(name)
 
 
 def default_network(network: str) -> str:

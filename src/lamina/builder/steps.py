@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from lamina.builder import metadata, mounting, sources, texts
 from lamina.builder.cache import Step
 from lamina.builder.job import Job, StepMount
-from lamina.builder.session import Session, StepProgress, default_network
+from lamina.builder.progress import StepProgress
+from lamina.builder.session import Session, default_network
 from lamina.builder.stage import StageState, digest_of
 from lamina.builder.tree import Found, Tree
 from lamina.digest import DiffID

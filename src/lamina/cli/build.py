@@ -13,8 +13,6 @@ from lamina.reference import InvalidReference, Reference, parse_tagged
 
 if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
-    from lamina.builder.exporting import Output
-    from lamina.builder.request import BuildResult
 
 _STANDARD_INPUT = "-"
 
@@ -31,12 +29,15 @@ COMMAND = Command(
         switch("force-rm", "Always remove intermediate containers", default=True, hidden=True),
         text("iidfile", "Write the image ID to the file"),
         texts("label", "Set metadata for an image"),
+        switch("load", "Keep the image here, which is what happens anyway (shorthand for --output=type=docker)"),
+        text("metadata-file", "Write build result metadata to a file"),
         text("network", "Networking mode for the RUN instructions during build", default="default"),
         switch("no-cache", "Do not use cache when building the image"),
         texts("output", "Output destination (format: type=local,dest=path)", short="o", type_name="stringArray"),
         text("platform", "Set platform of base images"),
         text("progress", "Set type of progress output (auto, plain, tty, quiet)", default="auto"),
         switch("pull", "Always attempt to pull a newer version of the image"),
+        switch("push", "Push the image to its registry (shorthand for --output=type=registry)"),
         switch("quiet", "Suppress the build output and print image ID on success", short="q"),
         switch("rm", "Remove intermediate containers after a successful build", default=True, hidden=True),
         texts("secret", "Secret to expose to the build (e.g., id=mysecret,src=/local/secret)", type_name="stringArray"),
@@ -48,15 +49,19 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
+    from lamina.builder.progress import Steps
     from lamina.cli.buildcheck import check_only
+    from lamina.cli.buildoutput import deliver, names_of, wanted_outputs, write_files
     from lamina.cli.buildprogress import reporter
     from lamina.cli.buildrequest import requested
 
     source = options.arguments[0]
     quiet = options.on("quiet") or options.text("progress") == "quiet"
     tags = tuple(_tag(name) for name in options.texts("tag"))
-    outputs = _outputs(options.texts("output"))
+    outputs = wanted_outputs(options, tags)
+    tags += tuple(name for name in names_of(outputs) if name not in tags)
     report = reporter(context.stderr, options.text("progress"), quiet=quiet)
+    steps = Steps(report)
     with ExitStack() as stack:
         stack.callback(report.close)
         prepared = _prepared(context, options, source, stack)
@@ -64,34 +69,16 @@ def run(context: Context, options: Options) -> int:
         if options.on("check"):
             return check_only(context, request)
         try:
-            result = context.engine().builds.run(request, report)
+            result = context.engine().builds.run(request, steps)
+            pushed = deliver(context, outputs, result, tags, steps)
         except LaminaError as error:
             report.close()
             _tell_where(context, error)
             raise
-    if outputs:
-        _export(context, outputs, result, tags)
-    if options.text("iidfile"):
-        _write_id(options.text("iidfile"), result.image_id)
+    write_files(options, result, tags, pushed)
     if (quiet or not context.stderr.isatty()) and not any(output.destination == "-" for output in outputs):
         context.print(result.image_id)
     return 0
-
-
-def _outputs(words: list[str]) -> list[Output]:
-    if not words:
-        return []
-    from lamina.builder.exporting import parse
-
-    return [parse(word) for word in words]
-
-
-def _export(context: Context, outputs: list[Output], result: BuildResult, tags: tuple[Reference, ...]) -> None:
-    from lamina.builder.exporting import export
-
-    names = [tag.tagged().familiar for tag in tags]
-    for output in outputs:
-        export(output, result.image, names, context.engine().stores, context.binary_stdout)
 
 
 def _tag(name: str) -> Reference:
@@ -131,8 +118,3 @@ def _tell_where(context: Context, error: LaminaError) -> None:
     """Name the instruction, as far as it is known."""
     for note in getattr(error, "__notes__", ()):
         context.warn(f"------\n{note}\n------")
-
-
-def _write_id(path: str, id: str) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        file.write(id)

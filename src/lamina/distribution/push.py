@@ -42,11 +42,13 @@ class PushResult(NamedTuple):
 
     :ivar digest: of the manifest.
     :ivar size: of the manifest, in bytes.
+    :ivar media_type: of the manifest.
     """
 
     reference: Reference
     digest: Digest
     size: int
+    media_type: str = mediatype.DOCKER_MANIFEST
 
 
 class NothingToPush(NotFound):
@@ -111,7 +113,7 @@ def _push_one(
     size = len(manifest.raw)
     report(Event(f"{reference.tag}: digest: {digest} size: {size}"))
     report(Event("", aux={"Tag": reference.tag, "Digest": str(digest), "Size": size}))
-    return PushResult(reference, digest, size)
+    return PushResult(reference, digest, size, manifest.media_type)
 
 
 def _put(reference: Reference, manifest: Manifest, client: RegistryClient) -> tuple[Manifest, Digest]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lamina.builder import progress
 from lamina.builder.build import build
+from lamina.builder.progress import StepProgress, StepReport, Steps
+from lamina.builder.progress import ignore as ignore_steps
 from lamina.builder.request import BuildRequest, BuildResult
 from lamina.image.contract import Image
 from lamina.oci.platform import Platform
-from lamina.progress import ignore
+from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 
 if TYPE_CHECKING:
+    from lamina.distribution.push import PushResult
     from lamina.engine import Engine
 
 
@@ -22,10 +25,23 @@ class Builds:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def run(self, request: BuildRequest, report: progress.StepReport = progress.ignore) -> BuildResult:
+    def run(self, request: BuildRequest, report: StepReport | Steps = ignore_steps) -> BuildResult:
         """Build; base images that are not here are pulled. Raises as :func:`lamina.builder.build.build`."""
         engine = self._engine
-        return build(engine.root, engine.layers, engine.image_store, request, fetch=self._fetch, report=report)
+        steps = report if isinstance(report, Steps) else Steps(report)
+        return build(engine.root, engine.layers, engine.image_store, request, fetch=self._fetch, steps=steps)
+
+    def push(self, names: Iterable[Reference], report: StepReport | Steps = ignore_steps) -> list[PushResult]:
+        """Send an image to the registries of its names, a step for each."""
+        from lamina.distribution.push import push
+
+        engine = self._engine
+        steps = report if isinstance(report, Steps) else Steps(report)
+        pushed = []
+        for name in names:
+            with steps.step(f"pushing {name.tagged().familiar}") as progress:
+                pushed += push(name.tagged(), engine.stores, engine.registry, report=_lines(progress))
+        return pushed
 
     def _fetch(self, reference: Reference, platform: Platform | None) -> Image:
         from lamina.distribution.pull import pull
@@ -33,3 +49,14 @@ class Builds:
         engine = self._engine
         results = pull(reference, engine.stores, engine.registry, platform=platform, report=ignore)
         return engine.image_store.get(results[0].image_id)
+
+
+def _lines(progress: StepProgress) -> Report:
+    """An operation's changes of state as the output of a step."""
+
+    def report(event: Event) -> None:
+        if event.status and not (event.current or event.total):
+            text = f"{event.id}: {event.status}" if event.id else event.status
+            progress.output(f"{text}\n".encode())
+
+    return report

@@ -13,36 +13,10 @@ from typing import Any
 
 import pytest
 
+from support.building import build, inspect
 from support.command import Lamina
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
-
-
-@pytest.fixture
-def built(lamina: Lamina, busybox_archive: str) -> Lamina:
-    """lamina on a root with the image ``busybox``."""
-    lamina("load", "--input", busybox_archive)
-    return lamina
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Path:
-    directory = tmp_path / "context"
-    directory.mkdir()
-    return directory
-
-
-def build(lamina: Lamina, context: Path, dockerfile: str, *options: str, **keywords: Any) -> str:
-    """Build; what was said about it."""
-    (context / "Dockerfile").write_text(dockerfile)
-    done = lamina.run("build", *options, str(context), **keywords)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
-def inspect(lamina: Lamina, name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(lamina("image", "inspect", name))[0]
-    return document
 
 
 def test_an_image_has_what_its_dockerfile_says(built: Lamina, context: Path) -> None:
