@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from lamina.unionfs.copyup import CopyUp
+from lamina.unionfs.dialects import FuseOverlayfsMarks
+from lamina.unionfs.layer import Layer
 from lamina.unionfs.making import Making
+from lamina.unionfs.node import DirectoryNode
 from lamina.unionfs.removing import Removing
 from lamina.unionfs.renaming import Renaming
 from lamina.unionfs.tree import Tree
 from lamina.unionfs.work import WorkDirectory
+
+
+class SettlingMaking(Making):
+    """Meets no AUFS whiteout in the upper layer: every change makes it one of overlayfs's first."""
+
+    def begin(self, parent: DirectoryNode, name: bytes) -> Layer:
+        upper = super().begin(parent, name)
+        assert isinstance(self._tree.marks, FuseOverlayfsMarks)
+        self._tree.marks.settle(upper, parent.path, name)
+        return upper
 
 
 class Changes:
@@ -18,7 +31,8 @@ class Changes:
         assert tree.upper is not None
         self.work = WorkDirectory(tree.options, tree.upper)
         self.copy_up = CopyUp(tree, self.work)
-        self.making = Making(tree, self.work, self.copy_up)
+        kind = SettlingMaking if isinstance(tree.marks, FuseOverlayfsMarks) else Making
+        self.making = kind(tree, self.work, self.copy_up)
         self.removing = Removing(tree, self.work, self.making)
         self.renaming = Renaming(tree, self.copy_up, self.making, self.removing)
 

@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from lamina.errors import Unsupported
+from lamina.unionfs.dialects import marks_for
 from lamina.unionfs.layer import ROOT, Layer
-from lamina.unionfs.marks import AufsMarks, Entry, Marks, OverlayMarks, attribute, marks_for, scan
+from lamina.unionfs.marks import AufsMarks, Entry, Marks, OverlayMarks, attribute, scan
 from lamina.unionfs.options import Dialect
 from lamina.unionfs.whiteout import META_PREFIX, OPAQUE, PREFIX
 

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lamina.errors import InvalidArgument, Unsupported
-from lamina.unionfs.options import MAX_LOWERS, Dialect, MountOptions
+from lamina.unionfs.options import MAX_LOWERS, Dialect, IdRange, MountOptions
+
+#: User and group numbers are smaller; the largest 32-bit number means "unchanged".
+_ID_LIMIT = (1 << 32) - 1
 
 #: Flags of every mount that change what it allows (``mount(8)``); "rw" and "ro" apart.
 MOUNT_FLAGS = frozenset(
@@ -66,15 +69,7 @@ _REFUSED = {
     "datadir+": "data-only layers belong to metacopy=on: files are always copied up with their data",
     "verity": "fs-verity digests belong to metacopy=on: files are always copied up with their data",
     "uuid": "a FUSE mount has no UUID of its own",
-    "fsync": "use volatile to never wait for the disk",
-    "squash_to_root": "owners are shown as the layers have them; map them with a user namespace",
-    "squash_to_uid": "owners are shown as the layers have them; map them with a user namespace",
-    "squash_to_gid": "owners are shown as the layers have them; map them with a user namespace",
-    "uidmapping": "owners are shown as the layers have them; map them with a user namespace",
-    "gidmapping": "owners are shown as the layers have them; map them with a user namespace",
-    "xattr_permissions": "owners and modes are always the files' own",
-    "noxattrs": "extended attributes are always kept",
-    "static_nlink": "link counts are always the files' own",
+    "xattr_permissions": "owners and modes are those of the files themselves, never of an attribute",
     "br": "AUFS's branch option: use lowerdir, upperdir and dialect=aufs",
     "dirs": "AUFS's branch option: use lowerdir, upperdir and dialect=aufs",
 }
@@ -87,9 +82,8 @@ def parse(text: str, *, source: str | None = None) -> MountOptions:
     naming the option.
     """
     found: dict[str, Any] = {"lowerdirs": (), "flags": ()}
-    for word in _split(text, ","):
-        if word:
-            _apply(found, word)
+    for word in words(text):
+        _apply(found, word)
     if source:
         found["source"] = source
     if len(found["lowerdirs"]) > MAX_LOWERS:
@@ -97,17 +91,22 @@ def parse(text: str, *, source: str | None = None) -> MountOptions:
     return MountOptions(**found)
 
 
+def words(text: str) -> list[str]:
+    """The options in ``text``, one by one and with their escapes."""
+    return [word for word in _split(text, ",") if word]
+
+
 def format(options: MountOptions) -> str:
     """The shortest text that :func:`parse` reads as ``options``, but for the source."""
-    words = []
+    found = []
     if options.lowerdirs:
-        words.append("lowerdir=" + ":".join(_escape(path, ",:\\") for path in options.lowerdirs))
+        found.append("lowerdir=" + ":".join(_escape(path, ",:\\") for path in options.lowerdirs))
     if options.upperdir is not None:
-        words.append("upperdir=" + _escape(options.upperdir, ",\\"))
+        found.append("upperdir=" + _escape(options.upperdir, ",\\"))
     if options.workdir is not None:
-        words.append("workdir=" + _escape(options.workdir, ",\\"))
-    words += _switches(options)
-    return ",".join([*words, *options.flags])
+        found.append("workdir=" + _escape(options.workdir, ",\\"))
+    found += _switches(options)
+    return ",".join([*found, *options.flags])
 
 
 def absolute(options: MountOptions) -> MountOptions:
@@ -141,8 +140,22 @@ def _switches(options: MountOptions) -> Iterator[str]:
         yield "index=on"
     if options.dialect is not Dialect.OVERLAY:
         yield f"dialect={options.dialect.value}"
+    yield from _owner_switches(options)
+    for name in ("noxattrs", "static_nlink"):
+        if getattr(options, name):
+            yield name
     if not options.passthrough:
         yield "passthrough=off"
+
+
+def _owner_switches(options: MountOptions) -> Iterator[str]:
+    if options.squash_uid is not None:
+        yield f"squash_to_uid={options.squash_uid}"
+    if options.squash_gid is not None:
+        yield f"squash_to_gid={options.squash_gid}"
+    for key, ranges in (("uidmapping", options.uid_mapping), ("gidmapping", options.gid_mapping)):
+        if ranges:
+            yield f"{key}=" + ":".join(str(number) for numbers in ranges for number in numbers)
 
 
 def _apply(found: dict[str, Any], word: str) -> None:
@@ -151,6 +164,10 @@ def _apply(found: dict[str, Any], word: str) -> None:
         found["flags"] = (*found["flags"], key)
     elif key == "lowerdir+":
         found["lowerdirs"] = (*found["lowerdirs"], _path(key, raw))
+    elif key == "squash_to_root":
+        if _switch(key, raw if equals else None):
+            found.setdefault("squash_uid", 0)
+            found.setdefault("squash_gid", 0)
     elif key in _OPTIONS:
         field, read = _OPTIONS[key]
         found[field] = read(key, raw if equals else None)
@@ -215,7 +232,25 @@ def _refused_when_on(reason: str) -> Callable[[str, str | None], bool]:
 
 
 def _dialect(key: str, raw: str | None) -> Dialect:
-    return Dialect(_chosen("overlay", "aufs")(key, raw))
+    return Dialect(_chosen("overlay", "aufs", "fuse-overlayfs")(key, raw))
+
+
+def _never_synchronized(key: str, raw: str | None) -> bool:
+    return not _switch(key, raw)
+
+
+def _number(key: str, raw: str | None) -> int:
+    if raw is None or not raw.isdecimal() or int(raw) >= _ID_LIMIT:
+        raise InvalidArgument(f"option {key!r} needs a number from 0 to {_ID_LIMIT - 1}")
+    return int(raw)
+
+
+def _ranges(key: str, raw: str | None) -> tuple[IdRange, ...]:
+    """``LAYER:SHOWN:COUNT``, any number of times with a colon in between."""
+    numbers = [_number(key, part) for part in (raw or "").strip(":").split(":")]
+    if len(numbers) % 3:
+        raise InvalidArgument(f"option '{key}={raw}': must be LAYER:SHOWN:COUNT, three numbers for each range")
+    return tuple(IdRange(*numbers[place : place + 3]) for place in range(0, len(numbers), 3))
 
 
 _OPTIONS: dict[str, tuple[str, Callable[[str, str | None], Any]]] = {
@@ -234,6 +269,13 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str | None], Any]]] = {
     "dialect": ("dialect", _dialect),
     "passthrough": ("passthrough", _switch),
     "writeback": ("writeback", _switch),
+    "fsync": ("volatile", _never_synchronized),
+    "squash_to_uid": ("squash_uid", _number),
+    "squash_to_gid": ("squash_gid", _number),
+    "uidmapping": ("uid_mapping", _ranges),
+    "gidmapping": ("gid_mapping", _ranges),
+    "noxattrs": ("noxattrs", _switch),
+    "static_nlink": ("static_nlink", _switch),
 }
 
 

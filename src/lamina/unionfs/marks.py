@@ -15,7 +15,6 @@ import stat
 from typing import NamedTuple, Protocol
 
 from lamina.unionfs.layer import Layer
-from lamina.unionfs.options import Dialect
 from lamina.unionfs.whiteout import META_PREFIX, OPAQUE, PREFIX, hidden_name, is_overlay_whiteout
 
 _NO_ATTRIBUTES = frozenset(
@@ -96,7 +95,10 @@ class Marks(Protocol):
         """Whether an extended attribute is the dialect's and hidden from users."""
 
     def stored_name(self, attribute: str) -> str:
-        """The name under which a user's attribute is kept; raises ``EOPNOTSUPP`` never, escapes instead."""
+        """The name under which a user's attribute is kept; one of the dialect's own is escaped.
+
+        Raises ``EOPNOTSUPP`` for one that can't be.
+        """
 
     def shown_name(self, attribute: str) -> str | None:
         """The inverse; ``None`` for the dialect's own."""
@@ -279,10 +281,3 @@ class AufsMarks:
 
     def shown_name(self, attribute: str) -> str | None:
         return attribute
-
-
-def marks_for(dialect: Dialect, *, userxattr: bool) -> Marks:
-    """The reader and writer of ``dialect``'s marks."""
-    if dialect is Dialect.AUFS:
-        return AufsMarks()
-    return OverlayMarks("user.overlay." if userxattr else "trusted.overlay.")

@@ -20,6 +20,16 @@ class Dialect(enum.Enum):
 
     OVERLAY = "overlay"
     AUFS = "aufs"
+    #: Overlay's, and what fuse-overlayfs reads besides: AUFS's marks and ``user.fuseoverlayfs.*``.
+    FUSE_OVERLAYFS = "fuse-overlayfs"
+
+
+class IdRange(NamedTuple):
+    """``size`` user or group numbers, of which a layer's ``first`` is shown as ``shown``."""
+
+    first: int
+    shown: int
+    size: int
 
 
 class MountOptions(NamedTuple):
@@ -51,6 +61,16 @@ class MountOptions(NamedTuple):
     passthrough: bool = True
     #: Let the kernel collect writes; excludes passthrough.
     writeback: bool = False
+    #: Owner and group that everything is shown with; ``None``: the layers' own.
+    squash_uid: int | None = None
+    squash_gid: int | None = None
+    #: Translations of owners and groups; others are shown as nobody's (65534). Empty: none.
+    uid_mapping: tuple[IdRange, ...] = ()
+    gid_mapping: tuple[IdRange, ...] = ()
+    #: Users see and set no extended attributes.
+    noxattrs: bool = False
+    #: Every directory has one link, which needs no counting.
+    static_nlink: bool = False
     #: Flags of the mount as words: ``nosuid``, ``noatime``.
     flags: tuple[str, ...] = ()
     #: The first field of ``/proc/mounts``.
@@ -62,7 +82,7 @@ class MountOptions(NamedTuple):
             raise InvalidArgument("missing 'lowerdir'")
         if len(self.lowerdirs) > MAX_LOWERS:
             raise InvalidArgument(f"too many lower directories, limit is {MAX_LOWERS}")
-        if self.upperdir is not None and self.workdir is None and self.dialect is Dialect.OVERLAY:
+        if self.upperdir is not None and self.workdir is None and self.dialect is not Dialect.AUFS:
             raise InvalidArgument("missing 'workdir': an upper directory needs one on its file system")
         if self.redirect_dir not in ("on", "follow", "nofollow", "off"):
             raise InvalidArgument(f"redirect_dir={self.redirect_dir}: must be on, follow, nofollow or off")

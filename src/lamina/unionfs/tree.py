@@ -12,8 +12,9 @@ import stat
 from collections.abc import Iterator
 
 from lamina.linux.process import effective_capabilities
+from lamina.unionfs.dialects import marks_for
 from lamina.unionfs.layer import PATH_LIMIT, ROOT, Layer, LowerDirectory
-from lamina.unionfs.marks import Contents, Entry, Mark, Marks, attribute, marks_for
+from lamina.unionfs.marks import Contents, Entry, Mark, Marks, attribute
 from lamina.unionfs.merging import LowerSearch
 from lamina.unionfs.node import DirectoryNode, Node
 from lamina.unionfs.options import Dialect, MountOptions

@@ -20,6 +20,7 @@ from lamina.unionfs.marks import Entry
 from lamina.unionfs.node import DirectoryNode, Node
 from lamina.unionfs.options import MountOptions
 from lamina.unionfs.origin import Origin, Presence, origin, presences
+from lamina.unionfs.owners import Owners, directory_links
 from lamina.unionfs.tree import Tree
 
 
@@ -50,6 +51,7 @@ class Union:
         except BaseException:
             self.tree.close()
             raise
+        self._owners = Owners.of(options)
         self.attributes = Attributes(self.tree, None if self._changes is None else self._changes.copy_up)
 
     def close(self) -> None:
@@ -83,13 +85,15 @@ class Union:
     def lstat(self, path: str | bytes) -> Status:
         node = self.node(path)
         status = self.tree.status(node)
-        links = 1 if isinstance(node, DirectoryNode) and node.lowers else status.st_nlink
+        links = status.st_nlink
+        if isinstance(node, DirectoryNode):
+            links = directory_links(self.tree, node, links)
         return Status(
             status.st_mode,
             node.number,
             links,
-            status.st_uid,
-            status.st_gid,
+            self._owners.users.shown(status.st_uid),
+            self._owners.groups.shown(status.st_gid),
             status.st_rdev,
             status.st_size,
             status.st_blocks,
@@ -189,7 +193,7 @@ class Union:
 
     def _create(self, path: str | bytes, mode: int, flags: int) -> int:
         parent, name = self._parent(path)
-        made = self._change().making.file(parent, name, mode, flags, _creator())
+        made = self._change().making.file(parent, name, mode, flags, self._creator())
         return made.descriptor
 
     # Changing
@@ -197,15 +201,15 @@ class Union:
     def mkdir(self, path: str | bytes, mode: int = 0o777) -> None:
         """As ``mkdir(2)``, which takes permissions and the sticky bit."""
         parent, name = self._new_name(path)
-        self._change().making.directory(parent, name, mode & 0o1777, _creator())
+        self._change().making.directory(parent, name, mode & 0o1777, self._creator())
 
     def mknod(self, path: str | bytes, mode: int = 0o600 | stat.S_IFREG, device: int = 0) -> None:
         parent, name = self._new_name(path)
-        self._change().making.special(parent, name, mode, device, _creator())
+        self._change().making.special(parent, name, mode, device, self._creator())
 
     def symlink(self, target: str | bytes, path: str | bytes) -> None:
         parent, name = self._new_name(path)
-        self._change().making.symlink(parent, name, os.fsencode(target), _creator())
+        self._change().making.symlink(parent, name, os.fsencode(target), self._creator())
 
     def link(self, source: str | bytes, path: str | bytes) -> None:
         node = self.node(source)
@@ -230,6 +234,8 @@ class Union:
         self.attributes.chmod(self.node(path), mode)
 
     def chown(self, path: str | bytes, uid: int, gid: int) -> None:
+        uid = uid if uid < 0 else self._owners.users.stored(uid)
+        gid = gid if gid < 0 else self._owners.groups.stored(gid)
         self.attributes.chown(self.node(path), uid, gid)
 
     def utime(self, path: str | bytes, ns: tuple[int, int] | None = None) -> None:
@@ -252,6 +258,11 @@ class Union:
         if self._changes is None:
             raise failure(errno.EROFS)
         return self._changes
+
+    def _creator(self) -> Creator:
+        umask = os.umask(0o077)
+        os.umask(umask)
+        return Creator(self._owners.users.stored(os.geteuid()), self._owners.groups.stored(os.getegid()), umask)
 
     def _directory(self, path: str | bytes) -> DirectoryNode:
         node = self.node(path)
@@ -282,9 +293,3 @@ def _split(path: str | bytes) -> list[bytes]:
 
 def _join(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
-
-
-def _creator() -> Creator:
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return Creator(os.geteuid(), os.getegid(), umask)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lamina.errors import InvalidArgument, Unsupported
 from lamina.unionfs import grammar
 from lamina.unionfs.grammar import parse
-from lamina.unionfs.options import Dialect, MountOptions
+from lamina.unionfs.options import Dialect, IdRange, MountOptions
 
 
 def test_the_kernels_three_directories_are_read() -> None:
@@ -81,6 +81,19 @@ def test_500_lower_directories_are_read_and_one_more_refused() -> None:
     assert parse("lowerdir=" + ":".join(names)).lowerdirs == tuple(names)
     with pytest.raises(InvalidArgument, match="limit is 500"):
         parse("lowerdir=" + ":".join([*names, "/more"]))
+
+
+def test_owners_are_squashed_or_mapped_by_ranges() -> None:
+    options = parse("squash_to_root,squash_to_uid=5,uidmapping=0:1000:1:1:110000:65536,noxattrs=1,static_nlink,fsync=0")
+    assert (options.squash_uid, options.squash_gid) == (5, 0)
+    assert options.uid_mapping == (IdRange(0, 1000, 1), IdRange(1, 110000, 65536))
+    assert options.noxattrs
+    assert options.static_nlink
+    assert options.volatile
+    assert parse(grammar.format(options)) == options
+    for text in ("squash_to_uid=x", "gidmapping=1:2", "uidmapping=0:0:99999999999"):
+        with pytest.raises(InvalidArgument, match=text.partition("=")[0]):
+            parse(text)
 
 
 paths = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1, max_size=12)

@@ -29,6 +29,7 @@ from lamina.unionfs.fuse.directories import Directories
 from lamina.unionfs.fuse.files import Files
 from lamina.unionfs.fuse.metadata import Metadata
 from lamina.unionfs.fuse.names import Names
+from lamina.unionfs.fuse.presentation import present
 from lamina.unionfs.fuse.session import Handler, Session
 from lamina.unionfs.fuse.slow import SlowWork
 from lamina.unionfs.layer import Layer
@@ -102,6 +103,7 @@ class Server:
         table[Opcode.INTERRUPT] = lambda node, unique, length: None
         table[Opcode.IOCTL] = lambda node, unique, length: self._session.error(unique, errno.ENOTTY)
         table[Opcode.DESTROY] = lambda node, unique, length: self._session.done(unique)
+        present(self._session, table)
         return table
 
     def stop(self) -> None:
