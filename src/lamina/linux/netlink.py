@@ -12,7 +12,7 @@ import struct
 from _socket import AF_INET, AF_INET6, AF_NETLINK, NETLINK_ROUTE, SOCK_CLOEXEC, SOCK_RAW, inet_pton
 from _socket import socket as Socket  # noqa: N812 - the class; the module `socket` would cost three milliseconds
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -29,14 +29,16 @@ NLM_F_DUMP = NLM_F_ROOT | NLM_F_MATCH
 NLA_F_NESTED = 0x8000
 
 # linux/rtnetlink.h
-_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RTN_UNICAST = 254, 3, 1
 
 # linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h, linux/veth.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
-_IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_AF_SPEC = 20, 28, 26
+_IFLA_PROTINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 12, 20, 28
+_IFLA_BRPORT_ISOLATED = 33
+_AF_BRIDGE = 7
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _VETH_INFO_PEER = 1
 _IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE = 1, 1
@@ -109,7 +111,7 @@ class Netlink:
         self._socket = Socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
         self._sequence = 0
 
-    def __enter__(self) -> Netlink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -298,6 +300,12 @@ class Rtnetlink(Netlink):
         if link is None:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
         return link.number
+
+    def isolate(self, index: int) -> None:
+        """Let a bridge's port reach no other port that is isolated too."""
+        header = struct.pack("=BxHiII", _AF_BRIDGE, 0, index, 0, 0)
+        port = nested(_IFLA_PROTINFO, attribute(_IFLA_BRPORT_ISOLATED, b"\1"))
+        self.request(_RTM_SETLINK, 0, header + port, f"link {index}")
 
     def set_up(self, index: int, *, up: bool = True) -> None:
         self.request(_RTM_NEWLINK, 0, _link_header(index, IFF_UP if up else 0, IFF_UP), f"link {index}")

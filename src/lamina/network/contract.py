@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from lamina.errors import Conflict, Denied, InvalidArgument, NotFound, SystemFailure, Unsupported
@@ -10,6 +11,8 @@ from lamina.errors import Conflict, Denied, InvalidArgument, NotFound, SystemFai
 BRIDGE, HOST, NONE, MACVLAN, IPVLAN = "bridge", "host", "null", "macvlan", "ipvlan"
 #: Docker's names of the networks that every root has, and their drivers.
 PREDEFINED = {"bridge": BRIDGE, "host": HOST, "none": NONE}
+#: Every address of the host, of version 4 and of version 6.
+ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104 - Docker's default for published ports
 #: Modes in ``HostConfig.NetworkMode`` that name no network of the store.
 CONTAINER_MODE = "container:"
 
@@ -90,32 +93,25 @@ class Pool(NamedTuple):
     :ivar subnet: CIDR text. :ivar gateway: address text; ``""`` before one was chosen.
     :ivar range: where addresses are given from; ``""`` for all of the subnet.
     :ivar reserved: name to address, never given (``AuxiliaryAddresses``).
+    :ivar chosen: whether the gateway was chosen for a range that somebody gave; Docker does not show it then.
     """
 
     subnet: str
     gateway: str = ""
     range: str = ""
     reserved: dict[str, str] = {}  # noqa: RUF012 - a default of a NamedTuple, never changed
+    chosen: bool = False
 
     def document(self) -> dict[str, Any]:
         """As the API writes it."""
         result: dict[str, Any] = {"Subnet": self.subnet}
         if self.range:
             result["IPRange"] = self.range
-        if self.gateway:
+        if self.gateway and not self.chosen:
             result["Gateway"] = self.gateway
         if self.reserved:
             result["AuxiliaryAddresses"] = dict(self.reserved)
         return result
-
-    @classmethod
-    def of(cls, document: dict[str, Any]) -> Pool:
-        return cls(
-            str(document.get("Subnet") or ""),
-            str(document.get("Gateway") or ""),
-            str(document.get("IPRange") or ""),
-            dict(document.get("AuxiliaryAddresses") or {}),
-        )
 
 
 class Network(NamedTuple):
@@ -185,16 +181,62 @@ class Endpoint(NamedTuple):
     """One container's place on one network.
 
     :ivar interface: its name in the container; ``host_interface``: of the other end, ``""`` where there is none.
+    :ivar gateway: where the container's default route goes to when this is the network that has it.
+    :ivar prefix: length of the network's prefix, 0 without an address; the same for version 6.
     :ivar names: by which others on the network find it.
     """
 
     network: str
+    network_name: str
     id: str
     container: str
     container_name: str
     address: str = ""
+    prefix: int = 0
+    gateway: str = ""
     address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
     mac: str = ""
     interface: str = ""
     host_interface: str = ""
     names: tuple[str, ...] = ()
+
+
+class Publication(NamedTuple):
+    """One published port.
+
+    :ivar protocol: ``tcp`` or ``udp``.
+    :ivar host: address on the host that it is reachable at; :data:`ANY` or :data:`ANY6` for all of a version.
+    :ivar host_port: the port there. :ivar port: the port in the container.
+    """
+
+    protocol: str
+    port: int
+    host: str
+    host_port: int
+
+
+class Holding(NamedTuple):
+    """What a running container has.
+
+    :ivar address: where its published ports lead to.
+    """
+
+    endpoints: tuple[Endpoint, ...] = ()
+    address: str = ""
+    publications: tuple[Publication, ...] = ()
+
+    def encode(self) -> bytes:
+        return json.dumps(self).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Holding:
+        """Raises ``ValueError`` or ``TypeError``."""
+        endpoints, address, publications = json.loads(raw)
+        found = (Endpoint(*values) for values in endpoints)
+        return cls(
+            tuple(endpoint._replace(names=tuple(endpoint.names)) for endpoint in found),
+            address,
+            tuple(Publication(*values) for values in publications),
+        )

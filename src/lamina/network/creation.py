@@ -1,0 +1,120 @@
+"""Making a network, as ``docker network create`` checks and completes it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from lamina.dataroot import DataRoot
+from lamina.errors import Denied, InvalidArgument, NotFound
+from lamina.linux.netlink import IPVLAN_MODES, MACVLAN_MODES, Rtnetlink
+from lamina.network import ranges
+from lamina.network.addresses import Subnet
+from lamina.network.bridges import Bridges, interface_name
+from lamina.network.contract import (
+    BRIDGE,
+    HOST,
+    IPVLAN,
+    MACVLAN,
+    NONE,
+    OPTION_BRIDGE_NAME,
+    OPTION_IPVLAN_MODE,
+    OPTION_MACVLAN_MODE,
+    OPTION_PARENT,
+    PREDEFINED,
+    Network,
+    NetworkExists,
+    NoSuchNetwork,
+    Pool,
+    PredefinedNetwork,
+    Request,
+)
+from lamina.network.store import NetworkStore, bridge_name
+from lamina.oci import timestamp
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
+
+
+def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request) -> Network:
+    """Make it, with its bridge; nothing is left of one that can't be made.
+
+    :raises NetworkExists: the name is taken. :raises PoolOverlaps: its range is.
+    """
+    _check(request)
+    root.require_writable()
+    with root.lock("networks"):
+        try:
+            if store.find(request.name).name == request.name:
+                raise NetworkExists(request.name)
+        except NoSuchNetwork:
+            pass
+        id = os.urandom(32).hex()
+        network = Network(
+            id,
+            request.name,
+            request.driver,
+            timestamp.now(),
+            internal=request.internal,
+            ipv6=request.ipv6,
+            attachable=request.attachable,
+            options=dict(request.options),
+            labels=dict(request.labels),
+            ipam_driver=request.ipam_driver,
+            ipam_options=dict(request.ipam_options),
+        )
+        network = network._replace(pools=_pools(store, network, request))
+        if network.driver == BRIDGE:
+            name = interface_name(network.options, OPTION_BRIDGE_NAME) or bridge_name(id)
+            network = network._replace(bridge=name)
+        store.write(network)
+        try:
+            return bridges.reserve(network) if network.driver == BRIDGE else network
+        except BaseException:
+            store.remove(network)
+            raise
+
+
+def _check(request: Request) -> None:
+    name = request.name
+    if not _NAME.match(name):
+        raise InvalidArgument(
+            f'invalid network name "{name}": only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed'
+            if name
+            else "network name cannot be empty"
+        )
+    if name in PREDEFINED or name == "default":
+        raise PredefinedNetwork(f"operation is not permitted on predefined {name} network ")
+    if request.driver in (HOST, NONE):
+        raise Denied(f'only one instance of "{request.driver}" network is allowed')
+    if request.driver not in (BRIDGE, MACVLAN, IPVLAN):
+        raise NotFound(f'plugin "{request.driver}" not found')
+    for key, modes in ((OPTION_MACVLAN_MODE, MACVLAN_MODES), (OPTION_IPVLAN_MODE, IPVLAN_MODES)):
+        mode = request.options.get(key)
+        if mode and mode not in modes:
+            raise InvalidArgument(f"unknown {key.replace('_mode', '')} mode {mode}")
+    if request.ipam_driver != "default":
+        raise NotFound(f'plugin "{request.ipam_driver}" not found')
+    interface_name(request.options, OPTION_PARENT)
+    Network("", "", "", "", options=request.options).mtu  # noqa: B018 - raises when it is no number
+
+
+def _pools(store: NetworkStore, network: Network, request: Request) -> tuple[Pool, ...]:
+    """Its ranges, checked; none for a bridge that takes the next free one."""
+    taken: set[Subnet] = set()
+    for other in store.all():
+        taken |= ranges.of_pools(other.pools)
+    found = []
+    for pool in request.pools:
+        if not pool.subnet:
+            raise InvalidArgument("every ip-range or gateway must have a corresponding subnet")
+        found.append(ranges.complete(pool, taken))
+        taken.add(Subnet.parse(pool.subnet))
+    versions = {Subnet.parse(pool.subnet).version for pool in found}
+    if 4 not in versions:
+        with Rtnetlink() as links:
+            found.insert(0, ranges.next_free(taken | ranges.of_host(links)))
+    if request.ipv6 and 6 not in versions:
+        # A range of our own from the space for private networks (RFC 4193), different for every network.
+        own = f"fd{network.id[:2]}:{network.id[2:6]}:{network.id[6:10]}::/64"
+        found.append(ranges.complete(Pool(own), taken)._replace(chosen=False))
+    return tuple(found)

@@ -1,0 +1,89 @@
+"""Giving addresses: the lowest that is free, or the one that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from lamina.errors import InvalidArgument
+from lamina.network.addresses import Subnet, is_address, number, text_of
+from lamina.network.contract import AddressInUse, Network, NoAddressLeft, Pool
+from lamina.network.ranges import usable
+from lamina.network.store import NetworkStore
+
+#: How many addresses of a range of version 6 are looked at: nobody has so many containers.
+_LIMIT = 1 << 16
+
+
+class Addresses:
+    """Addresses of the networks in one store.
+
+    :param alive: whether a container's monitor lives; what a dead one has is given to others.
+    """
+
+    def __init__(self, store: NetworkStore, alive: Callable[[str], bool]) -> None:
+        self._store = store
+        self._alive = alive
+
+    def take(self, network: Network, pool: Pool, container: str, wanted: str = "") -> str:
+        """An address of ``pool`` for a container.
+
+        :raises AddressInUse: ``wanted`` is another's. :raises NoAddressLeft: all are.
+        """
+        if wanted:
+            return self._wanted(network, wanted, container)
+        address = self._lowest(network, pool, container)
+        if not address and self.reclaim(network):
+            address = self._lowest(network, pool, container)
+        if not address:
+            raise NoAddressLeft(pool.range or pool.subnet)
+        return address
+
+    def reclaim(self, network: Network) -> int:
+        """Take back what dead containers have; how many addresses."""
+        count = 0
+        for address in self._store.taken(network.id):
+            if is_address(address) and not self._alive(self._store.holder(network.id, address)):
+                self._store.release(network.id, address)
+                count += 1
+        return count
+
+    def _wanted(self, network: Network, wanted: str, container: str) -> str:
+        value, version = number(wanted), 6 if ":" in wanted else 4
+        address = text_of(value, version)
+        pools = [pool for pool in network.pools if Subnet.parse(pool.subnet).version == version]
+        subnets = [Subnet.parse(pool.subnet) for pool in pools]
+        if not any(subnet.holds(value) for subnet in subnets):
+            raise InvalidArgument(
+                "invalid config for network " + network.name + ": invalid endpoint settings:\n"
+                f"no configured subnet or ip-range contain the IP address {wanted}"
+            )
+        if address in _reserved(network.pools):
+            raise AddressInUse()
+        if self._store.lease(network, address, container):
+            return address
+        if not self._alive(self._store.holder(network.id, address)):
+            self._store.release(network.id, address)
+            if self._store.lease(network, address, container):
+                return address
+        raise AddressInUse()
+
+    def _lowest(self, network: Network, pool: Pool, container: str) -> str:
+        subnet = Subnet.parse(pool.subnet)
+        inside = Subnet.parse(pool.range) if pool.range else subnet
+        taken = self._store.taken(network.id) | _reserved(network.pools)
+        six = subnet.version == 6
+        numbers = {number(address) for address in taken if (":" in address) == six and is_address(address)}
+        for value in usable(subnet, inside)[:_LIMIT]:
+            if value not in numbers:
+                address = text_of(value, subnet.version)
+                if self._store.lease(network, address, container):
+                    return address
+        return ""
+
+
+def _reserved(pools: Iterable[Pool]) -> set[str]:
+    found = set()
+    for pool in pools:
+        found.add(pool.gateway)
+        found.update(text_of(number(address), 6 if ":" in address else 4) for address in pool.reserved.values())
+    return found - {""}

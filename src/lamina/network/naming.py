@@ -1,0 +1,126 @@
+"""Names of containers on networks that somebody made, answered by ``aardvark-dns`` at each network's gateway address.
+
+One server runs for a data root while a container is on such a network. It reads a directory with one file for each
+network: the addresses to listen at, then a line for each container (``id version-4 version-6 names``); a hang-up makes
+it read again, and end when nothing is left to answer. The format is aardvark-dns's own (``src/config``, version 1.4).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from lamina import filelock
+from lamina.errors import SystemFailure
+from lamina.network.contract import BRIDGE, Network
+from lamina.network.store import NetworkStore
+
+_PROGRAMS = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns", "/usr/bin/aardvark-dns")
+_PORT = "53"
+_PID = "aardvark.pid"
+
+
+class NamesFailed(SystemFailure):
+    """The server for names could not be started."""
+
+
+def program() -> str:
+    """Path of ``aardvark-dns``; ``""`` when it is not installed."""
+    return next((path for path in _PROGRAMS if os.access(path, os.X_OK)), "")
+
+
+def announce(store: NetworkStore, networks: Sequence[Network]) -> None:
+    """Let the names of who is on the networks now be answered. Does nothing where the program is missing.
+
+    :raises NamesFailed: the server does not start; another one may listen at all addresses.
+    """
+    concerned = [network for network in networks if _has_names(network)]
+    server = program() if concerned else ""
+    if not server:
+        return
+    home = store.path("names")
+    with _lock(store):
+        os.makedirs(home, 0o700, exist_ok=True)
+        for network in concerned:
+            _write(store, network, home)
+        _reload(server, home)
+
+
+def forget(store: NetworkStore, network: Network) -> None:
+    """The network is gone."""
+    home = store.path("names")
+    if _has_names(network) and os.path.exists(f"{home}/{network.id}"):
+        with _lock(store):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{home}/{network.id}")
+            _hang_up(home)
+
+
+def _has_names(network: Network) -> bool:
+    return network.resolves_names and network.driver == BRIDGE
+
+
+def _write(store: NetworkStore, network: Network, home: str) -> None:
+    lines = []
+    for endpoint in store.endpoints(network.id):
+        names = ",".join(dict.fromkeys(name.lower() for name in endpoint.names))
+        lines.append(f"{endpoint.container} {endpoint.address} {endpoint.address6} {names}\n")
+    path = f"{home}/{network.id}"
+    if not lines:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    addresses = ",".join(pool.gateway for pool in network.pools if pool.gateway)
+    temporary = store.path("names.new")  # the server would read it in its own directory
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(f"{addresses}\n{''.join(lines)}")
+    os.rename(temporary, path)
+
+
+def _reload(server: str, home: str) -> None:
+    """Make the server read again, and start one where none runs and something is to be answered."""
+    if _hang_up(home) or not [name for name in os.listdir(home) if name != _PID]:
+        return
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, null, target) for target in (0, 1, 2)]
+        arguments = [server, "--config", home, "--port", _PORT, "run"]
+        pid = os.posix_spawn(server, arguments, {}, file_actions=actions, setsid=True)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # it goes on in a child of its own
+    finally:
+        os.close(null)
+    if status != 0:
+        raise NamesFailed(f"{server} failed with exit code {status}: names of containers can't be resolved")
+
+
+def _hang_up(home: str) -> bool:
+    """Whether a server of this root runs, and was told to read again."""
+    try:
+        with open(f"{home}/{_PID}", encoding="ascii") as file:
+            pid = int(file.read())
+        handle = os.pidfd_open(pid)
+    except (OSError, ValueError):
+        return False
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if home.encode() not in file.read().split(b"\0"):
+                return False
+        signal.pidfd_send_signal(handle, signal.SIGHUP)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+@contextmanager
+def _lock(store: NetworkStore) -> Iterator[None]:
+    descriptor = filelock.open_lock(store.path("names.lock"))
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,214 @@
+"""Networks of one data root: the object that the engine and its fronts work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import NamedTuple
+
+from lamina.dataroot import DataRoot
+from lamina.linux.netlink import Rtnetlink
+from lamina.network import naming, proxy
+from lamina.network.bridges import Bridges
+from lamina.network.contract import (
+    BRIDGE,
+    Endpoint,
+    Holding,
+    Network,
+    NoSuchNetwork,
+    PredefinedNetwork,
+    Publication,
+    Request,
+)
+from lamina.network.creation import make
+from lamina.network.firewall import open_filter
+from lamina.network.ipam import Addresses
+from lamina.network.ports import Bound, PortRequest, bind, overlaps
+from lamina.network.sandbox import Namespace, Plugging, Settings, set_default_routes
+from lamina.network.store import NetworkStore
+
+
+class Wanted(NamedTuple):
+    """What a container that starts wants.
+
+    :ivar networks: names or ids, with what is wanted there, in the order in which one gets the default route.
+    """
+
+    id: str
+    name: str
+    networks: tuple[tuple[str, Settings], ...]
+    ports: tuple[PortRequest, ...] = ()
+
+
+class Opened(NamedTuple):
+    """A container's network.
+
+    :ivar descriptor: of its namespace, which lasts until this is closed and nobody is in it.
+    :ivar helper: pid of the process that holds its ports on the host; 0 without. A child of the caller.
+    """
+
+    descriptor: int
+    holding: Holding
+    helper: int
+
+
+class Networks:
+    """Look at, make and remove networks, and put containers on them.
+
+    Networks are named by what a user types: a name, an id, or an unambiguous prefix of one. Every operation may run in
+    any number of threads and processes at once.
+
+    :param alive: whether the container's monitor lives; what a dead one left is taken back.
+    """
+
+    def __init__(self, root: DataRoot, *, is_default: bool, alive: Callable[[str], bool]) -> None:
+        self._root = root
+        self._is_default = is_default
+        self._alive = alive
+        self.store = NetworkStore(root, is_default=is_default)
+        self.bridges = Bridges(root, self.store, is_default=is_default)
+        self._addresses = Addresses(self.store, alive)
+
+    def on(self, root: DataRoot) -> Networks:
+        """The same on another :class:`DataRoot` object."""
+        return Networks(root, is_default=self._is_default, alive=self._alive)
+
+    # Networks
+
+    def get(self, text: str) -> Network:
+        """Raises :class:`~lamina.network.contract.NoSuchNetwork`."""
+        return self.store.find(text)
+
+    def all(self) -> list[Network]:
+        """By name."""
+        return self.store.all()
+
+    def endpoints(self, network: Network) -> list[Endpoint]:
+        """Of containers that run."""
+        return [endpoint for endpoint in self.store.endpoints(network.id) if self._alive(endpoint.container)]
+
+    def create(self, request: Request) -> Network:
+        """See :func:`lamina.network.creation.make`."""
+        return make(self._root, self.store, self.bridges, request)
+
+    def remove(self, text: str) -> Network:
+        """The network that was removed.
+
+        :raises NetworkInUse: a container is on it.
+        """
+        network = self.store.find(text)
+        _require_removable(network)
+        self._root.require_writable()
+        self._addresses.reclaim(network)
+        self.store.remove(network)
+        if network.driver == BRIDGE:
+            self.bridges.remove(network)
+        naming.forget(self.store, network)
+        return network
+
+    # Containers
+
+    def open(self, wanted: Wanted) -> Opened:
+        """Make a container's network namespace, put it on its networks and publish its ports.
+
+        Nothing is left of one that can't be made. The caller is the container's monitor: a helper process is its child.
+        """
+        self.close(wanted.id)
+        with ExitStack() as undo:
+            undo.callback(self.close, wanted.id)
+            links = undo.enter_context(Rtnetlink())
+            filter = undo.enter_context(open_filter())
+            namespace = undo.enter_context(Namespace.fresh())
+            plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
+            endpoints: list[Endpoint] = []
+            undo.callback(lambda: [plugging.release(endpoint) for endpoint in endpoints])
+            for text, settings in wanted.networks:
+                network = self.store.find(text)
+                endpoints.append(plugging.plug(network, (wanted.id, wanted.name), settings, namespace))
+            set_default_routes(endpoints, namespace)
+            holding = Holding(tuple(endpoints))
+            reachable = [endpoint for endpoint in endpoints if endpoint.host_interface and endpoint.gateway]
+            bound = self._bind(wanted, reachable)
+            undo.callback(lambda: [one.close() for one in bound])
+            if bound:
+                publications = tuple(one.publication for one in bound)
+                holding = holding._replace(address=reachable[0].address, publications=publications)
+            self.store.hold(wanted.id, holding)
+            if bound:
+                self.bridges.firewall.publish(filter, holding.address, holding.publications)
+            naming.announce(self.store, [self.store.find(endpoint.network) for endpoint in endpoints])
+            helper = proxy.start(bound, holding.address) if bound else 0
+            links.close()
+            filter.close()
+            for one in bound:
+                one.close()
+            namespace.links.close()
+            undo.pop_all()
+        return Opened(namespace.descriptor, holding, helper)
+
+    def close(self, container: str) -> None:
+        """Give everything of a container back. Its interfaces go with its namespace. Idempotent."""
+        holding = self.store.holding(container)
+        if holding == Holding():
+            return
+        if holding.publications and holding.address:
+            with suppress(OSError), open_filter() as filter:
+                self.bridges.firewall.unpublish(filter, holding.address, holding.publications)
+        for endpoint in holding.endpoints:
+            for address in (endpoint.address, endpoint.address6):
+                if address and self.store.holder(endpoint.network, address) == container:
+                    self.store.release(endpoint.network, address)
+        self.store.forget(container)
+        naming.announce(self.store, self._known(holding.endpoints))
+
+    def connect(self, text: str, container: tuple[str, str], pid: int, settings: Settings) -> Endpoint:
+        """Put a running container on one more network."""
+        network = self.store.find(text)
+        holding = self.store.holding(container[0])
+        with Rtnetlink() as links, open_filter() as filter, Namespace.of(pid) as namespace:
+            plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
+            endpoint = plugging.plug(network, container, settings, namespace)
+            set_default_routes([*holding.endpoints, endpoint], namespace)
+        self.store.hold(container[0], holding._replace(endpoints=(*holding.endpoints, endpoint)))
+        naming.announce(self.store, [network])
+        return endpoint
+
+    def disconnect(self, network_id: str, container: str) -> None:
+        """Take a running container off a network. Nothing when it is not on it."""
+        holding = self.store.holding(container)
+        gone = [endpoint for endpoint in holding.endpoints if endpoint.network == network_id]
+        if not gone:
+            return
+        left = tuple(endpoint for endpoint in holding.endpoints if endpoint.network != network_id)
+        with Rtnetlink() as links:
+            for endpoint in gone:
+                if endpoint.host_interface:
+                    with suppress(OSError):
+                        links.delete_link(endpoint.host_interface)
+                for address in (endpoint.address, endpoint.address6):
+                    if address:
+                        self.store.release(network_id, address)
+        self.store.hold(container, holding._replace(endpoints=left))
+        naming.announce(self.store, self._known(gone))
+
+    def _bind(self, wanted: Wanted, endpoints: Sequence[Endpoint]) -> list[Bound]:
+        """Take the ports that the container publishes; without a way to it they stay unpublished, as Docker does."""
+        if not wanted.ports or not endpoints:
+            return []
+
+        def is_ours(publication: Publication) -> bool:
+            return any(overlaps(publication, other) for _, one in self.store.holdings() for other in one.publications)
+
+        return bind(wanted.ports, f"{wanted.name} ({endpoints[0].id})", is_ours)
+
+    def _known(self, endpoints: Sequence[Endpoint]) -> list[Network]:
+        found = []
+        for endpoint in endpoints:
+            with suppress(NoSuchNetwork):
+                found.append(self.store.find(endpoint.network))
+        return found
+
+
+def _require_removable(network: Network) -> None:
+    if network.predefined:
+        raise PredefinedNetwork(f"{network.name} is a pre-defined network and cannot be removed")
