@@ -7,12 +7,14 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.command import Lamina
 from support.images import busybox_image
+from support.website import Page, Repository, Website, website
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
 
@@ -161,6 +163,69 @@ def test_a_huge_dockerfile_is_refused_soon(built: Lamina, dockerfile: bytes) -> 
     done = built.run("build", "-", input=dockerfile, timeout=60)
     assert done.returncode == 1
     assert len(done.stderr) < 10_000
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Website]:
+    (tmp_path / "repositories").mkdir()
+    with website(tmp_path / "repositories") as served:
+        yield served
+
+
+def test_a_git_reference_is_no_option(built: Lamina, context: Path, site: Website, tmp_path: Path) -> None:
+    """CVE-2019-13139: ``git fetch origin --upload-pack=...`` runs a command."""
+    repository = Repository(site)
+    repository.commit(file="1")
+    said = refused(
+        built, context, f'FROM busybox\nADD ["{repository.url}#--upload-pack=touch {tmp_path}/outside/x;", "/to"]\n'
+    )
+    assert "invalid refspec" in said
+    assert os.listdir(tmp_path / "outside") == ["secret"]
+
+
+def test_a_submodule_can_not_be_a_repository_of_the_host(
+    built: Lamina, context: Path, site: Website, tmp_path: Path
+) -> None:
+    """CVE-2022-39253: whoever writes ``.gitmodules`` would read any repository on this machine."""
+    inner = Repository(site, "inner")
+    inner.commit(file="of the host")
+    outer = Repository(site, "outer")
+    outer.git("submodule", "--quiet", "add", str(inner.work), "sub")
+    outer.commit()
+    assert "transport 'file' not allowed" in refused(built, context, f"FROM busybox\nADD {outer.url} /to\n")
+
+
+def test_hooks_filters_and_helpers_of_a_repository_do_not_run(
+    built: Lamina, context: Path, site: Website, tmp_path: Path
+) -> None:
+    marker = tmp_path / "outside" / "ran"
+    repository = Repository(site)
+    files = {"file": "1", "__gitattributes": "* filter=evil\n", "hooks___post-checkout": f"#!/bin/sh\ntouch {marker}\n"}
+    repository.commit(**files)
+    (context / "Dockerfile").write_text(f"FROM busybox\nADD {repository.url} /to\n")
+    built("build", "-t", "made", str(context))
+    refused(built, context, f'FROM busybox\nADD ["ext::sh -c touch% {marker}", "/x"]\n')
+    assert not marker.exists()
+
+
+def test_a_link_in_a_repository_does_not_lead_out_of_it(
+    built: Lamina, context: Path, site: Website, tmp_path: Path
+) -> None:
+    repository = Repository(site)
+    (repository.work / "door").symlink_to(tmp_path / "outside")
+    repository.commit()
+    refused(built, context, f"FROM busybox\nADD {repository.url}#main:door /to\n")
+    refused(built, context, f"FROM busybox\nADD {repository.url}#main:../repo.git /to\n")
+
+
+def test_a_downloads_name_does_not_leave_its_directory(built: Lamina, context: Path, site: Website) -> None:
+    for name in ("../../../evil", "/evil", "..", "a/../../evil"):
+        site.pages["/"] = Page(b"x", headers=(("Content-Disposition", f'attachment; filename="{name}"'),))
+        (context / "Dockerfile").write_text(f"FROM busybox\nADD {site.url}/ /to/\n")
+        built.run("build", str(context))
+    assert not [
+        path for path in Path(built.root).rglob("evil") if "/content/" not in str(path) and "/to/" not in str(path)
+    ]
 
 
 def test_a_secret_is_in_no_layer_no_history_and_no_cache(built: Lamina, context: Path, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ the steps before it in the cache, and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lamina.builder import sources
 from lamina.builder.progress import Steps
@@ -28,6 +29,9 @@ from lamina.oci import dockerconfig, gojson
 from lamina.oci import platform as platforms
 from lamina.version import MAKER
 
+if TYPE_CHECKING:
+    from lamina.registry.settings import Settings
+
 
 class UnknownStage(InvalidArgument):
     """``--target`` or ``--from`` names no stage."""
@@ -41,17 +45,19 @@ def build(
     *,
     fetch: Fetch | None = None,
     steps: Steps | None = None,
+    settings: Callable[[], Settings] | None = None,
 ) -> BuildResult:
     """Build, and give the image its names.
 
     :param fetch: fetches base images that are not here; ``None`` never does.
+    :param settings: says how to reach servers, for ``ADD``; ``None`` never does.
     :raises DockerfileError: the Dockerfile can't be parsed; nothing has been done then.
     :raises CommandFailed: a ``RUN`` failed. Other errors are those of the instructions.
     """
     root.require_writable()
     dockerfile = parse(request.dockerfile, name=request.dockerfile_name)
     steps = steps or Steps()
-    with Session(root, layers, images, request, steps) as session:
+    with Session(root, layers, images, request, steps, settings=settings) as session:
         work = _Build(session, dockerfile, fetch)
         try:
             stage = work.target()

@@ -45,13 +45,11 @@ class Manner(NamedTuple):
 
     :ivar owner: of everything that is made; ``None`` keeps the source's.
     :ivar mode: permissions of every file and directory; ``None`` keeps the source's.
-    :ivar unpack: whether a local archive is extracted.
     :ivar excludes: says of a path in the source whether it is left out.
     """
 
     owner: tuple[int, int] | None = (0, 0)
     mode: int | None = None
-    unpack: bool = False
     excludes: Callable[[str], bool] | None = None
 
 
@@ -66,8 +64,11 @@ class Copier:
         self._manner = manner
         self._links: dict[tuple[int, int], tuple[int, str]] = {}
 
-    def copy(self, tree: Tree, found: Found, target: str) -> None:
-        """One source to the absolute path ``target``."""
+    def copy(self, tree: Tree, found: Found, target: str, *, unpack: bool = False) -> None:
+        """One source to the absolute path ``target``.
+
+        :param unpack: extract it when it is an archive.
+        """
         if found.is_directory:
             directory, made = self._directory(target)
             try:
@@ -76,7 +77,7 @@ class Copier:
             finally:
                 os.close(directory)
             return
-        if self._manner.unpack and stat.S_ISREG(found.status.st_mode) and self._unpacked(tree, found, target):
+        if unpack and stat.S_ISREG(found.status.st_mode) and self._unpacked(tree, found, target):
             return
         name = posixpath.basename(found.asked) or posixpath.basename(found.path)
         if target.endswith("/") or self._is_directory(target):

@@ -55,10 +55,10 @@ def _copy(work: CopyFiles, root: int) -> None:
         owner = users.ownership(root, work.chown)
     elif work.keep_owner:
         owner = None
-    copier = Copier(root, Manner(owner, work.mode, work.unpack, work.excludes))
+    copier = Copier(root, Manner(owner, work.mode, work.excludes))
     try:
-        for found in work.found:
-            copier.copy(work.tree, found, work.target)
+        for piece in work.selection.pieces():
+            copier.copy(piece.tree, piece.found, work.target, unpack=piece.unpack)
         for inline in work.contents:
             content = inline.content.encode("utf-8", "surrogateescape")
             copier.write(work.target, posixpath.basename(inline.path), content)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lamina.builder.cache import BuildCache, Record
 from lamina.builder.mounting import CACHES
+from lamina.builder.stored import DOWNLOADS, REPOSITORIES
 from lamina.builder.sums import SUMS
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
@@ -63,7 +64,7 @@ def prune(
         released = layers.release(images.needed_layers(), [chain for chain in candidates if layers.exists(chain)])
     removed = [record.step.key for record in gone]
     reclaimed = sum(layer.size for layer in released)
-    names, size = _prune_mounts(root, before, keep)
+    names, size = _prune_kept(root, before, keep)
     if all and before is None:
         remove_tree(root.sub(SUMS))
     return Pruned(removed + names, reclaimed + size)
@@ -91,12 +92,17 @@ def _beyond(records: list[Record], keep: int) -> tuple[list[Record], int]:
     return gone, keep
 
 
-def _prune_mounts(root: DataRoot, before: float | None, keep: int) -> tuple[list[str], int]:
-    """Directories of ``RUN --mount=type=cache`` that no build uses now."""
+def _kept(root: DataRoot) -> list[str]:
+    """Directories of ``RUN --mount=type=cache``, downloads and git repositories."""
+    homes = [root.sub(CACHES), root.sub(DOWNLOADS), root.sub(REPOSITORIES)]
+    return [f"{home}/{name}" for home in homes for name in list_directory(home)]
+
+
+def _prune_kept(root: DataRoot, before: float | None, keep: int) -> tuple[list[str], int]:
+    """Those that no build uses now."""
     names, size = [], 0
-    home = root.sub(CACHES)
-    for name in list_directory(home):
-        path = f"{home}/{name}"
+    for path in _kept(root):
+        name = os.path.basename(path)
         if before is not None and os.stat(path).st_mtime >= before:
             continue
         taken = directory_size(path)
@@ -115,9 +121,8 @@ def _prune_mounts(root: DataRoot, before: float | None, keep: int) -> tuple[list
 
 
 def usage(root: DataRoot) -> tuple[int, int]:
-    """How many steps and cache mounts there are, and the bytes of their layers and files."""
+    """How many steps and directories there are, and the bytes of their layers and files."""
     records = list(BuildCache(root).records())
-    home = root.sub(CACHES)
-    mounts = list_directory(home)
+    kept = _kept(root)
     size = sum(record.step.size for record in records)
-    return len(records) + len(mounts), size + sum(directory_size(f"{home}/{name}") for name in mounts)
+    return len(records) + len(kept), size + sum(map(directory_size, kept))

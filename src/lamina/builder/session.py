@@ -29,6 +29,7 @@ from lamina.oci import timestamp
 
 if TYPE_CHECKING:
     from lamina.builder.warden import Warden
+    from lamina.registry.settings import Settings
 
 
 class Session:
@@ -39,13 +40,21 @@ class Session:
     """
 
     def __init__(
-        self, root: DataRoot, layers: FileLayerStore, images: FileImageStore, request: BuildRequest, steps: Steps
+        self,
+        root: DataRoot,
+        layers: FileLayerStore,
+        images: FileImageStore,
+        request: BuildRequest,
+        steps: Steps,
+        *,
+        settings: Callable[[], Settings] | None = None,
     ) -> None:
         self.root = root
         self.layers = layers
         self.images = images
         self.request = request
         self.steps = steps
+        self._settings = settings
         self.cache = BuildCache(root)
         self.platform = request.platform or platforms.host()
         self.arguments = BuildArguments(request.arguments, platform_arguments(platforms.host(), self.platform))
@@ -76,6 +85,15 @@ class Session:
             if self._context is not None:
                 self._context.close()
             self._stack.__exit__(*exception)  # type: ignore[arg-type]  # what the with statement gave
+
+    def check(self) -> None:
+        """Raises ``Cancelled`` when there is no use in going on."""
+
+    def settings(self) -> Settings:
+        """How to reach servers."""
+        if self._settings is None:
+            raise NotFound("this build fetches nothing from elsewhere")
+        return self._settings()
 
     # Time
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from lamina.builder import metadata, mounting, sources, texts
 from lamina.builder.cache import Step
 from lamina.builder.job import Job, StepMount
 from lamina.builder.progress import StepProgress
+from lamina.builder.selection import Selection, common_digest, joined, of_tree
 from lamina.builder.session import Session, default_network
 from lamina.builder.stage import StageState, digest_of
-from lamina.builder.tree import Found, Tree
 from lamina.digest import DiffID
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expanded
@@ -35,21 +33,19 @@ class MakeDirectory(NamedTuple):
 class CopyFiles(NamedTuple):
     """``COPY`` and ``ADD``.
 
+    :ivar selection: what is copied.
     :ivar target: absolute; a trailing slash means a directory.
     :ivar chown: the flag's text.
     :ivar keep_owner: whether files keep their owner when nothing else is said.
     :ivar mode: permissions of everything, or ``None``.
-    :ivar unpack: whether archives are extracted.
     """
 
-    tree: Tree
-    found: tuple[Found, ...]
+    selection: Selection
     contents: tuple[kinds.InlineFile, ...]
     target: str
     chown: str
     keep_owner: bool
     mode: int | None
-    unpack: bool
     excludes: Callable[[str], bool] | None
 
 
@@ -244,57 +240,57 @@ class StageBuilder:
 
     def _copy(self, instruction: kinds.Copy | kinds.Add, name: str) -> None:
         state = self._state
-        is_add = isinstance(instruction, kinds.Add)
-        keyword = "ADD" if is_add else "COPY"
+        keyword = "ADD" if isinstance(instruction, kinds.Add) else "COPY"
         stage = "" if isinstance(instruction, kinds.Add) else instruction.stage
         target = destination(state.config.get("WorkingDir") or "", instruction.destination)
         mode = _mode(instruction.chmod)
         excludes = _excluder(instruction.exclude)
-        unpack = isinstance(instruction, kinds.Add) and instruction.unpack is not False
-        with self._opened(stage) as tree:
-            digest, found = self._digest(keyword, instruction, tree, target)
+        with ExitStack() as stack:
+            selection = self._selected(instruction, target, stack)
+            digest = common_digest(keyword, selection, instruction.contents, target)
             comment = texts.copied(keyword, instruction.chown, digest, instruction.destination)
-            links = sorted(tree.links)
+            unpack = instruction.unpack if isinstance(instruction, kinds.Add) else False
             key = state.next_key(
-                "copy", comment, stage, instruction.chmod, instruction.exclude, instruction.link, target, links, unpack
+                "copy",
+                comment,
+                stage,
+                instruction.chmod,
+                instruction.exclude,
+                instruction.link,
+                target,
+                selection.facts,
+                unpack,
             )
-
-            work = CopyFiles(
-                tree, tuple(found), instruction.contents, target, instruction.chown, bool(stage), mode, unpack, excludes
-            )
+            work = CopyFiles(selection, instruction.contents, target, instruction.chown, bool(stage), mode, excludes)
             command = texts.comment_command(state.config, comment, single=True)
             self._step(command, key, work, name)
 
-    @contextmanager
-    def _opened(self, stage: str) -> Iterator[Tree]:
-        """The tree to copy from."""
-        if not stage:
-            yield self._session.context()
-            return
-        with self._place(stage).opened() as tree:
-            yield tree
+    def _selected(self, instruction: kinds.Copy | kinds.Add, target: str, stack: ExitStack) -> Selection:
+        """What the sources mean; ``stack`` releases what they need."""
+        if isinstance(instruction, kinds.Copy):
+            if instruction.stage:
+                opened = self._place(instruction.stage).opened()
+                return of_tree(stack.enter_context(opened), instruction.sources, unpack=False)
+            return self._from_context(instruction.sources, unpack=False)
+        return self._added(instruction, target, stack)
 
-    def _digest(
-        self, keyword: str, instruction: kinds.Copy | kinds.Add, tree: Tree, target: str
-    ) -> tuple[str, list[Found]]:
-        """The digest of all sources, and the sources."""
-        tree.links.clear()
-        found = [one for source in instruction.sources for one in tree.find(source)]
-        count = len(found) + len(instruction.contents)
-        if not count:
-            raise InvalidArgument(f"{keyword} failed: no source files were specified")
-        if count > 1 and not target.endswith("/"):
-            raise InvalidArgument(
-                f"When using {keyword} with more than one source file, the destination must be a directory and end "
-                "with a /"
-            )
-        digests = [one.digest for one in found]
-        for inline in instruction.contents:
-            content = inline.content.encode("utf-8", "surrogateescape")
-            digests.append("file:" + hashlib.sha256(os.fsencode(inline.path) + b"\0" + content).hexdigest())
-        if len(digests) == 1:
-            return digests[0], found
-        return "multi:" + hashlib.sha256(",".join(digests).encode()).hexdigest(), found
+    def _from_context(self, paths: tuple[str, ...], *, unpack: bool) -> Selection:
+        return of_tree(self._session.context(), paths, unpack=unpack) if paths else joined(())
+
+    def _added(self, instruction: kinds.Add, target: str, stack: ExitStack) -> Selection:
+        unpack = instruction.unpack is not False
+        if not instruction.checksum and not any(":" in source for source in instruction.sources):
+            return self._from_context(instruction.sources, unpack=unpack)
+        from lamina.builder import additions  # with all that http needs
+
+        arguments = self._state.arguments.values()
+        remote = additions.Additions(self._session, instruction, target, arguments, stack)
+        remote.check_checksum()
+        parts = [
+            remote.selection(source) or of_tree(self._session.context(), [source], unpack=unpack)
+            for source in instruction.sources
+        ]
+        return joined(parts)
 
 
 def destination(working_directory: str, text: str) -> str:
@@ -319,11 +315,6 @@ def _refuse_unsupported(instruction: kinds.Instruction) -> None:
             what = "RUN --device"
     elif isinstance(instruction, kinds.Copy) and instruction.parents:
         what = "COPY --parents"
-    elif isinstance(instruction, kinds.Add):
-        if any("://" in source or source.startswith("git@") for source in instruction.sources):
-            what = "ADD of a URL or a git repository"
-        elif instruction.checksum:
-            what = "ADD --checksum"
     if what:
         raise UnsupportedInstruction(f"{what} is not supported by this version")
 

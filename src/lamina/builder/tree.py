@@ -114,6 +114,10 @@ class Tree:
             return [self._found(match) for match in self._matching(path)]
         return [self._found(path)]
 
+    def at(self, path: str) -> Found:
+        """What is at a path, wildcards being characters like any other. Raises :class:`NoSuchSource`."""
+        return self._found(clean(path))
+
     def excludes(self, path: str) -> bool:
         return bool(path) and self._ignored is not None and self._ignored.matches(path)
 

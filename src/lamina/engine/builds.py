@@ -29,7 +29,15 @@ class Builds:
         """Build; base images that are not here are pulled. Raises as :func:`lamina.builder.build.build`."""
         engine = self._engine
         steps = report if isinstance(report, Steps) else Steps(report)
-        return build(engine.root, engine.layers, engine.image_store, request, fetch=self._fetch, steps=steps)
+        return build(
+            engine.root,
+            engine.layers,
+            engine.image_store,
+            request,
+            fetch=self._fetch,
+            steps=steps,
+            settings=lambda: engine.registry.settings,
+        )
 
     def push(self, names: Iterable[Reference], report: StepReport | Steps = ignore_steps) -> list[PushResult]:
         """Send an image to the registries of its names, a step for each."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.command import Lamina
+from support.website import Website, website
 
 
 @pytest.fixture
@@ -22,3 +24,12 @@ def context(tmp_path: Path) -> Path:
     directory = tmp_path / "context"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Website]:
+    """A web server on the loopback."""
+    repositories = tmp_path / "repositories"
+    repositories.mkdir()
+    with website(repositories) as served:
+        yield served
