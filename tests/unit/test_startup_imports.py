@@ -27,7 +27,10 @@ _FRONT = {
     "image inspect nothing": _FRAME | {"inspecting", "image_inspect"},
     "tag nothing other": _FRAME | {"tag"},
     "ps": _FRAME | _LISTING | {"ps"},
+    "exec nothing true": _FRAME | {"exec_", "attaching", "createflags", "createflags.program"},
 }
+#: What only looks at images.
+_LOOKING = [command for command in _FRONT if not command.startswith(("ps", "exec"))]
 
 _COSTLY_NAMES = """
     argparse asyncio backports blake3 concurrent dataclasses email html http inspect ipaddress isal logging pathlib
@@ -68,6 +71,13 @@ def test_a_frequent_command_loads_nothing_costly(command: str, tmp_path: Path) -
     assert not costly
 
 
-@pytest.mark.parametrize("command", [command for command in _FRONT if command != "ps"])
+@pytest.mark.parametrize("command", _LOOKING)
 def test_looking_at_images_loads_no_other_floor(command: str, tmp_path: Path) -> None:
     assert not {name for name in loaded_by(command, tmp_path) if name.startswith(_FOREIGN_FLOORS)}
+
+
+def test_exec_loads_no_image_or_layer(tmp_path: Path) -> None:
+    foreign = ("lamina.image", "lamina.layer", "lamina.tarball", "lamina.network", "lamina.container.service")
+    loaded = loaded_by("exec nothing true", tmp_path)
+    assert "lamina.container.execution" in loaded
+    assert not {name for name in loaded if name.startswith(foreign)}

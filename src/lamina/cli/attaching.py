@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lamina.cli.command import CommandError, Context
 from lamina.errors import LaminaError
@@ -37,10 +37,7 @@ def relay(context: Context, container: Container, attachment: Attachment, *, pro
     with ExitStack() as stack:
         if proxy:
             stack.enter_context(_signals_proxied(context, container.id))
-        if config["Tty"] and context.stdout.isatty():
-            stack.enter_context(_size_followed(attachment, context.stdout.fileno()))
-        if config["Tty"] and stdin is not None:
-            stack.enter_context(_raw(stdin))
+        stack.enter_context(terminal_followed(context, attachment, stdin=stdin, terminal=config["Tty"]))
         return attachment.relay(stdin, stdout, stderr)
 
 
@@ -68,8 +65,25 @@ def _signals_proxied(context: Context, container_id: str) -> Iterator[None]:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
+class Resizable(Protocol):
+    """What has a terminal in a container."""
+
+    def resize(self, rows: int, columns: int) -> None: ...
+
+
 @contextmanager
-def _size_followed(attachment: Attachment, terminal: int) -> Iterator[None]:
+def terminal_followed(context: Context, target: Resizable, *, stdin: int | None, terminal: bool) -> Iterator[None]:
+    """Where the container has a terminal, this one's keys and size are its own."""
+    with ExitStack() as stack:
+        if terminal and context.stdout.isatty():
+            stack.enter_context(_size_followed(target, context.stdout.fileno()))
+        if terminal and stdin is not None:
+            stack.enter_context(_raw(stdin))
+        yield
+
+
+@contextmanager
+def _size_followed(attachment: Resizable, terminal: int) -> Iterator[None]:
     """Give the container's terminal this one's size, now and whenever it changes."""
 
     def resize(number: int = 0, frame: object = None) -> None:
@@ -91,7 +105,7 @@ def _raw(descriptor: int) -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor)
+    tty.setraw(descriptor, termios.TCSANOW)  # what was typed ahead is not lost
     try:
         yield
     finally:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from lamina import atomicfile
-from lamina.container import frames, hostfiles, monitor, mounts, rootfs, signals, specification, users
+from lamina.container import frames, hostfiles, monitor, mounts, rare, rootfs, signals, specification, users
 from lamina.container.attachment import Attachment, StartFailed
 from lamina.container.parts import Parts
 from lamina.container.record import PAUSED, Container
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.specification import Prepared
+from lamina.container.states import NotRunning
 from lamina.container.store import NoSuchContainer
 from lamina.errors import Conflict, InvalidArgument, LaminaError, NotFound, SystemFailure
 from lamina.layer.database import MountNotFound
@@ -25,13 +26,6 @@ LOST = 255
 _NOT_STARTED = 128
 _STOP_SECONDS = 10
 _KILL_SECONDS = 30.0
-
-
-class NotRunning(Conflict):
-    """Only a running container can be signalled, paused, entered."""
-
-    def __init__(self, container_id: str) -> None:
-        super().__init__(f"Container {container_id} is not running")
 
 
 class StillRunning(Conflict):
@@ -108,7 +102,7 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
             lock=lock,
             client=theirs,
             attached=attached,
-            cgroups_path=specification.cgroups_path(container.id),
+            cgroups_path=specification.cgroups_path(container.id, container.host_config.get("CgroupParent") or ""),
             log_path=container.document["LogPath"],
             reopen=lambda: MonitorHousehold(parts.reopened()),
         )
@@ -140,7 +134,7 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
         os.close(root)
     hostfiles.write(container, directory)
     container.document["LogPath"] = parts.store.log_path(container.id)
-    return Prepared(merged, user, parts.root.sub("lamina/index"))
+    return Prepared(merged, user, parts.root.sub("lamina/index"), rare.join(parts, container))
 
 
 def _prepare_source(parts: Parts, point: dict[str, object]) -> None:
@@ -161,6 +155,7 @@ def _prepare_destination(root: int, point: dict[str, object]) -> None:
 
 
 def _unmount(parts: Parts, container_id: str) -> None:
+    rare.leave(parts, container_id)
     try:
         parts.layers.unmount(container_id)
     except MountNotFound:

@@ -5,7 +5,6 @@ the client that started it, waits, records the state and cleans up. It outlives 
 depends on anybody reading the other end of its socket.
 """
 
-import errno
 import os
 import select
 import signal
@@ -218,18 +217,10 @@ class Monitor:
         return poll.poll(timeout)
 
     def _output(self, descriptor: int, log: jsonlog.Writer) -> None:
-        try:
-            data = os.read(descriptor, _READ)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno != errno.EIO:  # a terminal without anybody on its other side
-                raise
-            data = b""
-        if not data:
-            self._streams.close_source(descriptor)
-            return
         name = self._streams.sources[descriptor]
+        data = self._streams.read(descriptor, _READ)
+        if not data:
+            return
         with suppress(OSError):  # a full disk costs the log, not the container
             log.write(self._splitters[name].feed(data), name, time.time_ns())
         self._client.send((frames.OUT if name == jsonlog.STDOUT else frames.ERR) + data)
@@ -257,22 +248,7 @@ class Monitor:
             self._feed()
 
     def _feed(self) -> None:
-        """Give the container what input there is, and the end of it."""
-        streams = self._streams
-        if streams.sink < 0:
-            self._input.clear()
-            return
-        try:
-            while self._input:
-                del self._input[: os.write(streams.sink, self._input)]
-        except BlockingIOError:
-            return
-        except OSError:  # it closed its input, or has ended
-            self._input.clear()
-            streams.close_sink()
-            return
-        if self._input_ended and not streams.terminal:
-            streams.close_sink()
+        self._streams.feed(self._input, ended=self._input_ended)
 
     # The end
 

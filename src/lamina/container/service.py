@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from lamina.container import creation, lifecycle, logs
+from lamina.container import creation, execution, lifecycle, logs, states
 from lamina.container.attachment import Attachment
 from lamina.container.creation import CreateRequest
+from lamina.container.execution import ExecRequest, Execution, Place
 from lamina.container.jsonlog import Entry
 from lamina.container.logs import LogRequest
 from lamina.container.parts import Parts, Volumes
@@ -88,6 +89,13 @@ class ContainerService:
     def signal(self, text: str, number: int) -> None:
         """Send a signal without waiting for anything. Raises ``NotRunning``."""
         lifecycle.send_signal(self._parts, self.id_of(text), number)
+
+    def execute(self, text: str, request: ExecRequest) -> Execution:
+        """Start one more process in it. Raises ``NotRunning`` and the other reasons of ``container.states``."""
+        container = self.get(text)
+        states.require_enterable(container, text)
+        place = Place(self._parts.run_directory(container.id), self._parts.runtime())
+        return execution.start(container, place, request)
 
     def wait(self, text: str) -> int:
         """Block until it does not run; its exit code."""

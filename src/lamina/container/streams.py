@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import os
+import select
 import struct
 import termios
 from typing import TYPE_CHECKING
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 class Streams:
     """Both ends of the streams of one start.
 
+    With ``discard`` there are none: no input, and output goes nowhere.
+
     :ivar sources: descriptors to read the container's output from, with the stream's name in the log.
     :ivar sink: descriptor of the container's standard input; -1 when it has none or it was closed.
     """
 
-    def __init__(self, *, terminal: bool, open_stdin: bool) -> None:
+    def __init__(self, *, terminal: bool, open_stdin: bool, discard: bool = False) -> None:
         self.terminal = terminal
         self.sources: dict[int, str] = {}
         self.sink = -1
@@ -33,7 +37,7 @@ class Streams:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._theirs.append(null)
         self.inherited = StandardStreams(null, null, null)
-        if not terminal:
+        if not terminal and not discard:
             self.inherited = self._pipes(open_stdin)
 
     def _pipes(self, open_stdin: bool) -> StandardStreams:
@@ -65,13 +69,72 @@ class Streams:
         return path
 
     def started(self) -> None:
-        """The runtime has its copies: close them here, and take over the terminal."""
+        """The runtime has done its work and has its copies: close them here, and take over the terminal."""
         if self._console is not None:
-            master = _receive_descriptor(self._console)
-            os.set_blocking(master, False)
-            self.sources[master] = STDOUT
-            self.sink = os.dup(master)
+            self._take_over(_receive_descriptor(self._console))
         self.close_theirs()
+
+    def entered(self, pid: int) -> None:
+        """The same while the runtime, process ``pid``, is at work: it may fail before it sends a terminal."""
+        if self._console is not None:
+            poll = select.poll()
+            poll.register(self._console.fileno(), select.POLLIN)
+            handle = os.pidfd_open(pid)
+            try:
+                poll.register(handle, select.POLLIN)
+                if any(descriptor != handle for descriptor, _ in poll.poll()):
+                    self._take_over(_receive_descriptor(self._console))
+            finally:
+                os.close(handle)
+        self.close_theirs()
+
+    def _take_over(self, master: int) -> None:
+        os.set_blocking(master, False)
+        self.sources[master] = STDOUT
+        self.sink = os.dup(master)
+
+    def read(self, source: int, limit: int) -> bytes:
+        """What one of :attr:`sources` has; at its end it is closed."""
+        try:
+            data = os.read(source, limit)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            if error.errno != errno.EIO:  # a terminal without anybody on its other side
+                raise
+            data = b""
+        if not data:
+            self.close_source(source)
+        return data
+
+    def feed(self, data: bytearray, *, ended: bool) -> None:
+        """Give the process what it takes of ``data``, which that is removed from; once it is empty and ``ended``, an
+        end of file, which a terminal has none of."""
+        if self.sink < 0:
+            data.clear()
+            return
+        try:
+            while data:
+                del data[: os.write(self.sink, data)]
+        except BlockingIOError:
+            return
+        except OSError:  # it closed its input, or has ended
+            data.clear()
+            self.close_sink()
+            return
+        if ended and not self.terminal:
+            self.close_sink()
+
+    def descriptors(self) -> list[int]:
+        """Our ends."""
+        return [*self.sources, *([self.sink] if self.sink >= 0 else [])]
+
+    def close(self) -> None:
+        """Close everything. Idempotent."""
+        self.close_theirs()
+        self.close_sink()
+        for source in tuple(self.sources):
+            self.close_source(source)
 
     def close_theirs(self) -> None:
         for descriptor in self._theirs:

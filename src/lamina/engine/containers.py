@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.container.attachment import Attachment
 from lamina.container.creation import CreateRequest
+from lamina.container.execution import ExecRequest
 from lamina.container.logs import LogRequest
 from lamina.container.record import Container as Record
 from lamina.errors import Conflict
@@ -75,6 +76,21 @@ class Container:
     def wait(self) -> int:
         """Block until it does not run; its exit code."""
         return self._engine.container_service.wait(self.id)
+
+    def exec(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        user: str = "",
+        working_directory: str = "",
+        privileged: bool = False,
+    ) -> Finished:
+        """Run one more process in it to its end. Raises ``Conflict`` when it does not run."""
+        variables = tuple(f"{key}={value}" for key, value in (environment or {}).items())
+        request = ExecRequest(tuple(command), variables, user, working_directory, privileged=privileged)
+        execution = self._engine.container_service.execute(self.id, request)
+        return _collect(lambda out, err: execution.relay(None, out, err))
 
     def logs(self, request: LogRequest | None = None) -> Iterator[Entry]:
         """Entries of its log, oldest first."""
@@ -188,13 +204,19 @@ def _request(
 
 
 def _finish(attachment: Attachment) -> Finished:
+    try:
+        return _collect(lambda out, err: attachment.relay(None, out, err))
+    finally:
+        attachment.close()
+
+
+def _collect(relay: Callable[[int, int], int]) -> Finished:
     """Collect what comes in memory files: they take any amount and never block the container."""
     outputs = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
     try:
-        code = attachment.relay(None, *outputs)
+        code = relay(*outputs)
         stdout, stderr = (os.pread(output, os.fstat(output).st_size, 0) for output in outputs)
         return Finished(code, stdout, stderr)
     finally:
-        attachment.close()
         for output in outputs:
             os.close(output)

@@ -6,6 +6,7 @@ first process (as a subreaper) and can read the cgroup before it is deleted.
 
 import json
 import os
+import select
 from typing import NamedTuple
 
 from lamina.errors import SystemFailure, Unsupported
@@ -21,6 +22,7 @@ ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
 #: Non-empty on a hybrid host whose version 2 hierarchy has controllers: crun refuses to run there although it would use
 #: only version 1. Hidden from crun, and from nobody else.
 _UNIFIED_CONTROLLERS = "/sys/fs/cgroup/unified/cgroup.controllers"
+_POLL_MILLISECONDS = 1
 _LOG_LIMIT = 64 << 10
 
 
@@ -46,6 +48,71 @@ class StandardStreams(NamedTuple):
     stdin: int
     stdout: int
     stderr: int
+
+
+class FurtherProcess(NamedTuple):
+    """A process to start in a running container.
+
+    :ivar directory: holds ``process.json``, the runtime-spec's ``process``; the runtime adds its log.
+    :ivar command: its program, for messages.
+    """
+
+    container_id: str
+    bundle: str
+    directory: str
+    streams: StandardStreams
+    command: str
+    console_socket: str | None = None
+
+
+#: What runtimes end with when they fail themselves, and processes, too.
+_OWN_FAILURES = (1, 255)
+
+
+class Entered:
+    """A runtime that waits for a process in a container.
+
+    :ivar pid: the runtime's, a child of this process.
+    """
+
+    __slots__ = ("_command", "_directory", "pid")
+
+    def __init__(self, pid: int, directory: str, command: str) -> None:
+        self.pid = pid
+        self._directory = directory
+        self._command = command
+
+    def wait(self) -> int:
+        """The process's exit code. Raises :class:`RuntimeFailed` when there was no process."""
+        return self.result(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
+
+    def wait_until_executed(self) -> None:
+        """Wait for the process's start. Raises :class:`RuntimeFailed` when there will be none."""
+        poll = select.poll()
+        handle = os.pidfd_open(self.pid)
+        try:
+            poll.register(handle, select.POLLIN)
+            while self.process() == 0:
+                if poll.poll(_POLL_MILLISECONDS):
+                    self.wait()
+                    return
+        finally:
+            os.close(handle)
+
+    def process(self) -> int:
+        """The process's pid; 0 before it has executed its program."""
+        try:
+            with open(os.path.join(self._directory, "pid"), encoding="ascii") as file:
+                return int(file.read() or "0")
+        except FileNotFoundError:
+            return 0
+
+    def result(self, code: int) -> int:
+        """The same when the runtime has been waited for and ended with ``code``."""
+        message = _last_message(os.path.join(self._directory, "log")) if code in _OWN_FAILURES else ""
+        if message:
+            raise exec_failed(explain_exec(message, self._command))
+        return code
 
 
 class RuntimeProgram:
@@ -97,19 +164,52 @@ class RuntimeProgram:
         finally:
             os.close(null)
 
+    def enter(self, further: FurtherProcess) -> Entered:
+        """Start a process in a running container.
+
+        The runtime waits for the process, in a session of its own: neither the caller's end nor a key at its terminal
+        stops it.
+        """
+        directory = further.directory
+        console = () if further.console_socket is None else ("--console-socket", further.console_socket)
+        process_file = os.path.join(directory, "process.json")
+        pid_file = os.path.join(directory, "pid")
+        arguments = ("exec", "--process", process_file, "--pid-file", pid_file, *console, further.container_id)
+        log = os.path.join(directory, "log")
+        pid = self._spawn(further.bundle, arguments, further.streams, log=log, session=True)
+        return Entered(pid, directory, further.command)
+
     def _call(self, bundle: str, arguments: tuple[str, ...], streams: StandardStreams, held: int | None = None) -> int:
         """Run the program with ``arguments``; its exit status. What it says goes to ``<bundle>/log``."""
-        command = [self.path, "--root", os.path.join(bundle, "state"), "--log", os.path.join(bundle, "log")]
+        pid = self._spawn(bundle, arguments, streams, log=os.path.join(bundle, "log"), held=held)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def _spawn(
+        self,
+        bundle: str,
+        arguments: tuple[str, ...],
+        streams: StandardStreams,
+        *,
+        log: str,
+        held: int | None = None,
+        session: bool = False,
+    ) -> int:
+        command = [self.path, "--root", os.path.join(bundle, "state"), "--log", log]
         command += ["--log-format", "json", *arguments]
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
         if held is not None:
             actions.append((os.POSIX_SPAWN_DUP2, held, 3))  # runtimes close what is above 2 in the container
         environment = {"PATH": ":".join(SEARCH)}
         with _Surroundings():
-            pid = os.posix_spawn(
-                self.path, command, environment, file_actions=actions, setsigmask=(), setsigdef=_DEFAULT_SIGNALS
+            return os.posix_spawn(
+                self.path,
+                command,
+                environment,
+                file_actions=actions,
+                setsigmask=(),
+                setsigdef=_DEFAULT_SIGNALS,
+                setsid=session,
             )
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def _failure(self, bundle: str, command: str) -> RuntimeFailed:
         reason, code = explain(_last_message(os.path.join(bundle, "log")), command)
@@ -199,3 +299,19 @@ def explain(message: str, command: str) -> tuple[str, int]:
         reason = "exec format error" if "format" in said else "permission denied"
         return f"{prefix}: {reason}", NOT_EXECUTABLE
     return message or "the runtime gave no reason", ENGINE_FAILED
+
+
+def exec_failed(reason: str) -> RuntimeFailed:
+    """Why ``exec`` did not work, as Docker says it; exit code 126 whatever it was."""
+    return RuntimeFailed(f"OCI runtime exec failed: exec failed: {reason}: unknown", NOT_EXECUTABLE)
+
+
+def explain_exec(message: str, command: str) -> str:
+    """A runtime's message about ``exec`` as Docker words it."""
+    if not command:
+        message = "not found in $PATH"
+    reason, code = explain(message, command)
+    if code == ENGINE_FAILED and reason.startswith("chdir "):
+        path, _, why = reason.removeprefix("chdir `").partition("`: ")
+        reason = f'unable to start container process: chdir to cwd ("{path}") set in config.json failed: {why.lower()}'
+    return reason

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,55 +11,9 @@ import pytest
 from support.command import Lamina
 from support.images import LayerTar, TestImage
 from support.registry import Registry
+from support.terminal import Session
 
 pytestmark = pytest.mark.root
-
-_DEADLINE = 60.0
-
-
-class Session:
-    """One command on a terminal of its own."""
-
-    def __init__(self, lamina: Lamina, *words: str) -> None:
-        self._master, slave = os.openpty()
-        self._process = subprocess.Popen(
-            lamina.command(*words), stdin=slave, stdout=slave, stderr=slave, env=lamina.environment
-        )
-        os.close(slave)
-        self.seen = ""
-
-    def expect(self, text: str) -> None:
-        """Read until ``text`` has appeared."""
-        end = time.monotonic() + _DEADLINE
-        while text not in self.seen:
-            assert self._read(end - time.monotonic()), f"{text!r} never came: {self.seen!r}"
-
-    def type(self, line: str) -> None:
-        os.write(self._master, f"{line}\n".encode())
-
-    def finish(self) -> int:
-        """Read to the end; the exit code."""
-        end = time.monotonic() + _DEADLINE
-        while self._read(end - time.monotonic()):
-            pass
-        return self._process.wait(_DEADLINE)
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        os.close(self._master)
-
-    def _read(self, seconds: float) -> bool:
-        ready, _, _ = select.select([self._master], [], [], max(seconds, 0))
-        if not ready:
-            return False
-        try:
-            data = os.read(self._master, 65536)
-        except OSError:
-            return False  # the other side is closed
-        self.seen += data.decode()
-        return bool(data)
 
 
 @pytest.fixture
@@ -71,7 +22,7 @@ def session(lamina: Lamina) -> Iterator[Callable[..., Session]]:
     started: list[Session] = []
 
     def start(*words: str) -> Session:
-        started.append(Session(lamina, *words))
+        started.append(Session(lamina.command(*words), lamina.environment))
         return started[-1]
 
     yield start

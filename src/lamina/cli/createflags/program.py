@@ -17,7 +17,7 @@ def _stream(value: str) -> str:
     return value.lower()
 
 
-def _variable(value: str) -> str:
+def parse_variable(value: str) -> str:
     if not value.partition("=")[0]:
         raise ValueError(f"invalid environment variable: {value}")
     return value
@@ -26,7 +26,7 @@ def _variable(value: str) -> str:
 FLAGS: tuple[Flag, ...] = (
     texts("attach", "Attach to STDIN, STDOUT or STDERR", short="a", parse=_stream),
     text("entrypoint", "Overwrite the default ENTRYPOINT of the image"),
-    texts("env", "Set environment variables", short="e", parse=_variable),
+    texts("env", "Set environment variables", short="e", parse=parse_variable),
     texts("env-file", "Read in a file of environment variables"),
     texts("group-add", "Add additional groups to join"),
     switch("interactive", "Keep STDIN open even if not attached", short="i"),
@@ -54,7 +54,7 @@ def config(context: Context, options: Options, *, detached: bool) -> dict[str, A
         "AttachStdin": "stdin" in attach,
         "AttachStdout": "stdout" in attach,
         "AttachStderr": "stderr" in attach,
-        "Env": _variables(options.texts("env-file"), options.texts("env"), context.environment),
+        "Env": variables(options.texts("env-file"), options.texts("env"), context.environment),
         "Labels": _labels(options),
     }
     if options.given("entrypoint"):
@@ -66,7 +66,7 @@ def host_config(options: Options) -> dict[str, Any]:
     return {"GroupAdd": options.texts("group-add") or None}
 
 
-def _variables(files: list[str], given: list[str], environment: Mapping[str, str]) -> list[str]:
+def variables(files: list[str], given: list[str], environment: Mapping[str, str]) -> list[str]:
     """``NAME=value`` entries; a name alone takes the caller's value, and is left out where there is none."""
     entries = [line for path in files for line in _lines(path, "environment") if line]
     found = []
