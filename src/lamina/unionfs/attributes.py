@@ -47,7 +47,7 @@ class Attributes:
         """Of a regular file."""
         if node.kind != stat.S_IFREG:
             raise failure(errno.EISDIR if node.is_directory else errno.EINVAL)
-        self._ensure(node, size if size == 0 else None)
+        self._ensure(node, size if size == 0 else None, data=True)
         descriptor, path = self._tree.place(node)
         flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_NOFOLLOW if descriptor >= 0 else 0)
         file = os.open(path, flags, dir_fd=descriptor)
@@ -92,10 +92,10 @@ class Attributes:
         shown = (self._tree.marks.shown_name(name) for name in names)
         return [name for name in shown if name is not None]
 
-    def _ensure(self, node: Node, size: int | None = None) -> None:
+    def _ensure(self, node: Node, size: int | None = None, *, data: bool = False) -> None:
         if self._copy_up is None:
             raise failure(errno.EROFS)
-        self._copy_up.ensure(node, size)
+        self._copy_up.ensure(node, size, data=data)
 
     def _where(self, node: Node, name: str) -> tuple[bytes, str, bool]:
         path, follow = self._path(node)

@@ -14,10 +14,13 @@ from collections.abc import Callable
 
 from lamina.linux.files import copy_data
 from lamina.unionfs.layer import Layer
+from lamina.unionfs.marks import attribute
+from lamina.unionfs.merging import Data
 from lamina.unionfs.node import DirectoryNode, Node, lower_location
 from lamina.unionfs.tree import Tree
 from lamina.unionfs.work import WorkDirectory
 
+_CAPABILITY = "security.capability"
 #: Errors of attributes that the upper file system or this user can't write.
 _UNWRITABLE = frozenset({errno.EOPNOTSUPP, errno.EPERM, errno.ENODATA})
 
@@ -33,12 +36,14 @@ class CopyUp:
         #: Copies that are ready in the work directory, by node.
         self.staged: dict[Node, bytes] = {}
 
-    def ensure(self, node: Node, size: int | None = None) -> None:
+    def ensure(self, node: Node, size: int | None = None, *, data: bool = True) -> None:
         """Have ``node`` in the upper layer. With ``size``, at most so much of a file's data is needed.
 
-        Raises ``EROFS`` when there is no upper layer.
+        With ``data`` false none is, if the union may leave it below. Raises ``EROFS`` when there is no upper layer.
         """
         if node.upper:
+            if data and node in self._tree.metacopies:
+                self.complete(node, size)
             return
         if node.parent is None:
             self._copy_nameless(node)
@@ -47,9 +52,9 @@ class CopyUp:
         while (parent := chain[-1].parent) is not None and not parent.upper:
             chain.append(parent)
         for missing in reversed(chain):
-            self._copy(missing, size)
+            self._copy(missing, size, data=data or missing is not node)
 
-    def _copy(self, node: Node, size: int | None) -> None:
+    def _copy(self, node: Node, size: int | None, *, data: bool) -> None:
         upper, parent = self._tree.upper, node.parent
         if upper is None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -58,7 +63,10 @@ class CopyUp:
         assert location is not None
         status = os.stat(location.path, dir_fd=location.layer.descriptor, follow_symlinks=False)
         staged = self.staged.pop(node, None)
-        if staged is None:
+        borrowing = staged is None and not data and self._can_borrow(node, status)
+        if borrowing:
+            staged = self.stage(node, location.layer, location.path, status, None, borrowing=True)
+        elif staged is None:
             if self.before_data is not None and node.kind == stat.S_IFREG and size is None:
                 self.before_data(node, status.st_size)
             staged = self.stage(node, location.layer, location.path, status, size)
@@ -74,8 +82,55 @@ class CopyUp:
         if isinstance(node, DirectoryNode):
             self._tree.anchor(node)
         else:
+            if borrowing:
+                known = self._tree.metacopies.get(node)
+                layer, path = location if known is None else known[:2]
+                lower_path = parent.lower_path + b"/" + node.name
+                self._tree.metacopies[node] = Data(layer, path, lower_path, redirected=False)
+                if node.descriptors:
+                    self._tree.borrowers.setdefault(node, []).extend(node.descriptors)
+                    node.descriptors = None
+            else:
+                self._tree.metacopies.pop(node, None)
+                self._move_descriptors(node, upper.descriptor, target)
             node.lower = None
-            self._move_descriptors(node, upper.descriptor, target)
+
+    def _can_borrow(self, node: Node, status: os.stat_result) -> bool:
+        return self._tree.options.metacopy and node.kind == stat.S_IFREG and status.st_size > 0
+
+    def complete(self, node: Node, size: int | None = None) -> None:
+        """Give a file in the upper layer that has only metadata its data; 0 for ``size``: none."""
+        data = self._tree.metacopies[node]
+        directory, path = self._tree.place(node)
+        upper = self._tree.upper
+        assert upper is not None
+        status = os.stat(path, dir_fd=directory, follow_symlinks=False)
+        capability = attribute(upper, path, _CAPABILITY)
+        target = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            if size == 0:
+                os.ftruncate(target, 0)
+            else:
+                self._copy_data(data.layer, data.path, target)
+        finally:
+            os.close(target)
+        if capability is not None:  # writing took it away
+            os.setxattr(upper.absolute(path), _CAPABILITY, capability, follow_symlinks=False)
+        os.chmod(path, stat.S_IMODE(status.st_mode), dir_fd=directory)
+        if size != 0:
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=directory, follow_symlinks=False)
+        self._tree.marks.remove_borrowed(upper, path)
+        del self._tree.metacopies[node]
+        self._move_descriptors(node, directory, path)
+
+    def let_find_data(self, node: Node) -> None:
+        """Have a file that has only metadata here find its data under any name; to be called before it gets one."""
+        data = self._tree.metacopies.get(node)
+        if data is None or data.redirected:
+            return
+        assert self._tree.upper is not None
+        self._tree.marks.set_redirect(self._tree.upper, self._tree.place(node)[1], data.lower_path[1:])
+        self._tree.metacopies[node] = data._replace(redirected=True)
 
     def _copy_nameless(self, node: Node) -> None:
         """Give a deleted lower file that is still open a version that can be changed; it stays without a name."""
@@ -88,17 +143,33 @@ class CopyUp:
         self._move_descriptors(node, self._work.descriptor, staged)
         self._work.remove(staged)
         node.descriptors = [*(node.descriptors or ()), keeper]
+        self._tree.metacopies.pop(node, None)
         node.upper = True
         node.lower = None
 
-    def stage(self, node: Node, layer: Layer, path: bytes, status: os.stat_result, size: int | None) -> bytes:
-        """A finished copy in the work directory: its path there. Safe to call from another thread."""
+    def stage(
+        self,
+        node: Node,
+        layer: Layer,
+        path: bytes,
+        status: os.stat_result,
+        size: int | None,
+        *,
+        borrowing: bool = False,
+    ) -> bytes:
+        """A finished copy in the work directory: its path there. Safe to call from another thread.
+
+        With ``borrowing`` a file's data stays below.
+        """
         name = self._work.new_name()
         try:
             if node.kind == stat.S_IFDIR:
                 os.mkdir(name, 0o700, dir_fd=self._work.descriptor)
+            elif borrowing:
+                self._make_borrower(name, status.st_size)
             elif node.kind == stat.S_IFREG:
-                self._copy_file(layer, path, name, size)
+                data = self._tree.metacopies.get(node)
+                self._copy_file(*((layer, path) if data is None else data[:2]), name, size)
             elif node.kind == stat.S_IFLNK:
                 os.symlink(os.readlink(path, dir_fd=layer.descriptor), name, dir_fd=self._work.descriptor)
             else:
@@ -109,21 +180,33 @@ class CopyUp:
             raise
         return name
 
+    def _make_borrower(self, name: bytes, size: int) -> None:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        target = os.open(name, flags, 0o600, dir_fd=self._work.descriptor)
+        try:
+            os.ftruncate(target, size)
+        finally:
+            os.close(target)
+        self._tree.marks.set_borrowed(self._work.layer, name)
+
     def _copy_file(self, layer: Layer, path: bytes, name: bytes, size: int | None) -> None:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         target = os.open(name, flags, 0o600, dir_fd=self._work.descriptor)
         try:
             if size == 0:
                 return
-            source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=layer.descriptor)
-            try:
-                copy_data(source, target)
-            finally:
-                os.close(source)
-            if not self._tree.options.volatile:
-                os.fsync(target)
+            self._copy_data(layer, path, target)
         finally:
             os.close(target)
+
+    def _copy_data(self, layer: Layer, path: bytes, target: int) -> None:
+        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=layer.descriptor)
+        try:
+            copy_data(source, target)
+        finally:
+            os.close(source)
+        if not self._tree.options.volatile:
+            os.fsync(target)
 
     def _copy_metadata(self, node: Node, source: bytes, name: bytes, status: os.stat_result) -> None:
         descriptor = self._work.descriptor
@@ -162,9 +245,11 @@ class CopyUp:
             if error.errno not in _UNWRITABLE:
                 raise
 
-    @staticmethod
-    def _move_descriptors(node: Node, directory: int, target: bytes) -> None:
+    def _move_descriptors(self, node: Node, directory: int, target: bytes) -> None:
         """Files that were open on the lower version go on with the upper one, as Unix wants."""
+        borrowers = self._tree.borrowers.pop(node, None)
+        if borrowers:
+            node.descriptors = [*(node.descriptors or ()), *borrowers]
         for descriptor in node.descriptors or ():
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             replacement = os.open(target, flags, dir_fd=directory)

@@ -66,8 +66,8 @@ _IGNORED_PREFIXES = ("x-", "X-", "comment=", "context=", "fsname=", "subtype=")
 #: Words that only exist for others, with what to say.
 _REFUSED = {
     "default_permissions=off": "the kernel always checks permissions here",
-    "datadir+": "data-only layers belong to metacopy=on: files are always copied up with their data",
-    "verity": "fs-verity digests belong to metacopy=on: files are always copied up with their data",
+    "datadir+": "there are no data-only layers here: make it a lowerdir",
+    "verity": "fs-verity digests are not compared",
     "uuid": "a FUSE mount has no UUID of its own",
     "xattr_permissions": "owners and modes are those of the files themselves, never of an attribute",
     "br": "AUFS's branch option: use lowerdir, upperdir and dialect=aufs",
@@ -136,8 +136,9 @@ def _switches(options: MountOptions) -> Iterator[str]:
     for name in ("redirect_dir", "xino"):
         if getattr(options, name) != getattr(default, name):
             yield f"{name}={getattr(options, name)}"
-    if options.inode_index:
-        yield "index=on"
+    for name, key in (("metacopy", "metacopy"), ("inode_index", "index")):
+        if getattr(options, name):
+            yield f"{key}=on"
     if options.dialect is not Dialect.OVERLAY:
         yield f"dialect={options.dialect.value}"
     yield from _owner_switches(options)
@@ -263,7 +264,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str, str | None], Any]]] = {
     "redirect_dir": ("redirect_dir", _chosen("on", "follow", "nofollow", "off")),
     "xino": ("xino", _chosen("on", "off", "auto")),
     "index": ("inode_index", _switch),
-    "metacopy": ("metacopy", _refused_when_on("files are always copied up with their data")),
+    "metacopy": ("metacopy", _switch),
     "nfs_export": ("nfs_export", _refused_when_on("a FUSE mount can't give out lasting file handles")),
     "allow_other": ("allow_other", _switch),
     "dialect": ("dialect", _dialect),

@@ -50,7 +50,7 @@ class Making:
     def __init__(self, tree: Tree, work: WorkDirectory, copy_up: CopyUp) -> None:
         self._tree = tree
         self._work = work
-        self._copy_up = copy_up
+        self.copy_up = copy_up
         self._identity = (os.geteuid(), os.getegid())
 
     def begin(self, parent: DirectoryNode, name: bytes) -> Layer:
@@ -63,7 +63,7 @@ class Making:
         if parent.parent is None and parent is not self._tree.root:
             raise failure(errno.ENOENT, name)
         if not parent.upper:
-            self._copy_up.ensure(parent)
+            self.copy_up.ensure(parent)
         return upper
 
     def file(self, parent: DirectoryNode, name: bytes, mode: int, flags: int, creator: Creator) -> Made:
@@ -107,7 +107,8 @@ class Making:
             raise failure(errno.EPERM, name)
         upper = self.begin(parent, name)
         self._refuse_existing(upper, parent, name)
-        self._copy_up.ensure(node)
+        self.copy_up.ensure(node, data=False)
+        self.copy_up.let_find_data(node)
         source, path = self._tree.place(node)
         follow = source < 0
         target = parent.path + b"/" + name

@@ -76,6 +76,15 @@ class Marks(Protocol):
     def contents(self, layer: Layer, path: bytes, marks: DirectoryMarks) -> Contents:
         """A directory's names without the dialect's own."""
 
+    def borrowed(self, layer: Layer, path: bytes) -> bytes | None:
+        """Whether a file has only its metadata here and its data below: where (a redirect), or empty; else ``None``."""
+
+    def set_borrowed(self, layer: Layer, path: bytes) -> None:
+        """Let the file's data be below."""
+
+    def remove_borrowed(self, layer: Layer, path: bytes) -> None:
+        """Let the file's data be its own."""
+
     def set_opaque(self, layer: Layer, path: bytes) -> None:
         """Let nothing below the directory show through."""
 
@@ -142,6 +151,8 @@ class OverlayMarks:
         self._redirect = prefix + "redirect"
         self._whiteout = prefix + "whiteout"
         self._escaped = prefix + "overlay."
+        #: The mark of a file whose data is below.
+        self.metacopy = prefix + "metacopy"
 
     def reserved(self, name: bytes) -> bool:
         return False
@@ -182,6 +193,17 @@ class OverlayMarks:
             else:
                 entries.append(entry)
         return Contents(entries, hidden)
+
+    def borrowed(self, layer: Layer, path: bytes) -> bytes | None:
+        if attribute(layer, path, self.metacopy) is None:
+            return None
+        return attribute(layer, path, self._redirect) or b""
+
+    def set_borrowed(self, layer: Layer, path: bytes) -> None:
+        os.setxattr(layer.absolute(path), self.metacopy, b"", follow_symlinks=False)
+
+    def remove_borrowed(self, layer: Layer, path: bytes) -> None:
+        os.removexattr(layer.absolute(path), self.metacopy, follow_symlinks=False)
 
     def set_opaque(self, layer: Layer, path: bytes) -> None:
         os.setxattr(layer.absolute(path), self._opaque, b"y", follow_symlinks=False)
@@ -243,6 +265,15 @@ class AufsMarks:
                 if name is not None:
                     hidden.add(name)
         return Contents([entry for entry in entries if entry.name not in hidden], hidden)
+
+    def borrowed(self, layer: Layer, path: bytes) -> bytes | None:
+        return None
+
+    def set_borrowed(self, layer: Layer, path: bytes) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+
+    def remove_borrowed(self, layer: Layer, path: bytes) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
 
     def set_opaque(self, layer: Layer, path: bytes) -> None:
         self._touch(layer, path + b"/" + OPAQUE)

@@ -23,11 +23,22 @@ class LowerParts(NamedTuple):
     lower_path: bytes
 
 
+class Data(NamedTuple):
+    """Where the data of a file is whose own copy has none (overlayfs's ``metacopy``)."""
+
+    layer: Layer
+    path: bytes
+    #: What the topmost copy has below it, in the union of the lower layers alone.
+    lower_path: bytes
+    #: Whether the topmost copy itself says where, wherever it is moved.
+    redirected: bool
+
+
 class LowerSearch:
     """The search through one stack of lower layers."""
 
     def __init__(self, marks: Marks, layers: tuple[Layer, ...], *, follow: bool) -> None:
-        """With ``follow`` false, redirects are ignored."""
+        """With ``follow`` false, who meets a redirect gets ``EPERM``, as from the kernel."""
         self._marks = marks
         self._layers = layers
         self._follow = follow
@@ -51,8 +62,8 @@ class LowerSearch:
             marks = self._marks.directory(upper, parent.path + b"/" + name)
             if marks.opaque:
                 return LowerParts((), lower_path)
-            if marks.redirect is not None and self._follow:
-                name, absolute = _redirected(marks.redirect, name, None)
+            if marks.redirect is not None:
+                name, absolute = self._redirected(marks.redirect, name, None)
                 lower_path = absolute or parent.lower_path + b"/" + name
         return LowerParts(tuple(self._collect(parent.lowers, name, absolute)), lower_path)
 
@@ -86,8 +97,45 @@ class LowerSearch:
                 marks = self._marks.directory(layer, path)
                 if marks.opaque:
                     return found
-                if marks.redirect is not None and self._follow:
-                    name, absolute = _redirected(marks.redirect, name, absolute)
+                if marks.redirect is not None:
+                    name, absolute = self._redirected(marks.redirect, name, absolute)
+
+    def data(self, parent: DirectoryNode, name: bytes, redirect: bytes, above: int) -> Data:
+        """Where the file ``name`` in ``parent`` has its data, which the layer number ``above`` says is below.
+
+        ``redirect`` is that layer's, or empty. ``EIO`` when no layer has the data.
+        """
+        absolute: bytes | None = None
+        lower_path = parent.lower_path + b"/" + name
+        redirected = redirect.startswith(b"/")
+        if redirect:
+            name, absolute = self._redirected(redirect, name, None)
+            lower_path = absolute or parent.lower_path + b"/" + name
+        places = {place.layer.index: place.path for place in parent.lowers}
+        for layer in self._layers:
+            last = False
+            status: os.stat_result | Mark | None = None
+            path = absolute or places.get(layer.index, b"") + b"/" + name
+            if layer.index > above and absolute is not None:
+                status, absolute, last = self._walk(layer, absolute)
+            elif layer.index > above and layer.index in places:
+                status = self._marks.find(layer, places[layer.index], name)
+            if status is not None:
+                if isinstance(status, Mark) or not stat.S_ISREG(status.st_mode):
+                    break
+                found = self._marks.borrowed(layer, path)
+                if found is None:
+                    return Data(layer, path, lower_path, redirected)
+                if found:
+                    name, absolute = self._redirected(found, name, absolute)
+            if last:
+                break
+        raise OSError(errno.EIO, "no layer has the file's data (metacopy)", name)
+
+    def _redirected(self, redirect: bytes, name: bytes, absolute: bytes | None) -> tuple[bytes, bytes | None]:
+        if not self._follow:
+            raise OSError(errno.EPERM, "redirects are not followed (redirect_dir=nofollow)", redirect)
+        return _redirected(redirect, name, absolute)
 
     def _walk(self, layer: Layer, path: bytes) -> tuple[os.stat_result | Mark | None, bytes, bool]:
         """What ``layer`` has at an absolute ``path``, where to go on below, and whether nothing below counts."""
@@ -100,14 +148,16 @@ class LowerSearch:
             status = self._marks.find(layer, directory, name)
             if status is None:
                 return None, b"/".join((below, *components[position:])), last
-            if isinstance(status, Mark) or not stat.S_ISDIR(status.st_mode):
-                return Mark.HIDDEN, path, True
+            if isinstance(status, Mark):
+                return status, path, True
+            if not stat.S_ISDIR(status.st_mode):
+                return (status, below, last) if position == len(components) else (Mark.HIDDEN, path, True)
             directory += b"/" + name
             if position < len(components):
                 marks = self._marks.directory(layer, directory)
                 last = last or marks.opaque
-                if marks.redirect is not None and self._follow:
-                    below = _redirected(marks.redirect, name, below)[1] or below
+                if marks.redirect is not None:
+                    below = self._redirected(marks.redirect, name, below)[1] or below
         return status, below, last
 
 

@@ -46,12 +46,14 @@ class MountOptions(NamedTuple):
     volatile: bool = False
     #: Marks are ``user.overlay.*``; ``None`` decides by whether ``trusted.*`` may be written.
     userxattr: bool | None = None
-    #: ``on``, ``follow``, ``nofollow`` or ``off``; without ``on`` a merged directory's rename is ``EXDEV``.
-    redirect_dir: str = "on"
+    #: ``on``, ``follow``, ``nofollow`` or ``off``; without ``on`` a merged directory can't be renamed (``EXDEV``).
+    #: ``None``: on, but not with ``user.overlay.*``, of which the kernel follows no redirects.
+    redirect_dir: str | None = None
     #: ``on``, ``auto`` or ``off``: numbers are unique over all layers in any case.
     xino: str = "auto"
     #: The kernel's ``index``, which keeps a lower file's hard links together over copy-up; refused.
     inode_index: bool = False
+    #: Copy up a changed file's metadata only, and its data before it is first written to.
     metacopy: bool = False
     nfs_export: bool = False
     dialect: Dialect = Dialect.OVERLAY
@@ -84,14 +86,25 @@ class MountOptions(NamedTuple):
             raise InvalidArgument(f"too many lower directories, limit is {MAX_LOWERS}")
         if self.upperdir is not None and self.workdir is None and self.dialect is not Dialect.AUFS:
             raise InvalidArgument("missing 'workdir': an upper directory needs one on its file system")
-        if self.redirect_dir not in ("on", "follow", "nofollow", "off"):
+        if self.redirect_dir not in (None, "on", "follow", "nofollow", "off"):
             raise InvalidArgument(f"redirect_dir={self.redirect_dir}: must be on, follow, nofollow or off")
         if self.metacopy:
-            raise Unsupported("metacopy=on: files are always copied up with their data")
+            self._check_metacopy()
         if self.inode_index:
             raise Unsupported("index=on: a lower file's hard links part at copy-up, as in overlayfs without it")
         if self.nfs_export:
             raise Unsupported("nfs_export=on: a FUSE mount can't give out lasting file handles")
+        self._check_directories()
+
+    def _check_metacopy(self) -> None:
+        if self.dialect is not Dialect.OVERLAY:
+            raise Unsupported(f"metacopy=on: {self.dialect.value}'s dialect does not know it")
+        if self.redirect_dir not in (None, "on"):
+            raise InvalidArgument(f"conflicting options: metacopy=on,redirect_dir={self.redirect_dir}")
+        if self.userxattr:
+            raise InvalidArgument("conflicting options: userxattr,metacopy=on")
+
+    def _check_directories(self) -> None:
         for path in (*self.lowerdirs, *(() if self.upperdir is None else (self.upperdir,))):
             if not os.path.isdir(path):
                 raise InvalidArgument(f"{path!r} is not a directory")

@@ -56,6 +56,7 @@ def presences(tree: Tree, parent: DirectoryNode, name: bytes) -> list[Presence]:
     parts = _parts(tree, node)
     found: list[Presence] = []
     hidden_by: str | None = None
+    data = None if node is None else tree.metacopies.get(node)
     for layer, directory, base in _places(tree, parent, node, name):
         status = tree.marks.find(layer, directory, base)
         if status is None:
@@ -70,6 +71,8 @@ def presences(tree: Tree, parent: DirectoryNode, name: bytes) -> list[Presence]:
         visible = hidden_by is None and (layer.index, path) in parts
         shown = "shown" if len(parts) == 1 else "merged"
         why = shown if visible else f"hidden by {hidden_by or 'the layers above'}"
+        if data is not None and (layer.index, path) == (data.layer.index, data.path):
+            why = "its data is shown"
         found.append(Presence(layer.index, layer.host_path(path), kind, visible, why))
         if hidden_by is None:
             if not stat.S_ISDIR(status.st_mode):
@@ -106,6 +109,10 @@ def _places(tree: Tree, parent: DirectoryNode, node: Node | None, name: bytes) -
         for lower in node.lowers:
             directory, _, base = lower.path.rpartition(b"/")
             by_layer[lower.layer.index] = (lower.layer, directory, base)
+    if node is not None and node in tree.metacopies:
+        layer, path, *_ = tree.metacopies[node]
+        directory, _, base = path.rpartition(b"/")
+        by_layer[layer.index] = (layer, directory, base)
     return places + [by_layer[index] for index in sorted(by_layer)]
 
 

@@ -58,7 +58,7 @@ class Renaming:
             if _is_above(target, parent):
                 raise failure(errno.ENOTEMPTY, new_name)
             self._refuse_replacing(node, target)
-        self._copy_up.ensure(node)
+        self._copy_up.ensure(node, data=False)
         self._mark(upper, node, new_parent, new_name)
         hide = bool(flags & RENAME_WHITEOUT) or (bool(parent.lowers) and self._tree.lower_has(parent, name))
         if target is not None:
@@ -84,13 +84,14 @@ class Renaming:
     def _mark(self, upper: Layer, node: Node, parent: DirectoryNode, name: bytes) -> None:
         """Let a directory find the lower parts that it has, and only those, at its new place."""
         if not isinstance(node, DirectoryNode):
+            self._copy_up.let_find_data(node)
             return
         marks = self._tree.marks
         if not node.lowers:
             if parent.lowers and self._tree.lower_has(parent, name):
                 marks.set_opaque(upper, node.path)
             return
-        if self._tree.options.redirect_dir != "on" or not marks.redirects:
+        if self._tree.redirect_dir != "on" or not marks.redirects:
             raise failure(errno.EXDEV, node.name)
         beside, _, old_name = node.lower_path.rpartition(b"/")
         redirect = old_name if parent.lowers and beside == parent.lower_path else node.lower_path[1:]
@@ -137,8 +138,8 @@ class Renaming:
         self, upper: Layer, first: tuple[DirectoryNode, bytes, Node], second: tuple[DirectoryNode, bytes, Node]
     ) -> None:
         (parent, name, node), (other_parent, other_name, other) = first, second
-        self._copy_up.ensure(node)
-        self._copy_up.ensure(other)
+        self._copy_up.ensure(node, data=False)
+        self._copy_up.ensure(other, data=False)
         self._mark(upper, node, other_parent, other_name)
         self._mark(upper, other, parent, name)
         _renameat2(upper, parent.path + b"/" + name, other_parent.path + b"/" + other_name, RENAME_EXCHANGE)

@@ -11,13 +11,14 @@ import os
 import stat
 from collections.abc import Iterator
 
+from lamina.errors import Unsupported
 from lamina.linux.process import effective_capabilities
 from lamina.unionfs.dialects import marks_for
 from lamina.unionfs.layer import PATH_LIMIT, ROOT, Layer, LowerDirectory
 from lamina.unionfs.marks import Contents, Entry, Mark, Marks, attribute
-from lamina.unionfs.merging import LowerSearch
+from lamina.unionfs.merging import Data, LowerSearch
 from lamina.unionfs.node import DirectoryNode, Node
-from lamina.unionfs.options import Dialect, MountOptions
+from lamina.unionfs.options import MountOptions
 
 #: Each file system of a stack gets a range of this many inode numbers.
 _NUMBER_RANGE = 1 << 56
@@ -44,16 +45,30 @@ class Tree:
         except BaseException:
             self.close()
             raise
-        self.marks: Marks = marks_for(options.dialect, userxattr=_user_attributes(options))
+        user_attributes = _user_attributes(options)
+        self.marks: Marks = marks_for(options.dialect, userxattr=user_attributes)
+        #: As the option, decided.
+        self.redirect_dir = options.redirect_dir or ("follow" if user_attributes else "on")
+        self._refuse_conflicts(user_attributes)
+        #: Files whose data is not beside their metadata.
+        self.metacopies: dict[Node, Data] = {}
+        #: Their open files, which are not of their own version.
+        self.borrowers: dict[Node, list[int]] = {}
+        self._metacopy = getattr(self.marks, "metacopy", "")
         prefix = getattr(self.marks, "prefix", "")
         #: Where a copied-up file remembers its number; empty when the dialect has no place for it.
         self.number_attribute = f"{prefix}lamina.number" if prefix else ""
-        self._merging = LowerSearch(self.marks, self.lowers, follow=options.redirect_dir != "nofollow")
+        self._merging = LowerSearch(self.marks, self.lowers, follow=self.redirect_dir != "nofollow")
         #: Upper files with several names, by their inode number in the upper layer.
         self.linked: dict[int, Node] = {}
         #: What the latest lookup met when it had to look; saves who wants both a node and its status a system call.
         self.found: os.stat_result | None = None
         self.root = self._make_root()
+
+    def _refuse_conflicts(self, user_attributes: bool) -> None:
+        if self.options.metacopy and user_attributes:
+            self.close()
+            raise Unsupported("metacopy=on: needs trusted.overlay attributes, which are root's")
 
     def _open(self, path: str, index: int, *, work: str | None = None) -> Layer:
         layer = Layer(path, index, work=work)
@@ -110,6 +125,8 @@ class Tree:
             node = Node(parent, name, stat.S_IFMT(found.st_mode), number)
             node.lower = directory
             parent.children[name] = node
+            if self.options.metacopy or (not found.st_blocks and found.st_size):
+                self._find_data(node, directory.layer, directory.path + b"/" + name)
             self.found = found
             return node
         return None
@@ -130,20 +147,41 @@ class Tree:
         number = status.st_ino + self.upper.number_base
         if self.number_attribute in names:
             number = self._kept_number(path, number)
-        if not self.options.metacopy and self.options.dialect is Dialect.OVERLAY and names:
-            self._refuse_metacopy(path, names)
         node = Node(parent, name, stat.S_IFMT(status.st_mode), number)
         node.upper = True
         node.bare = not names
         parent.children[name] = node
+        if names and self._metacopy in names:
+            self._find_data(node, self.upper, path)
         if status.st_nlink > 1:
             self.linked[status.st_ino] = node
         return node
 
-    def _refuse_metacopy(self, path: bytes, names: list[str]) -> None:
-        """A file whose data overlayfs left in a lower layer (``metacopy=on``) would look empty."""
-        if getattr(self.marks, "prefix", "") + "metacopy" in names:
-            raise OSError(errno.EPERM, "the file's data is not in the upper layer (metacopy)", path)
+    def _find_data(self, node: Node, layer: Layer, path: bytes) -> None:
+        """Remember where a file's data is that is not where ``layer`` has it. ``EPERM`` where that is not allowed."""
+        redirect = self.marks.borrowed(layer, path) if node.kind == stat.S_IFREG else None
+        if redirect is None:
+            return
+        assert node.parent is not None
+        try:
+            if not self.options.metacopy:
+                raise OSError(errno.EPERM, "the file's data is in another layer (metacopy)", path)
+            self.metacopies[node] = self._merging.data(node.parent, node.name, redirect, layer.index)
+        except BaseException:
+            self.forget(node)
+            raise
+
+    def return_borrowed(self, node: Node, file: int) -> None:
+        """An open file of a node whose data is elsewhere is closed."""
+        open_files = self.borrowers[node]
+        open_files.remove(file)
+        if not open_files:
+            del self.borrowers[node]
+
+    def data_place(self, node: Node) -> tuple[int, bytes]:
+        """As :meth:`place`, but of the version that has the data."""
+        data = self.metacopies.get(node)
+        return self.place(node) if data is None else (data.layer.descriptor, data.path)
 
     def _kept_number(self, path: bytes, number: int) -> int:
         if not self.number_attribute:
@@ -217,6 +255,8 @@ class Tree:
         """Let go of what is known about ``node``; it can be looked up again."""
         if node is self.root:
             return
+        if self.metacopies:
+            self.metacopies.pop(node, None)
         names = [*(node.aliases or ()), *(((node.parent, node.name),) if node.parent is not None else ())]
         for parent, name in names:
             if parent.children.get(name) is node:

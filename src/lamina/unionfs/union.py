@@ -85,7 +85,10 @@ class Union:
     def lstat(self, path: str | bytes) -> Status:
         node = self.node(path)
         status = self.tree.status(node)
-        links = status.st_nlink
+        links, blocks = status.st_nlink, status.st_blocks
+        if node in self.tree.metacopies:
+            directory, place = self.tree.data_place(node)
+            blocks = os.stat(place, dir_fd=directory, follow_symlinks=False).st_blocks
         if isinstance(node, DirectoryNode):
             links = directory_links(self.tree, node, links)
         return Status(
@@ -96,7 +99,7 @@ class Union:
             self._owners.groups.shown(status.st_gid),
             status.st_rdev,
             status.st_size,
-            status.st_blocks,
+            blocks,
             status.st_atime_ns,
             status.st_mtime_ns,
             status.st_ctime_ns,
@@ -187,7 +190,7 @@ class Union:
             if node.is_directory:
                 raise failure(errno.EISDIR, os.fsencode(path))
             self._change().copy_up.ensure(node, 0 if flags & os.O_TRUNC else None)
-        directory, place = self.tree.place(node)
+        directory, place = self.tree.data_place(node)
         flags = flags & ~(os.O_CREAT | os.O_EXCL) | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(place, flags, dir_fd=directory)
 

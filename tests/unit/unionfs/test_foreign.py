@@ -27,7 +27,12 @@ def options(tmp_path: Path) -> MountOptions:
     os.setxattr(tmp_path / "upper/attribute", "user.fuseoverlayfs.opaque", b"y")
     os.setxattr(tmp_path / "lower/dir/shown", "user.fuseoverlayfs.origin", b"internal")
     return MountOptions(
-        (f"{tmp_path}/lower",), f"{tmp_path}/upper", f"{tmp_path}/work", userxattr=True, dialect=Dialect.FUSE_OVERLAYFS
+        (f"{tmp_path}/lower",),
+        f"{tmp_path}/upper",
+        f"{tmp_path}/work",
+        userxattr=True,
+        redirect_dir="on",
+        dialect=Dialect.FUSE_OVERLAYFS,
     )
 
 

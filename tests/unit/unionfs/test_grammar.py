@@ -53,7 +53,6 @@ def test_words_that_ask_for_nothing_are_accepted(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("metacopy=on", "copied up with their data"),
         ("nfs_export=on", "file handles"),
         ("lowerdir=/a::/b", "data-only"),
         ("datadir+=/a", "data-only"),

@@ -25,7 +25,7 @@ def options(tmp_path: Path) -> MountOptions:
     (tmp_path / "bottom/dir/below").write_text("only below")
     (tmp_path / "bottom/dir/link").symlink_to("below")
     lowers = (f"{tmp_path}/top", f"{tmp_path}/bottom")
-    return MountOptions(lowers, f"{tmp_path}/upper", f"{tmp_path}/work", userxattr=True)
+    return MountOptions(lowers, f"{tmp_path}/upper", f"{tmp_path}/work", userxattr=True, redirect_dir="on")
 
 
 def aufs(options: MountOptions) -> MountOptions:
@@ -143,6 +143,18 @@ def test_a_merged_directory_is_renamed_by_a_redirect(options: MountOptions) -> N
 def test_without_redirects_a_merged_directory_stays_where_it_is(options: MountOptions) -> None:
     with Union(options._replace(redirect_dir="off")) as union, pytest.raises(OSError, match="cross-device"):
         union.rename("dir", "moved")
+
+
+def test_where_the_kernel_follows_no_redirects_none_are_written(options: MountOptions) -> None:
+    with Union(options._replace(redirect_dir=None)) as union, pytest.raises(OSError, match="cross-device"):
+        union.rename("dir", "moved")
+
+
+def test_redirects_that_are_not_followed_are_an_error(options: MountOptions) -> None:
+    with Union(options) as union:
+        union.rename("dir", "moved")
+    with Union(options._replace(redirect_dir="nofollow")) as union, pytest.raises(PermissionError, match="nofollow"):
+        union.listdir("moved")
 
 
 def test_a_redirect_that_leads_outside_is_refused(options: MountOptions) -> None:

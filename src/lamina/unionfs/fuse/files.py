@@ -72,6 +72,7 @@ class Files:
         self._names = names
         self._later = later
         self._tree = session.tree
+        self._metacopies = session.tree.metacopies
         self._buffer = session.buffer
         self._read_buffer = memoryview(bytearray(largest_read))
         #: Set when the kernel accepts passthrough and may be given it.
@@ -103,9 +104,9 @@ class Files:
     def _open(self, node: Node, unique: int, length: int) -> bytes:
         flags, more = OPEN_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         writing = flags & (os.O_ACCMODE | os.O_TRUNC)
-        if writing and not node.upper:
+        if writing and (not node.upper or node in self._metacopies):
             self._session.changes.copy_up.ensure(node, 0 if flags & os.O_TRUNC else None)
-        directory, path = self._tree.place(node)
+        directory, path = self._tree.data_place(node) if node in self._metacopies else self._tree.place(node)
         kept = flags & _KEPT_FLAGS | os.O_CLOEXEC
         if directory >= 0:
             kept |= os.O_NOFOLLOW
@@ -159,6 +160,9 @@ class Files:
 
     def _opened(self, node: Node, file: int, writing: bool, status: os.stat_result | None) -> tuple[int, int]:
         """``FOPEN_*`` flags and backing number for a new open file, which the node knows from now on."""
+        if node in self._metacopies:
+            self._tree.borrowers.setdefault(node, []).append(file)
+            return FOPEN_NOFLUSH, 0
         descriptors = node.descriptors
         if descriptors is None:
             descriptors = node.descriptors = []
@@ -193,6 +197,8 @@ class Files:
             node.descriptors.remove(file)
             if not node.descriptors:
                 node.descriptors = None
+        elif node in self._tree.borrowers:
+            self._tree.return_borrowed(node, file)
         if file in self._passed:
             self._passed.discard(file)
             backing = self._backings[node]

@@ -1,4 +1,4 @@
-"""Other owners, link counts and no extended attributes: translated in requests and replies, around the handlers.
+"""Other owners, links, sizes on disk, no extended attributes: translated in requests and replies around the handlers.
 
 Only a mount that asks for it has any of this; the handlers themselves know nothing of it.
 """
@@ -6,6 +6,7 @@ Only a mount that asks for it has any of this; the handlers themselves know noth
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from struct import Struct
 
@@ -34,6 +35,7 @@ _NEW_OWNER_AT = HEADER_IN_SIZE + 76
 #: Mode, links, owner and group, and where they are in ``struct fuse_attr``.
 _FIELDS = Struct("=IIII")
 _FIELDS_AT = 60
+_BLOCKS_AT = 16
 #: Where ``struct fuse_attr`` is in a reply with an entry, in one without, and in a record of ``READDIRPLUS``.
 _IN_ENTRY = HEADER_OUT_SIZE + 40
 _IN_ATTRIBUTES = HEADER_OUT_SIZE + 16
@@ -57,7 +59,8 @@ def present(session: Session, table: list[Handler | None]) -> None:
 
 
 def _changes_anything(options: MountOptions) -> bool:
-    return options.static_nlink or options.dialect is Dialect.FUSE_OVERLAYFS or not Owners.of(options).plain
+    counting = options.static_nlink or options.dialect is Dialect.FUSE_OVERLAYFS
+    return options.metacopy or counting or not Owners.of(options).plain
 
 
 class _Presentation:
@@ -130,6 +133,10 @@ class _Presentation:
         mode, links, uid, gid = _FIELDS.unpack_from(reply, place + _FIELDS_AT)
         if self._links and stat.S_ISDIR(mode) and node.last is None and isinstance(node, DirectoryNode):
             links = directory_links(self._tree, node, links)
+        if node in self._tree.metacopies:
+            directory, path = self._tree.data_place(node)
+            blocks = os.stat(path, dir_fd=directory, follow_symlinks=False).st_blocks
+            _U64.pack_into(reply, place + _BLOCKS_AT, blocks)
         uid, gid = self._owners.users.shown(uid), self._owners.groups.shown(gid)
         _FIELDS.pack_into(reply, place + _FIELDS_AT, mode, links, uid, gid)
 
