@@ -11,13 +11,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lamina.builder import sources
+from lamina.builder.cachedocument import INLINE
 from lamina.builder.progress import Steps
 from lamina.builder.request import BuildRequest, BuildResult, Fetch
 from lamina.builder.session import Session
 from lamina.builder.squashing import squash
-from lamina.builder.stage import StageState
+from lamina.builder.stage import StageState, inline_keys
 from lamina.builder.steps import Shown, StageBuilder
 from lamina.dataroot import DataRoot
+from lamina.distribution.stores import Stores
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expand
 from lamina.dockerfile.parser import parse
@@ -30,6 +32,7 @@ from lamina.oci import platform as platforms
 from lamina.version import MAKER
 
 if TYPE_CHECKING:
+    from lamina.registry.client import RegistryClient
     from lamina.registry.settings import Settings
 
 
@@ -46,10 +49,12 @@ def build(
     fetch: Fetch | None = None,
     steps: Steps | None = None,
     settings: Callable[[], Settings] | None = None,
+    client: Callable[[], RegistryClient] | None = None,
 ) -> BuildResult:
     """Build, and give the image its names.
 
     :param fetch: fetches base images that are not here; ``None`` never does.
+    :param client: reaches registries, for caches; ``None`` never does.
     :param settings: says how to reach servers, for ``ADD``; ``None`` never does.
     :raises DockerfileError: the Dockerfile can't be parsed; nothing has been done then.
     :raises CommandFailed: a ``RUN`` failed. Other errors are those of the instructions.
@@ -57,18 +62,24 @@ def build(
     root.require_writable()
     dockerfile = parse(request.dockerfile, name=request.dockerfile_name)
     steps = steps or Steps()
-    with Session(root, layers, images, request, steps, settings=settings) as session:
+    with Session(root, layers, images, request, steps, settings=settings, client=client) as session:
         work = _Build(session, dockerfile, fetch)
         try:
             stage = work.target()
             if request.squash:
                 squash(session, stage)
+            session.lookup.near(stage.layer)
         except BaseException:
             with suppress(LaminaError, OSError):  # what is raised says more
                 session.publish()
             raise
         session.publish()
         image = _image(session, images, stage)
+        if request.cache_to:
+            from lamina.builder import cacheexport
+
+            result = cacheexport.Result(stage, work.stages, session.lookup.picks)
+            cacheexport.export(request.cache_to, result, Stores(root, layers, images), client, steps)
         warnings = _warnings(session, dockerfile)
     for line in warnings:
         steps.warn(line)
@@ -101,6 +112,11 @@ class _Build:
         for name, value in sorted(self._session.request.labels.items()):
             self._builder(state, stage).label(name, value)
         return state
+
+    @property
+    def stages(self) -> list[StageState]:
+        """Those that were built."""
+        return list(self._built.values())
 
     def _named(self, name: str, before: int) -> kinds.Stage | None:
         """The last stage before number ``before`` that has the name or the number."""
@@ -202,7 +218,7 @@ def _image(session: Session, images: FileImageStore, stage: StageState) -> Image
         if stage.base is not None and not session.request.labels and _unchanged(stage):
             image = stage.base
         else:
-            image = images.create(configuration(stage, session.now))
+            image = images.create(configuration(stage, session.now, inline=_is_inline(session.request)))
         for reference in session.request.tags:
             images.tag(image.id, reference)
     return image
@@ -214,8 +230,15 @@ def _unchanged(stage: StageState) -> bool:
     return len(stage.history) == len(stage.base.config.document.get("history") or ())
 
 
-def configuration(stage: StageState, now: Any) -> bytes:
-    """The image's configuration as Docker writes it, members in order of their names."""
+def _is_inline(request: BuildRequest) -> bool:
+    return any(wanted.kind == "inline" for wanted in request.cache_to)
+
+
+def configuration(stage: StageState, now: Any, *, inline: bool = False) -> bytes:
+    """The image's configuration as Docker writes it, members in order of their names.
+
+    :param inline: name the keys of the steps, so that the image is a cache.
+    """
     document: dict[str, Any] = {
         "architecture": stage.platform.architecture,
         "author": stage.author,
@@ -228,4 +251,6 @@ def configuration(stage: StageState, now: Any) -> bytes:
         "rootfs": {"type": "layers", "diff_ids": [str(one) for one in stage.diff_ids]},
         "variant": stage.platform.variant,
     }
+    if inline:
+        document[INLINE] = {"keys": inline_keys(stage)}
     return gojson.encode({key: value for key, value in document.items() if value not in ("", None)})

@@ -5,6 +5,8 @@ that of its last use. A record names a layer by ChainID; the image store keeps l
 (:mod:`lamina.image.kept`). A record whose layer is gone is no record. Nothing in here comes from an image that somebody
 loaded or pulled: only steps that were run on this root are believed (CVE-2024-24557).
 
+``picks/`` remembers what a ``COPY --from`` takes out of a stack of layers, which never changes.
+
 ``sums/`` remembers digests of files by what ``stat`` says of them, so that a build reads only what changed.
 """
 
@@ -23,6 +25,7 @@ from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, DiffID, InvalidDigest
 from lamina.image.kept import STEPS
 
+PICKS = "lamina/build-cache/picks"
 _LIMIT = 4 << 20
 _HEX = frozenset("0123456789abcdef")
 
@@ -42,6 +45,41 @@ class Step(NamedTuple):
     history: dict[str, Any]
     size: int = 0
 
+    def to_json(self) -> dict[str, Any]:
+        """All but the key."""
+        return {"chain": self.chain, "diff_id": self.diff_id, "history": self.history, "size": self.size}
+
+    @classmethod
+    def from_json(cls, key: str, document: dict[str, Any]) -> Step:
+        """Raises what a document of another shape makes fail: ``KeyError``, ``TypeError``, ``ValueError``."""
+        chain, diff_id = document["chain"], document["diff_id"]
+        return cls(
+            key,
+            ChainID(chain) if chain is not None else None,
+            DiffID(diff_id) if diff_id is not None else None,
+            dict(document["history"]),
+            int(document["size"]),
+        )
+
+
+class Pick(NamedTuple):
+    """What sources of a ``COPY --from`` are, in layers that can't change.
+
+    :ivar digests: of each thing to copy.
+    :ivar facts: what else decides the result, JSON values.
+    """
+
+    digests: tuple[str, ...]
+    facts: tuple[object, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"digests": self.digests, "facts": self.facts}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Pick:
+        """Raises as :meth:`Step.from_json`."""
+        return cls(tuple(str(digest) for digest in document["digests"]), tuple(document["facts"]))
+
 
 class Record(NamedTuple):
     """A step on disk. ``used`` is seconds since the epoch."""
@@ -56,13 +94,14 @@ class BuildCache:
     def __init__(self, root: DataRoot) -> None:
         self._root = root
         self._directory = root.sub(STEPS)
+        self._picks = root.sub(PICKS)
 
     def get(self, key: str) -> Step | None:
         """The step with that key. What is damaged is as good as absent."""
         path = f"{self._directory}/{key}"
         try:
             with open(path, "rb") as file:
-                step = _parse(key, json.loads(file.read(_LIMIT)))
+                step = Step.from_json(key, json.loads(file.read(_LIMIT)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidDigest, RecursionError):
             return None
         with suppress(OSError):
@@ -80,8 +119,7 @@ class BuildCache:
         if before is not None and before.chain != step.chain:
             superseded = hashlib.sha256(f"{step.key} {before.chain}".encode()).hexdigest()
             os.rename(f"{self._directory}/{step.key}", f"{self._directory}/{superseded}")
-        document = {"chain": step.chain, "diff_id": step.diff_id, "history": step.history, "size": step.size}
-        data = json.dumps(document, separators=(",", ":")).encode()
+        data = json.dumps(step.to_json(), separators=(",", ":")).encode()
         atomicfile.write(f"{self._directory}/{step.key}", data, sync=False)
 
     def records(self) -> Iterator[Record]:
@@ -90,7 +128,7 @@ class BuildCache:
             try:
                 used = os.stat(f"{self._directory}/{key}").st_mtime
                 with open(f"{self._directory}/{key}", "rb") as file:
-                    yield Record(_parse(key, json.loads(file.read(_LIMIT))), used)
+                    yield Record(Step.from_json(key, json.loads(file.read(_LIMIT))), used)
             except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidDigest, RecursionError):
                 continue
 
@@ -105,16 +143,21 @@ class BuildCache:
         with suppress(FileNotFoundError):
             os.unlink(f"{self._directory}/{key}")
 
+    # Picks
 
-def _parse(key: str, document: dict[str, Any]) -> Step:
-    chain, diff_id = document["chain"], document["diff_id"]
-    return Step(
-        key,
-        ChainID(chain) if chain is not None else None,
-        DiffID(diff_id) if diff_id is not None else None,
-        dict(document["history"]),
-        int(document["size"]),
-    )
+    def pick(self, key: str) -> Pick | None:
+        """What is known under a key; what is damaged is as good as absent."""
+        try:
+            with open(f"{self._picks}/{key}", "rb") as file:
+                return Pick.from_json(json.loads(file.read(_LIMIT)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+
+    def put_pick(self, key: str, pick: Pick) -> None:
+        """Remember it; without it the next build only takes longer."""
+        with suppress(OSError):
+            os.makedirs(self._picks, 0o700, exist_ok=True)
+            atomicfile.write(f"{self._picks}/{key}", json.dumps(pick.to_json()).encode(), sync=False)
 
 
 def age(record: Record) -> float:

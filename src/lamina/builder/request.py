@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from lamina.builder.cacheoptions import CacheExport, CacheImport
 from lamina.builder.tree import Matcher
 from lamina.digest import ImageID
 from lamina.image.contract import Image
@@ -32,7 +33,8 @@ class BuildRequest(NamedTuple):
     :ivar platform: of base images; ``None`` for this host's.
     :ivar epoch: ``SOURCE_DATE_EPOCH`` in seconds, or ``None``.
     :ivar secrets: ``--secret``: id to content.
-    :ivar cache_from: images whose steps are believed.
+    :ivar cache_from: caches that are believed beside this root's.
+    :ivar cache_to: caches that get the steps of this build.
     :ivar squash: put all that was added to the base into one layer.
     """
 
@@ -52,7 +54,8 @@ class BuildRequest(NamedTuple):
     platform: Platform | None = None
     epoch: int | None = None
     secrets: Mapping[str, bytes] = MappingProxyType({})
-    cache_from: tuple[str, ...] = ()
+    cache_from: tuple[CacheImport, ...] = ()
+    cache_to: tuple[CacheExport, ...] = ()
     squash: bool = False
 
 

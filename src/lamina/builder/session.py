@@ -8,17 +8,15 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from lamina.builder.arguments import BuildArguments, platform_arguments
-from lamina.builder.borrowing import borrow
-from lamina.builder.cache import BuildCache, Step
+from lamina.builder.distant import AnyLayer
+from lamina.builder.lookup import Lookup
 from lamina.builder.progress import StepProgress, Steps
 from lamina.builder.request import BuildRequest
-from lamina.builder.stage import StageState
 from lamina.builder.sums import FileSums
 from lamina.builder.tree import Tree
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import NotFound
-from lamina.image.contract import Image
 from lamina.image.store import FileImageStore
 from lamina.layer.contract import Layer
 from lamina.layer.database import LayerNotFound
@@ -29,6 +27,7 @@ from lamina.oci import timestamp
 
 if TYPE_CHECKING:
     from lamina.builder.warden import Warden
+    from lamina.registry.client import RegistryClient
     from lamina.registry.settings import Settings
 
 
@@ -37,6 +36,7 @@ class Session:
 
     :ivar arguments: build arguments of all stages.
     :ivar steps: tells of what is done.
+    :ivar lookup: knows what was done before.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Session:
         steps: Steps,
         *,
         settings: Callable[[], Settings] | None = None,
+        client: Callable[[], RegistryClient] | None = None,
     ) -> None:
         self.root = root
         self.layers = layers
@@ -55,7 +56,6 @@ class Session:
         self.request = request
         self.steps = steps
         self._settings = settings
-        self.cache = BuildCache(root)
         self.platform = request.platform or platforms.host()
         self.arguments = BuildArguments(request.arguments, platform_arguments(platforms.host(), self.platform))
         self._lock = RLock()
@@ -64,8 +64,7 @@ class Session:
         self._garbage: list[Callable[[], None]] = []
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
-        self._made: list[tuple[Staged | Layer | None, Step]] = []
-        self._trusted: list[Image] | None = None
+        self.lookup = Lookup(self, client)
 
     def __enter__(self) -> Session:
         self.transaction = self.layers.begin()
@@ -142,59 +141,31 @@ class Session:
         while self._garbage:
             self._garbage.pop()()
 
-    # The cache
+    # Layers
 
-    def find(self, key: str) -> Step | None:
-        """A step from the cache whose layers are here, and stay while the build lasts."""
-        if self.request.no_cache:
-            return None
-        step = self.cache.get(key)
-        return step if step is not None and self._holds(step) else None
-
-    def borrow(self, state: StageState, key: str, created_by: str) -> Step | None:
-        """The same from the images of ``--cache-from``."""
-        if self.request.no_cache or not self.request.cache_from:
-            return None
-        if self._trusted is None:
-            self._trusted = [image for name in self.request.cache_from if (image := self._image(name)) is not None]
-        step = borrow(self._trusted, state, key, created_by)
-        return step if step is not None and self._holds(step) else None
-
-    def _image(self, name: str) -> Image | None:
-        try:
-            return self.images.resolve(name)
-        except NotFound:
-            return None  # as Docker: an image that is not there can't be used
-
-    def _holds(self, step: Step) -> bool:
+    def hold(self, chain: ChainID) -> Layer | None:
+        """A layer that exists, kept while the build lasts; ``None`` when there is none."""
         try:
             with self._lock:
-                self.transaction.hold(step.chain)
+                return self.transaction.hold(chain)
         except LayerNotFound:
-            return False
-        return True
+            return None
 
-    def layer(self, chain: ChainID | None) -> Layer | None:
-        return self.layers.get(chain) if chain is not None else None
-
-    def remember(self, layer: Staged | Layer | None, step: Step) -> None:
-        """Add a step to the cache once its layers exist."""
+    def stage_layer(self, parent: AnyLayer | None) -> Staged:
+        below = self.lookup.near(parent)
         with self._lock:
-            self._made.append((layer, step))
-
-    def stage_layer(self, parent: Staged | Layer | None) -> Staged:
-        with self._lock:
-            return self.transaction.stage(parent)
+            return self.transaction.stage(below)
 
     def drop(self, staged: Staged) -> None:
         with self._lock:
             self.transaction.drop(staged)
 
     @contextmanager
-    def view(self, layer: Staged | Layer | None) -> Iterator[str]:
+    def view(self, layer: AnyLayer | None) -> Iterator[str]:
         """The files of a stack, read-only, as long as the context lasts; its layers may be in the making."""
+        here = self.lookup.near(layer)
         with self._lock:
-            view = self.transaction.view(layer)
+            view = self.transaction.view(here)
         with view as path:
             yield path
 
@@ -202,9 +173,7 @@ class Session:
         """Make every finished layer permanent, and the cache know what was done. Once per build."""
         with self._lock:
             self.transaction.commit()
-            for layer, made in self._made:
-                self.cache.put(made._replace(chain=layer.chain_id if layer is not None else None))
-            self._made.clear()
+            self.lookup.publish()
             for sums in self._sums:
                 sums.save()
 

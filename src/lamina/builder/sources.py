@@ -19,8 +19,7 @@ from lamina.oci.platform import Platform
 from lamina.oci.platform import from_text as platform_from_text
 
 if TYPE_CHECKING:
-    from lamina.layer.contract import Layer
-    from lamina.layer.staged import Staged
+    from lamina.builder.distant import AnyLayer
 
 _IMAGE_CONTEXT = "docker-image://"
 SCRATCH = "scratch"
@@ -82,7 +81,7 @@ class Place:
     :ivar identity: of its content, when that can't change: the ChainID. ``""`` for a directory on the host.
     """
 
-    def __init__(self, session: Session, layer: Layer | Staged | None, path: str, shown: str) -> None:
+    def __init__(self, session: Session, layer: AnyLayer | None, path: str, shown: str) -> None:
         self._session = session
         self._layer = layer
         self._path = path

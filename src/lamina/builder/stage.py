@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lamina.builder.arguments import BuildArguments, StageArguments
+from lamina.builder.cache import Step
 from lamina.digest import ChainID, DiffID, ImageID
 from lamina.image.contract import Image
 from lamina.oci.platform import Platform
 
 if TYPE_CHECKING:
-    from lamina.layer.contract import Layer
-    from lamina.layer.staged import Staged
+    from lamina.builder.distant import AnyLayer
 
 _DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -25,8 +25,9 @@ class StageState:
 
     :ivar config: the image's ``config``, Docker's members.
     :ivar key: the cache key of the step that made all this.
-    :ivar layer: the top layer, complete or in the making; ``None`` for an empty tree.
+    :ivar layer: the top layer, complete, in the making or elsewhere; ``None`` for an empty tree.
     :ivar history: entries as they stand in the image's configuration.
+    :ivar trail: the steps so far, each with the layer on top after it, those of the stages below included.
     :ivar cached: whether every step so far came from the cache.
     """
 
@@ -39,7 +40,8 @@ class StageState:
         self.created = ""
         self.command_set = False
         self.key = ""
-        self.layer: Layer | Staged | None = None
+        self.layer: AnyLayer | None = None
+        self.trail: list[tuple[Step, AnyLayer | None]] = []
         self.diff_ids: list[DiffID] = []
         self.history: list[dict[str, Any]] = []
         self.container_config: dict[str, Any] = {}
@@ -53,7 +55,7 @@ class StageState:
     def base_id(self) -> ImageID | None:
         return self.base.id if self.base is not None else None
 
-    def begin(self, image: Image, layer: Layer | None) -> None:
+    def begin(self, image: Image, layer: AnyLayer | None) -> None:
         """``FROM`` an image that exists."""
         document = image.config.document
         self.base = image
@@ -78,6 +80,7 @@ class StageState:
         self.config = copy.deepcopy(below.config)
         self.author, self.created = below.author, below.created
         self.layer = below.layer
+        self.trail = list(below.trail)
         self.diff_ids = list(below.diff_ids)
         self.history = copy.deepcopy(below.history)
         self.platform = below.platform
@@ -112,6 +115,13 @@ class StageState:
         self.created = str(entry.get("created") or self.created)
         if diff_id is not None:
             self.diff_ids.append(diff_id)
+
+
+def inline_keys(stage: StageState) -> list[str]:
+    """The keys of a stage's steps by entry of its history; ``""`` for those of the base image."""
+    steps = [step.key for step, _ in stage.trail]
+    base = stage.base.config.document.get("history") or () if stage.base is not None else ()
+    return ["" for _ in base] + steps
 
 
 def digest_of(*parts: object) -> str:

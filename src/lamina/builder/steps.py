@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from lamina.builder import metadata, mounting, sources, texts
 from lamina.builder.cache import Step
+from lamina.builder.distant import AnyLayer
 from lamina.builder.job import Job, StepMount
+from lamina.builder.picking import of_place
 from lamina.builder.progress import StepProgress
 from lamina.builder.selection import Selection, common_digest, joined, of_tree
 from lamina.builder.session import Session, default_network
@@ -133,15 +135,9 @@ class StageBuilder:
         """
         state, session = self._state, self._session
         state.container_config = {**state.config, "Cmd": list(command)}
-        if session.request.epoch is not None:
-            key = digest_of(key, "epoch", session.request.epoch)
-        found = session.find(key)
-        if found is None:
-            found = session.borrow(state, key, texts.created_by(command))
+        found = session.lookup.find(state, self._dated(key), texts.created_by(command))
         if found is not None:
-            state.key = key
-            state.layer = session.layer(found.chain)
-            state.add_history(found.history, found.diff_id)
+            self._reached(found.step, found.layer)
             if work is not None and name:
                 with session.step(name) as progress:
                     progress.cached = True
@@ -151,10 +147,21 @@ class StageBuilder:
         if work is not None:
             with session.step(name) as progress:
                 diff_id, size = self._made(work, progress)
-        entry = self._entry(command, comment, diff_id)
-        state.key = key
-        state.add_history(entry, diff_id)
-        session.remember(state.layer, Step(key, None, diff_id, entry, size))
+        step = Step(self._dated(key), None, diff_id, self._entry(command, comment, diff_id), size)
+        self._reached(step, state.layer)
+        session.lookup.remember(state.layer, step)
+
+    def _dated(self, key: str) -> str:
+        """The key with the time that all files and texts get, where there is one."""
+        epoch = self._session.request.epoch
+        return key if epoch is None else digest_of(key, "epoch", epoch)
+
+    def _reached(self, step: Step, layer: AnyLayer | None) -> None:
+        """The next instruction starts from here."""
+        state = self._state
+        state.key, state.layer = step.key, layer
+        state.add_history(step.history, step.diff_id)
+        state.trail.append((step, layer))
 
     def _made(self, work: Work, progress: StepProgress) -> tuple[DiffID | None, int]:
         """Do the work in a new layer on the state's."""
@@ -214,7 +221,7 @@ class StageBuilder:
             key = state.next_key("run", recorded, network, instruction.security, identity, script)
 
             prepared: tuple[StepMount, ...] = ()
-            if (wanted or script) and session.find(key) is None:
+            if (wanted or script) and session.lookup.find(state, self._dated(key), texts.created_by(recorded)) is None:
                 prepared = tuple(mounts.prepare(mount) for mount in wanted)
                 if script:
                     prepared += (mounts.script(*script),)
@@ -269,8 +276,7 @@ class StageBuilder:
         """What the sources mean; ``stack`` releases what they need."""
         if isinstance(instruction, kinds.Copy):
             if instruction.stage:
-                opened = self._place(instruction.stage).opened()
-                return of_tree(stack.enter_context(opened), instruction.sources, unpack=False)
+                return of_place(self._session.lookup, self._place(instruction.stage), instruction, stack)
             return self._from_context(instruction.sources, unpack=False)
         return self._added(instruction, target, stack)
 

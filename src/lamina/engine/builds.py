@@ -37,6 +37,7 @@ class Builds:
             fetch=self._fetch,
             steps=steps,
             settings=lambda: engine.registry.settings,
+            client=lambda: engine.registry,
         )
 
     def push(self, names: Iterable[Reference], report: StepReport | Steps = ignore_steps) -> list[PushResult]:

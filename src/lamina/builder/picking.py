@@ -1,0 +1,32 @@
+"""What ``COPY --from`` selects in layers: found out once, since layers don't change.
+
+So a step that is cached needs no files of the stage that it copies from, and that stage's layers need not be here.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from lamina.builder.cache import Pick
+from lamina.builder.lookup import Lookup
+from lamina.builder.selection import Selection, of_tree
+from lamina.builder.sources import Place
+from lamina.builder.stage import digest_of
+from lamina.dockerfile import instructions as kinds
+
+
+def of_place(lookup: Lookup, place: Place, instruction: kinds.Copy, stack: ExitStack) -> Selection:
+    """The sources of ``instruction`` in ``place``; ``stack`` releases what they need."""
+
+    def look() -> Selection:
+        return of_tree(stack.enter_context(place.opened()), instruction.sources, unpack=False)
+
+    if not place.identity:
+        return look()
+    key = digest_of("pick", place.identity, instruction[1:])
+    known = lookup.pick(key)
+    if known is not None:
+        return Selection(known.digests, known.facts, lambda: look().pieces())
+    selection = look()
+    lookup.put_pick(key, Pick(selection.digests, selection.facts))
+    return selection
