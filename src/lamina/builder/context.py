@@ -62,6 +62,15 @@ def directory(path: str, dockerfile: str = "", text: bytes | None = None) -> Con
     return Context(path, content, os.path.basename(name), _matcher(path, name))
 
 
+def is_remote(text: str) -> bool:
+    """Whether the argument of ``build`` names something elsewhere: a URL or a git repository."""
+    if text.startswith(("http://", "https://", "github.com/")):
+        return True
+    from lamina.builder import gitreference  # most builds have a directory
+
+    return not os.path.exists(text) and gitreference.parse(text, context=True) is not None
+
+
 def _matcher(path: str, dockerfile: str) -> Matcher | None:
     """What the Dockerfile's own ignore file says, else the context's."""
     candidates = [f"{dockerfile}{IGNORE}"] if dockerfile else []

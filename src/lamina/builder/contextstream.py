@@ -29,7 +29,13 @@ def stream(layers: FileLayerStore, file: IO[bytes], dockerfile: str = "") -> Ite
 
     :param dockerfile: path of the Dockerfile in the tar.
     """
-    pieces = iter(lambda: file.read(_PIECE), b"")
+    with from_pieces(layers, iter(lambda: file.read(_PIECE), b""), dockerfile) as context:
+        yield context
+
+
+@contextmanager
+def from_pieces(layers: FileLayerStore, pieces: Iterator[bytes], dockerfile: str = "") -> Iterator[Context]:
+    """As :func:`stream`, for bytes that come in pieces."""
     head = b""
     while len(head) < _PEEK and (piece := next(pieces, b"")):
         head += piece
@@ -42,7 +48,7 @@ def stream(layers: FileLayerStore, file: IO[bytes], dockerfile: str = "") -> Ite
         os.makedirs(path, 0o700)
         try:
             _extract(path, chain((head,), pieces))
-            yield _extracted(path, dockerfile or DOCKERFILE)
+            yield extracted(path, dockerfile or DOCKERFILE)
         finally:
             remove_tree(path)
 
@@ -72,7 +78,8 @@ def _extract(path: str, pieces: Iterator[bytes]) -> None:
         os.close(root)
 
 
-def _extracted(path: str, dockerfile: str) -> Context:
+def extracted(path: str, dockerfile: str) -> Context:
+    """A directory whose files somebody else chose; no link leads out of it."""
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         text = _read(root, dockerfile)

@@ -186,18 +186,14 @@ class _Kept:
         return record
 
     def _read(self, answer: Answer, path: str, watch: Watch) -> tuple[str, int]:
-        digest, total, told = hashlib.sha256(), 0, time.monotonic()
+        digest, total = hashlib.sha256(), 0
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                for piece in body(answer):
-                    watch.check()
+                for piece in body(answer, watch):
                     digest.update(piece)
                     total += len(piece)
                     atomicfile.write_all(descriptor, piece)
-                    if time.monotonic() - told >= _INTERVAL:
-                        told = time.monotonic()
-                        watch.show(_progress(total, answer.length))
                 modified = _moment(answer.header("Last-Modified"))
                 if modified:
                     os.utime(descriptor, (modified, modified))
@@ -207,7 +203,6 @@ class _Kept:
             if error.errno in (28, 122):  # ENOSPC, EDQUOT
                 raise NoSpace("no space left on device") from error
             raise
-        watch.show(_progress(total, total))
         return digest.hexdigest(), total
 
 
@@ -228,13 +223,20 @@ def open_url(transport: Transport, url: str, headers: Mapping[str, str]) -> Iter
         yield answer
 
 
-def body(answer: Answer) -> Iterator[bytes]:
-    """The pieces of an answer. Raises :class:`BrokenOff`."""
+def body(answer: Answer, watch: Watch) -> Iterator[bytes]:
+    """The pieces of an answer, told of as they come. Raises :class:`BrokenOff`."""
+    total, told = 0, time.monotonic()
     try:
         while piece := answer.read(_PIECE):
+            watch.check()
+            total += len(piece)
             yield piece
+            if time.monotonic() - told >= _INTERVAL:
+                told = time.monotonic()
+                watch.show(_progress(total, answer.length))
     except ConnectionFailed as error:
         raise BrokenOff(str(error)) from error
+    watch.show(_progress(total, total))
 
 
 def file_name(url: str, disposition: str) -> str:

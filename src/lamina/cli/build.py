@@ -13,19 +13,19 @@ from lamina.reference import InvalidReference, Reference, parse_tagged
 
 if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
+    from lamina.builder.progress import Steps
 
 _STANDARD_INPUT = "-"
 
 COMMAND = Command(
-    usage="[OPTIONS] PATH | -",
+    usage="[OPTIONS] PATH | URL | -",
     summary="Build an image from a Dockerfile",
     arguments=exactly(1),
     flags=(
         texts("build-arg", "Set build-time variables"),
         texts("build-context", "Additional build contexts (e.g., name=path)", type_name="stringArray"),
         switch("check", "Check the Dockerfile, build nothing"),
-        texts("cache-from", "Caches to believe (e.g., user/app:cache, type=local,src=path)", type_name="stringArray"),
-        texts("cache-to", "Caches to write (e.g., user/app:cache, type=local,dest=path)", type_name="stringArray"),
+        texts("cache-from", "Images to consider as cache sources", type_name="strings"),
         text("file", "Name of the Dockerfile (Default is 'PATH/Dockerfile')", short="f"),
         switch("force-rm", "Always remove intermediate containers", default=True, hidden=True),
         text("iidfile", "Write the image ID to the file"),
@@ -65,7 +65,7 @@ def run(context: Context, options: Options) -> int:
     steps = Steps(report)
     with ExitStack() as stack:
         stack.callback(report.close)
-        prepared = _prepared(context, options, source, stack)
+        prepared = _prepared(context, options, source, steps, stack)
         request = requested(context, options, prepared, tags)
         if options.on("check"):
             return check_only(context, request)
@@ -94,7 +94,7 @@ def _tag(name: str) -> Reference:
     return reference
 
 
-def _prepared(context: Context, options: Options, source: str, stack: ExitStack) -> BuildContext:
+def _prepared(context: Context, options: Options, source: str, steps: Steps, stack: ExitStack) -> BuildContext:
     """The context and the Dockerfile; what they need is released by ``stack``."""
     from lamina.builder import context as contexts
 
@@ -106,8 +106,17 @@ def _prepared(context: Context, options: Options, source: str, stack: ExitStack)
         from lamina.builder import contextstream
 
         return stack.enter_context(contextstream.stream(context.engine().layers, stdin, file))
-    if source.startswith(("http://", "https://", "git://", "git@", "github.com/")):
-        raise CommandError(f"unable to prepare context: {source}: remote contexts are not supported by this version")
+    if contexts.is_remote(source):
+        from lamina.builder import remotecontext
+        from lamina.cli.buildrequest import surroundings
+
+        if file == _STANDARD_INPUT:
+            raise CommandError("invalid argument: can't use stdin for the dockerfile of a remote context")
+        try:
+            opened = remotecontext.opened(context.engine().layers, source, surroundings(context, options), steps, file)
+            return stack.enter_context(opened)
+        except contexts.BadContext as error:
+            raise CommandError(str(error)) from None
     content = context.binary_stdin.read() if file == _STANDARD_INPUT else None
     try:
         return contexts.directory(source, "" if file == _STANDARD_INPUT else file, content)

@@ -11,6 +11,7 @@ from lamina.reference import Reference
 
 if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
+    from lamina.builder.remotecontext import Surroundings
     from lamina.builder.request import BuildRequest
 
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -19,7 +20,6 @@ _SECRET_LIMIT = 500 << 10
 
 def requested(context: Context, options: Options, prepared: BuildContext, tags: tuple[Reference, ...]) -> BuildRequest:
     """What the flags of ``build`` ask for."""
-    from lamina.builder.cacheoptions import parse_export, parse_imports
     from lamina.builder.request import BuildRequest
     from lamina.oci.platform import from_text
 
@@ -42,11 +42,19 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
         network=options.text("network"),
         platform=from_text(options.text("platform")) if options.text("platform") else None,
         epoch=_epoch(arguments.get(_EPOCH) or context.environment.get(_EPOCH)),
-        cache_from=tuple(wanted for word in options.texts("cache-from") for wanted in parse_imports(word)),
-        cache_to=tuple(map(parse_export, options.texts("cache-to"))),
+        cache_from=tuple(name for word in options.texts("cache-from") for name in word.split(",")),
         squash=options.on("squash"),
         secrets=dict(_secret(word, context) for word in options.texts("secret")),
     )
+
+
+def surroundings(context: Context, options: Options) -> Surroundings:
+    """How a build reaches what is elsewhere."""
+    from lamina.builder.remotecontext import Surroundings
+
+    engine = context.engine()
+    arguments = _pairs(options.texts("build-arg"), context)
+    return Surroundings(lambda: engine.registry.settings, arguments, context.environment.get("SSH_AUTH_SOCK", ""))
 
 
 def _pairs(words: list[str], context: Context) -> dict[str, str]:
