@@ -20,6 +20,7 @@ _SECRET_LIMIT = 500 << 10
 
 def requested(context: Context, options: Options, prepared: BuildContext, tags: tuple[Reference, ...]) -> BuildRequest:
     """What the flags of ``build`` ask for."""
+    from lamina.builder.cacheoptions import parse_export, parse_imports
     from lamina.builder.request import BuildRequest
     from lamina.oci.platform import from_text
 
@@ -42,7 +43,8 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
         network=options.text("network"),
         platform=from_text(options.text("platform")) if options.text("platform") else None,
         epoch=_epoch(arguments.get(_EPOCH) or context.environment.get(_EPOCH)),
-        cache_from=tuple(name for word in options.texts("cache-from") for name in word.split(",")),
+        cache_from=tuple(wanted for word in options.texts("cache-from") for wanted in parse_imports(word)),
+        cache_to=tuple(map(parse_export, options.texts("cache-to"))),
         squash=options.on("squash"),
         secrets=dict(_secret(word, context) for word in options.texts("secret")),
     )
