@@ -40,6 +40,8 @@ class WorkDirectory:
         try:
             path = os.path.join(base, "work")
             os.makedirs(path, 0o700, exist_ok=True)
+            if os.stat(path).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                os.chmod(path, 0o700)  # the kernel leaves it without permissions, which only stop ordinary users
             self.layer = Layer(path, 0, same_mount=upper)
         except BaseException:
             os.close(self._lock)
