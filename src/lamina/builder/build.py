@@ -195,8 +195,8 @@ class _Build:
 
 def _locate(error: LaminaError, origin: kinds.Origin) -> None:
     """Say where it was, once."""
-    if not getattr(error, "located", False):
-        error.__dict__["located"] = True
+    if getattr(error, "location", None) is None:
+        error.__dict__["location"] = origin.location
         error.add_note(f"{origin.location.name}:{origin.location.line}: {origin.text}")
 
 

@@ -19,8 +19,9 @@ class StepEvent(NamedTuple):
     :ivar kind: one of the words above.
     :ivar number: of the step, in order of their beginnings; 0 for what is about the whole build.
     :ivar name: what the step does, as a list of steps shows it.
-    :ivar data: bytes that a command wrote, or a message.
+    :ivar data: bytes that a command wrote, the last of them when it failed, or a message.
     :ivar seconds: how long it took.
+    :ivar error: why it failed.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class StepEvent(NamedTuple):
     name: str = ""
     data: bytes = b""
     seconds: float = 0.0
+    error: str = ""
 
 
 #: What a build calls for each event, from any thread.
@@ -77,8 +79,9 @@ class Steps:
         try:
             yield progress
         except BaseException as failure:
-            said = failure.tail if isinstance(failure, CommandFailed) else str(failure).encode("utf-8", "replace")
-            self._report(StepEvent(FAILED, progress.number, name, said, time.monotonic() - begun))
+            said = failure.tail if isinstance(failure, CommandFailed) else b""
+            reason = str(failure) or type(failure).__name__
+            self._report(StepEvent(FAILED, progress.number, name, said, time.monotonic() - begun, reason))
             raise
         kind = CACHED if progress.cached else DONE
         self._report(StepEvent(kind, progress.number, name, b"", time.monotonic() - begun))

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
+from lamina.cli.excerpt import excerpt, source_lines
 from lamina.cli.flags import switch, text, texts
 from lamina.errors import LaminaError
 from lamina.reference import InvalidReference, Reference, parse_tagged
@@ -14,6 +15,7 @@ from lamina.reference import InvalidReference, Reference, parse_tagged
 if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
     from lamina.builder.progress import Steps
+    from lamina.builder.request import BuildRequest
 
 _STANDARD_INPUT = "-"
 
@@ -37,7 +39,7 @@ COMMAND = Command(
         switch("no-cache", "Do not use cache when building the image"),
         texts("output", "Output destination (format: type=local,dest=path)", short="o", type_name="stringArray"),
         text("platform", "Set platform of base images"),
-        text("progress", "Set type of progress output (auto, plain, tty, quiet)", default="auto"),
+        text("progress", "Set type of progress output (auto, plain, tty, quiet, rawjson)", default="auto"),
         switch("pull", "Always attempt to pull a newer version of the image"),
         switch("push", "Push the image to its registry (shorthand for --output=type=registry)"),
         switch("quiet", "Suppress the build output and print image ID on success", short="q"),
@@ -58,11 +60,14 @@ def run(context: Context, options: Options) -> int:
     from lamina.cli.buildrequest import requested
 
     source = options.arguments[0]
-    quiet = options.on("quiet") or options.text("progress") == "quiet"
+    mode = options.text("progress")
+    if not options.given("progress"):
+        mode = context.environment.get("BUILDKIT_PROGRESS") or mode
+    quiet = options.on("quiet") or mode == "quiet"
     tags = tuple(_tag(name) for name in options.texts("tag"))
     outputs = wanted_outputs(options, tags)
     tags += tuple(name for name in names_of(outputs) if name not in tags)
-    report = reporter(context.stderr, options.text("progress"), quiet=quiet)
+    report = reporter(context.stderr, mode, quiet=quiet)
     steps = Steps(report)
     with ExitStack() as stack:
         stack.callback(report.close)
@@ -75,7 +80,7 @@ def run(context: Context, options: Options) -> int:
             pushed = deliver(context, outputs, result, tags, steps)
         except LaminaError as error:
             report.close()
-            _tell_where(context, error)
+            _tell_where(context, error, request)
             raise
     write_files(options, result, tags, pushed)
     if (quiet or not context.stderr.isatty()) and not any(output.destination == "-" for output in outputs):
@@ -125,7 +130,12 @@ def _prepared(context: Context, options: Options, source: str, steps: Steps, sta
         raise CommandError(str(error)) from None
 
 
-def _tell_where(context: Context, error: LaminaError) -> None:
-    """Name the instruction, as far as it is known."""
-    for note in getattr(error, "__notes__", ()):
-        context.warn(f"------\n{note}\n------")
+def _tell_where(context: Context, error: LaminaError, request: BuildRequest) -> None:
+    """Show the instruction, as far as it is known."""
+    location = getattr(error, "location", None)
+    if location is None:
+        return
+    if location.name == request.dockerfile_name:
+        context.warn(excerpt(location.name, source_lines(request.dockerfile), location.line, location.end_line))
+    else:
+        context.warn("\n".join(getattr(error, "__notes__", ())))

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lamina.cli.command import Context
+from lamina.cli.excerpt import excerpt, source_lines
 from lamina.errors import LaminaError
 
 if TYPE_CHECKING:
     from lamina.builder.request import BuildRequest
     from lamina.dockerfile.rules import Finding
-
-#: Lines that are shown around a finding of one line, and of several.
-_AROUND = {True: 4, False: 2}
 
 
 def check_only(context: Context, request: BuildRequest) -> int:
@@ -35,7 +33,7 @@ def check_only(context: Context, request: BuildRequest) -> int:
     )
     findings = check(dockerfile, surroundings)
     context.print(f"Check complete, {_count(len(findings))}")
-    lines = request.dockerfile.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")
+    lines = source_lines(request.dockerfile)
     for finding in findings:
         context.print(_shown(finding, lines))
     return 1 if findings else 0
@@ -60,26 +58,6 @@ def _environment(context: Context, name: str) -> Mapping[str, str] | None:
 
 def _shown(finding: Finding, lines: list[str]) -> str:
     """Rule, message and the lines, those that are meant marked."""
-    first, last = finding.location.line, min(finding.location.end_line, len(lines))
-    start, end = _surrounding(first, last, len(lines))
+    where = finding.location
     title = f"\nWARNING: {finding.rule}" + (f" - {finding.url}" if finding.url else "")
-    source = [
-        f" {number:>3} | {'>>>' if first <= number <= last else '   '} {lines[number - 1].rstrip(chr(13))}"
-        for number in range(start, end + 1)
-    ]
-    rule = "-" * 20
-    return "\n".join([title, finding.message, f"{finding.location.name}:{first}", rule, *source, rule])
-
-
-def _surrounding(first: int, last: int, count: int) -> tuple[int, int]:
-    """The lines to show, docker's choice: alternately one more before and after, as far as there are any."""
-    shown, wanted = 0, _AROUND[first == last]
-    while shown < wanted:
-        if first > 1:
-            first -= 1
-            shown += 1
-        if last != count:
-            last += 1
-            shown += 1
-        shown += 1
-    return first, last
+    return "\n".join([title, finding.message, excerpt(where.name, lines, where.line, where.end_line)])

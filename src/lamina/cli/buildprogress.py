@@ -1,23 +1,21 @@
-"""Shows a build: plain lines for files and pipes, one line per step that changes in place on a terminal."""
+"""Shows a build: plain lines for files and pipes, BuildKit's JSON for programs, a picture on a terminal."""
 
 from __future__ import annotations
 
-import os
+import json
 import threading
 import time
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from lamina.builder.progress import CACHED, DONE, FAILED, OUTPUT, START, WARNING, StepEvent
 from lamina.cli.command import CommandError
 
+MODES = ("auto", "plain", "tty", "quiet", "rawjson")
 #: Lines of a failed command's output that are shown again at the end.
 _TAIL = 20
-#: Lines of output that are seen below a running step on a terminal.
-_WINDOW = 4
-_INTERVAL = 0.1
 
 
-class Reporter:
+class Reporter(Protocol):
     """What a build calls; usable from any thread."""
 
     def __call__(self, event: StepEvent) -> None:
@@ -29,45 +27,65 @@ class Reporter:
 
 def reporter(out: TextIO, kind: str, *, quiet: bool) -> Reporter:
     """
-    :param kind: ``auto``, ``plain``, ``tty`` or ``quiet``.
+    :param kind: one of :data:`MODES`.
     """
-    if kind not in ("auto", "plain", "tty", "quiet"):
+    if kind not in MODES:
         raise CommandError(f"invalid progress mode {kind}")
     if quiet:
-        return _Quiet(out)
+        return _Failures(out, None)
+    if kind == "rawjson":
+        return _Raw(out)
     if kind == "tty" or (kind == "auto" and out.isatty()):
-        return _Terminal(out)
-    return _Lines(out)
+        from lamina.cli.buildterminal import TerminalView
+
+        return _Failures(out, TerminalView(out))
+    return _Failures(out, _Lines(out))
+
+
+class _Failures:
+    """Passes everything on to a view, and shows at the end what a failed step wrote last."""
+
+    def __init__(self, out: TextIO, view: Reporter | None) -> None:
+        self._out = out
+        self._view = view
+        self._failed: list[StepEvent] = []
+
+    def __call__(self, event: StepEvent) -> None:
+        if event.kind == FAILED:
+            self._failed.append(event)
+        if self._view is not None:
+            self._view(event)
+
+    def close(self) -> None:
+        if self._view is not None:
+            self._view.close()
+        for event in self._failed:
+            text = "\n".join(_last_lines(event.data))
+            self._out.write(f"------\n > {event.name}:\n{text}\n------\n" if text else f"------\n > {event.name}\n")
+        self._failed.clear()
+        self._out.flush()
 
 
 def _last_lines(data: bytes) -> list[str]:
     return data.decode("utf-8", "replace").splitlines()[-_TAIL:]
 
 
-class _Quiet(Reporter):
-    """Only what went wrong."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def __call__(self, event: StepEvent) -> None:
-        if event.kind == FAILED:
-            self._out.write("".join(f"{line}\n" for line in _last_lines(event.data)))
-
-
-class _Lines(Reporter):
+class _Lines:
     """``#3 [2/5] RUN make``, ``#3 0.512 output``, ``#3 DONE 1.2s``."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._lock = threading.Lock()
         self._begun: dict[int, float] = {}
-        self._partial: dict[int, str] = {}
+        self._partial: dict[int, bytes] = {}
 
     def __call__(self, event: StepEvent) -> None:
         with self._lock:
             self._show(event)
             self._out.flush()
+
+    def close(self) -> None:
+        """There is nothing to put in order."""
 
     def _show(self, event: StepEvent) -> None:
         number = event.number
@@ -75,94 +93,60 @@ class _Lines(Reporter):
             self._begun[number] = time.monotonic()
             self._out.write(f"\n#{number} {event.name}\n")
         elif event.kind == OUTPUT:
-            self._output(number, event.data.decode("utf-8", "replace"))
+            self._output(number, event.data)
         elif event.kind == CACHED:
             self._out.write(f"#{number} CACHED\n")
         elif event.kind == WARNING:
             self._out.write(event.data.decode("utf-8", "replace") + "\n")
         elif event.kind in (DONE, FAILED):
             if self._partial.get(number):
-                self._output(number, "\n")
-            word = f"DONE {event.seconds:.1f}s" if event.kind == DONE else f"ERROR after {event.seconds:.1f}s"
+                self._output(number, b"\n")
+            word = f"DONE {event.seconds:.1f}s" if event.kind == DONE else f"ERROR: {event.error}"
             self._out.write(f"#{number} {word}\n")
-            if event.kind == FAILED:
-                shown = "".join(f"{line}\n" for line in _last_lines(event.data))
-                self._out.write(f"------\n > {event.name}:\n{shown}------\n")
 
-    def _output(self, number: int, text: str) -> None:
-        *lines, rest = (self._partial.pop(number, "") + text).split("\n")
+    def _output(self, number: int, data: bytes) -> None:
+        *lines, rest = (self._partial.pop(number, b"") + data).split(b"\n")
         self._partial[number] = rest
         elapsed = time.monotonic() - self._begun.get(number, time.monotonic())
         for line in lines:
-            self._out.write(f"#{number} {elapsed:.3f} {line.rstrip(chr(13))}\n")
+            self._out.write(f"#{number} {elapsed:.3f} {line.decode('utf-8', 'replace').rstrip(chr(13))}\n")
 
 
-class _Terminal(Reporter):
-    """Finished steps scroll up; running ones stay at the bottom with the last lines of what they write."""
+class _Raw:
+    """One JSON object a line: ``SolveStatus`` of BuildKit's client package, as ``buildx --progress rawjson`` writes."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._lock = threading.Lock()
-        self._running: dict[int, tuple[str, float, list[str]]] = {}
-        self._drawn = 0
-        self._last = 0.0
+        self._started: dict[int, str] = {}
 
     def __call__(self, event: StepEvent) -> None:
         with self._lock:
-            self._take(event)
-
-    def _take(self, event: StepEvent) -> None:
-        number, above = event.number, ""
-        if event.kind == START:
-            self._running[number] = event.name, time.monotonic(), [""]
-        elif event.kind == OUTPUT:
-            lines = self._running[number][2]
-            first, *rest = event.data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
-            lines[-1] += first
-            lines.extend(rest)
-            del lines[:-_WINDOW]
-            if time.monotonic() - self._last < _INTERVAL:
-                return
-        elif event.kind == WARNING:
-            above = event.data.decode("utf-8", "replace") + "\n"
-        else:
-            self._running.pop(number, None)
-            above = self._finished(event)
-        self._draw(above)
-
-    def _finished(self, event: StepEvent) -> str:
-        if event.kind == FAILED:
-            shown = "".join(f"{line}\n" for line in _last_lines(event.data))
-            return f" => ERROR {event.name}\n------\n > {event.name}:\n{shown}------\n"
-        time_ = "" if event.kind == CACHED else f"{event.seconds:.1f}s"
-        word = "CACHED " if event.kind == CACHED else ""
-        return self._line(f" => {word}{event.name}", time_) + "\n"
-
-    def _line(self, text: str, right: str = "") -> str:
-        width = self._width() - 1
-        room = max(width - len(right) - 1, 10)
-        shown = "".join(char if char.isprintable() else " " for char in text)
-        return f"{shown[:room]:<{room}} {right}" if right else shown[:width]
-
-    def _width(self) -> int:
-        try:
-            return os.get_terminal_size(self._out.fileno()).columns or 80
-        except OSError:
-            return 80
-
-    def _draw(self, above: str) -> None:
-        self._last = time.monotonic()
-        parts = [f"\x1b[{self._drawn}A" if self._drawn else "", "\r\x1b[J", above]
-        lines = []
-        for name, begun, output in self._running.values():
-            lines.append(self._line(f" => {name}", f"{time.monotonic() - begun:.1f}s"))
-            lines += [self._line(f" => => {line}") for line in output if line]
-        self._drawn = len(lines)
-        parts += [f"{line}\n" for line in lines]
-        self._out.write("".join(parts))
-        self._out.flush()
+            self._out.write(json.dumps(self._status(event), separators=(",", ":")) + "\n")
+            self._out.flush()
 
     def close(self) -> None:
-        with self._lock:
-            self._running.clear()
-            self._drawn = 0
+        """There is nothing to put in order."""
+
+    def _status(self, event: StepEvent) -> dict[str, object]:
+        import base64
+
+        from lamina.digest import Digest
+        from lamina.oci import timestamp
+
+        now = timestamp.now()
+        vertex = str(Digest.of(f"{event.number} {event.name}".encode()))
+        data = base64.b64encode(event.data).decode()
+        if event.kind == WARNING:
+            return {"warnings": [{"level": 1, "short": data}]}
+        if event.kind == OUTPUT:
+            return {"logs": [{"vertex": vertex, "stream": 1, "data": data, "timestamp": now}]}
+        step: dict[str, object] = {"digest": vertex, "name": event.name}
+        step["started"] = self._started.setdefault(event.number, now)
+        if event.kind != START:
+            step["completed"] = now
+        if event.kind == CACHED:
+            step["cached"] = True
+        if event.kind == FAILED:
+            step["error"] = event.error
+        return {"vertexes": [step]}
