@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from lamina.cli.command import PROGRAM, CommandError, Context, Options
-from lamina.cli.createflags import isolation, lifecycle, networking, program, storage
+from lamina.cli.createflags import isolation, lifecycle, limits, networking, program, storage
 from lamina.cli.flags import Flag, text
 from lamina.errors import LaminaError, NotFound
 
@@ -22,6 +22,7 @@ FLAGS: tuple[Flag, ...] = (
     *storage.FLAGS,
     *networking.FLAGS,
     *isolation.FLAGS,
+    *limits.FLAGS,
     *lifecycle.FLAGS,
     text("platform", "Set platform if server is multi-platform capable"),
     text("pull", 'Pull image before running ("always"|"missing"|"never")', default="missing"),
@@ -46,10 +47,14 @@ def create(context: Context, options: Options, verb: str, *, detached: bool) -> 
         )
     except CommandError as error:
         raise failure(verb, error.text) from None
+    for warning in limits.advice(options):
+        context.warn(f"WARNING: {warning}")
     try:
         container = _create(context, options, request)
     except LaminaError as error:
         raise failure(verb, f"Error response from daemon: {error}") from error
+    for warning in container.warnings:
+        context.warn(f"WARNING: {warning}")
     if cid_file:
         with open(cid_file, "w", encoding="ascii") as file:
             file.write(container.id)
@@ -95,13 +100,13 @@ def _pull(context: Context, options: Options) -> None:
 
 def _config(context: Context, options: Options, *, detached: bool) -> dict[str, Any]:
     result = program.config(context, options, detached=detached)
-    for part in (storage, networking, isolation, lifecycle):
+    for part in (storage, networking, isolation, limits, lifecycle):
         result |= part.config(options)
     return result
 
 
 def _host_config(options: Options) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for part in (program, storage, networking, isolation, lifecycle):
+    for part in (program, storage, networking, isolation, limits, lifecycle):
         result |= part.host_config(options)
     return result

@@ -59,4 +59,6 @@ def _start_failed(context: Context, container: Container, error: Exception) -> C
         with suppress(LaminaError):
             context.engine().container_service.remove(container.id, force=True, volumes=True)
     code = error.code if isinstance(error, StartFailed) else creating.ENGINE_FAILED
+    if code == creating.ENGINE_FAILED and "no such file or directory" in str(error):
+        code = 127  # docker's client goes by the text too
     return creating.failure("run", f"Error response from daemon: {error}", code, show_help=False)

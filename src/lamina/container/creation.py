@@ -3,9 +3,21 @@
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from lamina.container import configuring, copyup, defaults, initlayer, mounts, names, rootfs, specification
+from lamina.container import (
+    configuring,
+    copyup,
+    defaults,
+    initlayer,
+    mounts,
+    names,
+    networking,
+    rare,
+    rootfs,
+    specification,
+)
 from lamina.container.mounts import MountRequest
 from lamina.container.names import NameInUse
 from lamina.container.parts import Parts, Volume
@@ -22,11 +34,13 @@ class CreateRequest(NamedTuple):
     :ivar config: Docker's ``Config``; ``Image`` is what the user typed.
     :ivar host_config: Docker's ``HostConfig``; members may be missing.
     :ivar name: ``""`` for a random one.
+    :ivar endpoints: Docker's ``NetworkingConfig.EndpointsConfig``.
     """
 
     config: Mapping[str, Any]
     host_config: Mapping[str, Any]
     name: str = ""
+    endpoints: Mapping[str, Any] = MappingProxyType({})
 
 
 def create(parts: Parts, request: CreateRequest) -> Container:
@@ -39,6 +53,9 @@ def create(parts: Parts, request: CreateRequest) -> Container:
     image = parts.images.resolve(str(request.config.get("Image") or ""))
     container = _describe(parts, request, image)
     requests = mounts.collect(container.config, container.host_config)
+    taken = _taken_over(parts, container)
+    # What the image declares gives way; what was asked for takes the place.
+    requests = [request for request in requests if not (request.target in taken and request.declared)]
     if name:
         parts.store.require_free(name)
     with ExitStack() as undo:
@@ -46,7 +63,7 @@ def create(parts: Parts, request: CreateRequest) -> Container:
             container.id, image.config.chain_id, initlayer.initialise, volatile=container.auto_remove
         )
         undo.callback(parts.layers.remove_writable, container.id)
-        container.document["MountPoints"] = _mount_points(parts, requests, undo)
+        container.document["MountPoints"] = {**taken, **_mount_points(parts, requests, undo)}
         _prepare_root(parts, container, requests)
         _publish(parts, container, name)
         undo.pop_all()
@@ -57,12 +74,10 @@ def create(parts: Parts, request: CreateRequest) -> Container:
 def _describe(parts: Parts, request: CreateRequest, image: Image) -> Container:
     config = configuring.merge(request.config, image.config.config)
     host_config = defaults.host_config(request.host_config, cgroup_namespace=specification.cgroup_namespace())
-    mode = specification.check_supported(host_config)
-    host_config["NetworkMode"] = mode
+    specification.check_runtime(host_config)
+    mode = host_config["NetworkMode"] = networking.mode_of(parts, config, host_config)
     path, *arguments = configuring.command(config)
     container_id = os.urandom(32).hex()
-    if not config["Hostname"]:
-        config["Hostname"] = os.uname().nodename if mode == "host" else container_id[:12]
     document = {
         "StreamConfig": {},
         "State": new_state(),
@@ -73,7 +88,7 @@ def _describe(parts: Parts, request: CreateRequest, image: Image) -> Container:
         "Args": arguments,
         "Config": config,
         "Image": str(image.id),
-        "NetworkSettings": defaults.network_settings(mode),
+        "NetworkSettings": {},
         "LogPath": "",
         "Name": "",
         "Driver": parts.layers.driver.name,
@@ -95,7 +110,23 @@ def _describe(parts: Parts, request: CreateRequest, image: Image) -> Container:
         "NoNewPrivileges": False,
         "LocalLogCacheMeta": {"HaveNotifyEnabled": False},
     }
-    return Container(document, host_config)
+    container = Container(document, host_config)
+    document["NetworkSettings"] = networking.describe(parts, container, request.endpoints)
+    container.warnings = rare.check(parts, container)
+    if not config["Hostname"]:
+        own = "host" in (mode, host_config["UTSMode"])
+        config["Hostname"] = os.uname().nodename if own else container_id[:12]
+    return container
+
+
+def _taken_over(parts: Parts, container: Container) -> dict[str, dict[str, Any]]:
+    """Mount points of ``--volumes-from``."""
+    texts = container.host_config["VolumesFrom"]
+    if not texts:
+        return {}
+    from lamina.container import volumesfrom  # few containers need it
+
+    return volumesfrom.inherited(parts, texts)
 
 
 def _mount_points(parts: Parts, requests: list[MountRequest], undo: ExitStack) -> dict[str, dict[str, Any]]:

@@ -84,9 +84,11 @@ def host_config(given: Mapping[str, Any], *, cgroup_namespace: str) -> dict[str,
     for key, value in given.items():
         if value is not None and key in result:
             result[key] = value
-    for key in ("Mounts", "Tmpfs"):  # left out when empty
+    for key in ("Mounts", "Tmpfs", "Sysctls", "StorageOpt"):  # left out when empty
         if given.get(key):
             result[key] = given[key]
+    if given.get("Init") is not None:
+        result["Init"] = given["Init"]
     return result
 
 

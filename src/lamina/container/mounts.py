@@ -48,6 +48,11 @@ class MountRequest(NamedTuple):
     options: str = ""
     spec: dict[str, Any] | None = None
 
+    @property
+    def declared(self) -> bool:
+        """Whether it is no more than a name in ``Config.Volumes``: an anonymous volume."""
+        return self.type == VOLUME and not self.spec
+
 
 def collect(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> list[MountRequest]:
     """Every mount of a new container, one per destination, an explicit one before the image's ``VOLUME``.

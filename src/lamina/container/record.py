@@ -45,13 +45,15 @@ class Container:
 
     :ivar document: ``config.v2.json``.
     :ivar host_config: ``hostconfig.json``.
+    :ivar warnings: what the host could not do when it was made, for the user; not on disk.
     """
 
-    __slots__ = ("document", "host_config")
+    __slots__ = ("document", "host_config", "warnings")
 
     def __init__(self, document: dict[str, Any], host_config: dict[str, Any]) -> None:
         self.document = document
         self.host_config = host_config
+        self.warnings: list[str] = []
 
     @property
     def id(self) -> str:
@@ -140,6 +142,15 @@ class Container:
     def set_exited(self, code: int, *, oom_killed: bool = False, error: str = "") -> None:
         self.state.update(Running=False, Paused=False, Restarting=False, Pid=0, ExitCode=code)
         self.state.update(OOMKilled=oom_killed, FinishedAt=timestamp.now(), Error=error)
+
+    def set_restarting(self) -> None:
+        """It has ended, as noted, and will be started again. Docker counts it among the running ones meanwhile."""
+        self.state.update(Running=True, Restarting=True)
+        self.document["RestartCount"] = int(self.document.get("RestartCount") or 0) + 1
+
+    def set_stopped(self) -> None:
+        """It is not started again after all."""
+        self.state.update(Running=False, Restarting=False)
 
     def set_failed(self, code: int, message: str) -> None:
         """The start did not work; the container is as it was, but for the reason."""

@@ -1,54 +1,62 @@
 """From a container's record to the runtime-spec document of its bundle."""
 
 import os
+import posixpath
 import resource
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from lamina.container import hostfiles, mounts
+from lamina.container import hostfiles, mounts, rare
 from lamina.container.record import Container
-from lamina.errors import Unsupported
+from lamina.errors import InvalidArgument
 from lamina.linux import process
 from lamina.oci import runtime as oci
 from lamina.runtime import cgroup, filters
 
-#: Networks of this version. ``default`` is a network of its own without interfaces but the loopback.
-NETWORKS = ("none", "host")
+#: Names of runtimes that Docker knows, and crun's. Whichever program is installed is used for all of them.
+RUNTIMES = ("runc", "crun", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
 CGROUP_PARENT = "/lamina"
 _OPEN_FILES = 1 << 20
 _SYSCTL = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 
 
-class UnsupportedSetting(Unsupported):
-    """A member of ``HostConfig`` that this version can't honour; ignoring it would be a surprise."""
+class UnknownRuntime(InvalidArgument):
+    """``HostConfig.Runtime`` is none of :data:`RUNTIMES`."""
 
 
 class Prepared(NamedTuple):
     """A start's facts that are not in the record.
 
     :ivar filters: directory of compiled seccomp filters; ``None`` leaves compiling to the runtime.
+    :ivar network: path of a network namespace to join; ``""`` for a new one, or the host's.
+    :ivar joined: what :func:`lamina.container.sharing.join` found.
     """
 
     root: str
     user: oci.User
     filters: str | None = None
+    joined: Mapping[str, str] = MappingProxyType({})
+    network: str = ""
 
 
-def cgroups_path(container_id: str) -> str:
-    return f"{CGROUP_PARENT}/{container_id}"
+def cgroups_path(container_id: str, parent: str = "") -> str:
+    """Its control group in each hierarchy. ``parent`` is ``HostConfig.CgroupParent``, which can't climb out."""
+    return f"{posixpath.normpath(f'/{parent}').rstrip('/') if parent else CGROUP_PARENT}/{container_id}"
 
 
 def encode(container: Container, prepared: Prepared) -> bytes:
     """``config.json``. Raises :class:`~lamina.runtime.seccomp.ProfileUnavailable`."""
-    capabilities = _capabilities()
     host_config = container.host_config
+    capabilities, seccomp = _rights(host_config, prepared.filters)
     namespaces = ["mount", "uts", "pid", "ipc"]
     sysctl = {}
     if container.network_mode != "host":
         namespaces.append("network")
-        sysctl = _SYSCTL
+        # Not in another container's namespace.
+        sysctl = {} if prepared.network.startswith("/proc/") else _SYSCTL
     if host_config.get("CgroupnsMode") == "private":
         namespaces.append("cgroup")
-    seccomp = filters.default_filter(capabilities, prepared.filters)
     specification = oci.Specification(
         root=prepared.root,
         read_only=bool(host_config.get("ReadonlyRootfs")),
@@ -56,13 +64,18 @@ def encode(container: Container, prepared: Prepared) -> bytes:
         hostname=container.config["Hostname"],
         mounts=tuple(_mounts(container)),
         namespaces=tuple(namespaces),
-        cgroups_path=cgroups_path(container.id),
+        cgroups_path=cgroups_path(container.id, host_config.get("CgroupParent") or ""),
         masked_paths=tuple(host_config.get("MaskedPaths") or ()),
         readonly_paths=tuple(host_config.get("ReadonlyPaths") or ()),
         sysctl=sysctl,
-        annotations={filters.ANNOTATION: seccomp.program} if seccomp.program else None,
+        annotations={filters.ANNOTATION: seccomp.program} if seccomp is not None and seccomp.program else None,
     )
-    return oci.encode(specification, seccomp.profile)
+    document = oci.document(specification)
+    if prepared.network:
+        joined = next(space for space in document["linux"]["namespaces"] if space["type"] == "network")
+        joined["path"] = prepared.network
+    rare.write(document, container, prepared.joined)
+    return oci.encode(document, None if seccomp is None else seccomp.profile)
 
 
 def _process(container: Container, user: oci.User, capabilities: tuple[str, ...]) -> oci.Process:
@@ -92,13 +105,20 @@ def environment(config: dict[str, Any]) -> list[str]:
     return list(entries.values())
 
 
-def _capabilities() -> tuple[str, ...]:
-    """Docker's default set, less what this process can't give: runtimes fail on those instead of going without.
+def _rights(host_config: dict[str, Any], kept: str | None) -> tuple[tuple[str, ...], filters.Filter | None]:
+    """Capabilities and the seccomp filter for them.
 
-    A program that root executes is permitted what is in the bounding set.
+    What this process can't give is left out: runtimes fail on it instead of going without. A program that root
+    executes is permitted what is in the bounding set.
     """
     available = process.bounding_capabilities()
-    return tuple(name for name in oci.DEFAULT_CAPABILITIES if name in available)
+    if not rare.has_any(host_config, ("CapAdd", "CapDrop", "Privileged", "SecurityOpt")):
+        names = tuple(name for name in oci.DEFAULT_CAPABILITIES if name in available)
+        return names, filters.default_filter(names, kept)
+    from lamina.container import rights  # few containers need it
+
+    names = tuple(name for name in rights.capabilities(host_config) if name in available)
+    return names, rights.seccomp(host_config, names, kept)
 
 
 def _open_files() -> int:
@@ -144,14 +164,7 @@ def cgroup_namespace() -> str:
     return "private" if cgroup.is_unified() else "host"
 
 
-def check_supported(host_config: dict[str, Any]) -> str:
-    """The network mode to use. Raises :class:`UnsupportedSetting` for what this version can't do."""
-    mode = host_config.get("NetworkMode") or "default"
-    if mode == "default":
-        mode = "none"
-    if mode not in NETWORKS:
-        raise UnsupportedSetting(f"network {mode} not found: this version knows the networks {' and '.join(NETWORKS)}")
-    for member, wanted in (("Privileged", "--privileged"), ("VolumesFrom", "--volumes-from"), ("Devices", "--device")):
-        if host_config.get(member):
-            raise UnsupportedSetting(f"{wanted} is not supported by this version")
-    return str(mode)
+def check_runtime(host_config: Mapping[str, Any]) -> None:
+    """Raises :class:`UnknownRuntime`."""
+    if host_config["Runtime"] not in RUNTIMES:
+        raise UnknownRuntime(f"Unknown runtime specified {host_config['Runtime']}")

@@ -177,9 +177,9 @@ def _process(process: Process) -> dict[str, Any]:
     return result
 
 
-def encode(specification: Specification, seccomp: bytes | None) -> bytes:
+def encode(document: dict[str, Any], seccomp: bytes | None) -> bytes:
     """``config.json``. ``seccomp`` is the JSON text of ``linux.seccomp``, which is large and always the same."""
-    text = json.dumps(document(specification), separators=(",", ":")).encode()
+    text = json.dumps(document, separators=(",", ":")).encode()
     if seccomp is None:
         return text
     return b'%s,"seccomp":%s}}' % (text[:-2], seccomp)

@@ -1,4 +1,4 @@
-"""The default seccomp filter, decided and compiled once.
+"""Seccomp filters, decided and compiled once.
 
 crun compiles ``linux.seccomp`` at every start, which takes longer than anything else it does. It also takes a compiled
 program by annotation (``run.oci.seccomp_bpf_data``, base64); other runtimes ignore that and go by ``linux.seccomp``,
@@ -10,11 +10,12 @@ import json
 import os
 import stat
 from binascii import b2a_base64
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lamina import atomicfile
 from lamina.digest import Digest
-from lamina.runtime.seccomp import DEFAULT_PROFILE, default_profile
+from lamina.runtime.seccomp import DEFAULT_PROFILE, default_profile, encode
 
 #: What crun calls the annotation (its manual page, section "Extensions to OCI").
 ANNOTATION = "run.oci.seccomp_bpf_data"
@@ -42,10 +43,23 @@ def default_filter(capabilities: tuple[str, ...], directory: str | None, path: s
     """
     if directory is None:
         return Filter(default_profile(capabilities, path), "")
-    kept = os.path.join(directory, f"seccomp-{_key(capabilities, path)}")
+    return _cached(directory, _key(capabilities, path), lambda: default_profile(capabilities, path))
+
+
+def custom_filter(text: bytes, capabilities: tuple[str, ...], directory: str | None) -> Filter:
+    """The filter of a profile that the user gives: JSON ``text`` in Docker's format. The rest is as above."""
+    if directory is None:
+        return Filter(encode(text, capabilities, "the custom profile"), "")
+    # A digest, and no path: no file has that name.
+    key = _key(capabilities, f"custom {Digest.of(text)}")
+    return _cached(directory, key, lambda: encode(text, capabilities, "the custom profile"))
+
+
+def _cached(directory: str, key: str, make: Callable[[], bytes]) -> Filter:
+    kept = os.path.join(directory, f"seccomp-{key}")
     found = _read(kept)
     if found is None:
-        found = _compiled(default_profile(capabilities, path))
+        found = _compiled(make())
         _keep(kept, found)
     return found
 

@@ -1,4 +1,4 @@
-"""The default seccomp profile: from Docker's profile format to the runtime-spec's ``linux.seccomp``.
+"""Seccomp profiles: from Docker's profile format to the runtime-spec's ``linux.seccomp``.
 
 A profile lists rules with conditions: capabilities that the container has or lacks, architectures, a minimum kernel.
 The runtime-spec has no conditions, so they are decided here. Format: moby's ``profiles/seccomp`` and
@@ -39,14 +39,20 @@ def default_profile(capabilities: tuple[str, ...], path: str = DEFAULT_PROFILE) 
     """
     try:
         with open(path, "rb") as file:
-            profile = json.load(file)
-        return json.dumps(convert(profile, capabilities), separators=(",", ":")).encode()
+            text = file.read()
     except OSError as error:
         raise ProfileUnavailable(
             f"seccomp profile {path}: {error.strerror}; install golang-github-containers-common"
         ) from error
+    return encode(text, capabilities, path)
+
+
+def encode(text: bytes, capabilities: tuple[str, ...], name: str) -> bytes:
+    """The same for a profile's JSON ``text``, which messages call ``name``."""
+    try:
+        return json.dumps(convert(json.loads(text), capabilities), separators=(",", ":")).encode()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProfileUnavailable(f"seccomp profile {path}: malformed: {error!r}") from error
+        raise ProfileUnavailable(f"seccomp profile {name}: malformed: {error!r}") from error
 
 
 def convert(profile: dict[str, Any], capabilities: tuple[str, ...]) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def convert(profile: dict[str, Any], capabilities: tuple[str, ...]) -> dict[str,
     result: dict[str, Any] = {
         "defaultAction": profile["defaultAction"],
         "architectures": _architectures(profile, seccomp_name),
-        "syscalls": [_rule(rule) for rule in profile["syscalls"] if host.applies(rule)],
+        "syscalls": [_rule(rule) for rule in profile.get("syscalls") or () if host.applies(rule)],
     }
     if profile.get("defaultErrnoRet") is not None:
         result["defaultErrnoRet"] = profile["defaultErrnoRet"]
@@ -65,6 +71,8 @@ def convert(profile: dict[str, Any], capabilities: tuple[str, ...]) -> dict[str,
 
 
 def _architectures(profile: dict[str, Any], native: str) -> list[str]:
+    if profile.get("architectures"):
+        return list(profile["architectures"])
     for entry in profile.get("archMap") or ():
         if entry["architecture"] == native:
             return [native, *(entry.get("subArchitectures") or ())]
@@ -72,7 +80,8 @@ def _architectures(profile: dict[str, Any], native: str) -> list[str]:
 
 
 def _rule(rule: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {"names": rule["names"], "action": rule["action"]}
+    # Docker's older profiles have one rule for each name.
+    result: dict[str, Any] = {"names": rule.get("names") or [rule["name"]], "action": rule["action"]}
     if rule.get("args"):
         result["args"] = rule["args"]
     if rule.get("errnoRet") is not None:

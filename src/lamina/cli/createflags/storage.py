@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from lamina.cli.command import Options
-from lamina.cli.flags import Flag, switch, texts
+from lamina.cli.command import CommandError, Options
+from lamina.cli.flags import Flag, switch, text, texts
 from lamina.cli.mountflag import parse_mount
 
 FLAGS: tuple[Flag, ...] = (
     texts("mount", "Attach a filesystem mount to the container", type_name="mount", parse=parse_mount),
     switch("read-only", "Mount the container's root filesystem as read only"),
+    texts("storage-opt", "Storage driver options for the container"),
     texts("tmpfs", "Mount a tmpfs directory"),
     texts("volume", "Bind mount a volume", short="v"),
+    text("volume-driver", "Optional volume driver for the container"),
+    texts("volumes-from", "Mount volumes from the specified container(s)"),
 )
 
 
@@ -30,7 +33,16 @@ def host_config(options: Options) -> dict[str, Any]:
         "Mounts": options.value("mount"),
         "Tmpfs": tmpfs,
         "ReadonlyRootfs": options.on("read-only"),
+        "StorageOpt": _storage_options(options.texts("storage-opt")),
+        "VolumeDriver": options.text("volume-driver"),
+        "VolumesFrom": options.texts("volumes-from") or None,
     }
+
+
+def _storage_options(texts: list[str]) -> dict[str, str]:
+    if not all("=" in text for text in texts):
+        raise CommandError("invalid storage option")
+    return dict(text.partition("=")[::2] for text in texts)
 
 
 def _absolute(bind: str) -> str:

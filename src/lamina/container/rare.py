@@ -1,0 +1,98 @@
+"""Settings that few containers have, and the modules that know them: imported only when a container has one.
+
+Each module offers ``check(parts, container)``, which completes and corrects the record of a new container and returns
+warnings for the user (or raises with Docker's message), and ``write(document, container, joined)``, which puts the
+settings into the runtime-spec ``document`` of a start; ``joined`` is what :func:`lamina.container.sharing.join` found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+from lamina.container.parts import Parts
+from lamina.container.record import Container
+
+_SHARING = ("PidMode", "IpcMode", "UTSMode", "UsernsMode")
+_MODULES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "limits",
+        (
+            *("Memory", "MemorySwap", "MemoryReservation", "MemorySwappiness", "KernelMemory", "OomKillDisable"),
+            *("NanoCpus", "CpuShares", "CpuPeriod", "CpuQuota", "CpuRealtimePeriod", "CpuRealtimeRuntime"),
+            *("CpusetCpus", "CpusetMems", "CpuPercent", "PidsLimit", "IOMaximumIOps", "IOMaximumBandwidth"),
+            *("BlkioWeight", "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps"),
+            *("BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"),
+        ),
+    ),
+    ("sharing", _SHARING),
+    ("processlimits", ("Ulimits", "OomScoreAdj", "Sysctls", "Init", "StorageOpt", "Isolation", "VolumeDriver")),
+    (
+        "rights",
+        (
+            *("CapAdd", "CapDrop", "Privileged", "SecurityOpt", "PidMode", "IpcMode"),
+            *("Devices", "DeviceCgroupRules", "DeviceRequests"),
+        ),
+    ),
+)
+#: Values that say as much as none.
+_ORDINARY = {"IpcMode": "private", "Isolation": "default", "VolumeDriver": "local"}
+
+
+class _Aspect(Protocol):
+    def check(self, parts: Parts, container: Container) -> list[str]: ...
+
+    def write(self, document: dict[str, Any], container: Container, joined: Mapping[str, str]) -> None: ...
+
+
+def check(parts: Parts, container: Container) -> list[str]:
+    """Check, complete and correct the settings of a new container; warnings for the user.
+
+    :raises InvalidArgument: with Docker's message.
+    """
+    warnings: list[str] = []
+    for aspect in _aspects(container.host_config):
+        warnings += aspect.check(parts, container)
+    return warnings
+
+
+def write(document: dict[str, Any], container: Container, joined: Mapping[str, str]) -> None:
+    """Put the settings into the runtime-spec document of a start."""
+    for aspect in _aspects(container.host_config):
+        aspect.write(document, container, joined)
+
+
+def join(parts: Parts, container: Container) -> Mapping[str, str]:
+    """See :func:`lamina.container.sharing.join`."""
+    if not has_any(container.host_config, _SHARING):
+        return {}
+    from lamina.container import sharing  # few containers need it
+
+    return sharing.join(parts, container)
+
+
+def leave(parts: Parts, container_id: str) -> None:
+    """See :func:`lamina.container.sharing.leave`."""
+    if os.path.isdir(f"{parts.store.directory(container_id)}/mounts"):
+        from lamina.container import sharing  # few containers need it
+
+        sharing.leave(parts, container_id)
+
+
+def _aspects(host_config: Mapping[str, Any]) -> Iterator[_Aspect]:
+    for name, members in _MODULES:
+        if has_any(host_config, members):
+            aspect: _Aspect = import_module(f"lamina.container.{name}")
+            yield aspect
+
+
+def has_any(host_config: Mapping[str, Any], members: tuple[str, ...]) -> bool:
+    """Whether one of the members says something out of the ordinary."""
+    for member in members:
+        value = host_config.get(member)
+        # A swappiness of 0 is a wish; elsewhere 0 is none.
+        if (value or (value is not None and member == "MemorySwappiness")) and value != _ORDINARY.get(member):
+            return True
+    return False

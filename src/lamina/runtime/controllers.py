@@ -1,0 +1,108 @@
+"""What the host's control groups can limit: version 1, hybrid and 2.
+
+Facts are those that Docker looks for (moby's ``pkg/sysinfo``): the files of the kernel's ``admin-guide/cgroup-v1`` and
+``admin-guide/cgroup-v2.rst``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from lamina.runtime import cgroup
+
+_HOME = "/sys/fs/cgroup"
+
+
+class Controllers(NamedTuple):
+    """What can be limited here.
+
+    :ivar processors: how many there are.
+    :ivar cpus: the processors that a group may be given, as ``cpuset.cpus`` has them: ``0-3,8``.
+    :ivar mems: the same for memory nodes.
+    :ivar realtime: microseconds that containers may have of real-time scheduling, together.
+    """
+
+    memory: bool = True
+    swap: bool = True
+    reservation: bool = True
+    swappiness: bool = True
+    oom_kill_disable: bool = True
+    kernel_memory: bool = True
+    pids: bool = True
+    shares: bool = True
+    quota: bool = True
+    cpuset: bool = True
+    block_weight: bool = True
+    block_weight_device: bool = True
+    block_throttle: bool = True
+    processors: int = 1
+    cpus: str = "0"
+    mems: str = "0"
+    realtime: int = 0
+
+
+def read(home: str = _HOME, membership: str = "/proc/self/cgroup") -> Controllers:
+    """The host's facts now."""
+    processors = len(os.sched_getaffinity(0))
+    return _version_2(home, membership, processors) if cgroup.is_unified(home) else _version_1(home, processors)
+
+
+def _version_1(home: str, processors: int) -> Controllers:
+    def has(name: str) -> bool:
+        return os.path.exists(f"{home}/{name}")
+
+    return Controllers(
+        memory=has("memory/memory.limit_in_bytes"),
+        swap=has("memory/memory.memsw.limit_in_bytes"),
+        reservation=has("memory/memory.soft_limit_in_bytes"),
+        swappiness=has("memory/memory.swappiness"),
+        oom_kill_disable=has("memory/memory.oom_control"),
+        kernel_memory=has("memory/memory.kmem.limit_in_bytes"),
+        pids=has("pids"),
+        shares=has("cpu/cpu.shares"),
+        quota=has("cpu/cpu.cfs_quota_us"),
+        cpuset=has("cpuset"),
+        block_weight=has("blkio/blkio.weight"),
+        block_weight_device=has("blkio/blkio.weight_device"),
+        block_throttle=has("blkio/blkio.throttle.read_bps_device"),
+        processors=processors,
+        cpus=_text(f"{home}/cpuset/cpuset.cpus"),
+        mems=_text(f"{home}/cpuset/cpuset.mems"),
+        realtime=int(_text(f"{home}/cpu/lamina/cpu.rt_runtime_us") or 0),
+    )
+
+
+def _version_2(home: str, membership: str, processors: int) -> Controllers:
+    words = frozenset(_text(f"{home}/cgroup.controllers").split())
+    own = ""  # the root of the hierarchy has no limits: whether there is one for swap is seen in a group
+    for line in _text(membership).splitlines():
+        if line.startswith("0::"):
+            own = line[3:]
+    memory = "memory" in words
+    return Controllers(
+        memory=memory,
+        swap=memory and (own == "/" or os.path.exists(f"{home}{own}/memory.swap.max")),
+        reservation=memory,
+        swappiness=False,
+        oom_kill_disable=False,
+        kernel_memory=False,
+        pids="pids" in words,
+        shares="cpu" in words,
+        quota="cpu" in words,
+        cpuset="cpuset" in words,
+        block_weight="io" in words,
+        block_weight_device="io" in words,
+        block_throttle="io" in words,
+        processors=processors,
+        cpus=_text(f"{home}/cpuset.cpus.effective"),
+        mems=_text(f"{home}/cpuset.mems.effective"),
+    )
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
