@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.store import ContainerStore
@@ -42,10 +42,120 @@ class Volumes(Protocol):
         """The volume store of another :class:`DataRoot` object."""
 
 
+class Network(Protocol):
+    """A network, as far as a container cares."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+class Endpoint(Protocol):
+    """A container's place on a network."""
+
+    @property
+    def network(self) -> str: ...
+
+    @property
+    def network_name(self) -> str: ...
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def prefix(self) -> int: ...
+
+    @property
+    def gateway(self) -> str: ...
+
+    @property
+    def address6(self) -> str: ...
+
+    @property
+    def prefix6(self) -> int: ...
+
+    @property
+    def gateway6(self) -> str: ...
+
+    @property
+    def mac(self) -> str: ...
+
+
+class NetworkWanted(NamedTuple):
+    """What a container that starts wants of the networks.
+
+    :ivar networks: name, entry of ``NetworkSettings.Networks``, and the names that others find the container by; the
+        first network that leads anywhere gets the default route.
+    """
+
+    id: str
+    name: str
+    networks: tuple[tuple[str, Mapping[str, Any], tuple[str, ...]], ...]
+    config: Mapping[str, Any]
+    host_config: Mapping[str, Any]
+
+
+class NetworkOpened(Protocol):
+    """What a container has got."""
+
+    @property
+    def descriptor(self) -> int:
+        """Of the network namespace, to be closed by the caller."""
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]: ...
+
+    @property
+    def ports(self) -> dict[str, Any]:
+        """``NetworkSettings.Ports``."""
+
+    @property
+    def helper(self) -> int:
+        """Pid of a child that serves it and ends when it is killed; 0 without."""
+
+
+class Networks(Protocol):
+    """The network service, as far as a container cares."""
+
+    def get(self, text: str) -> Network:
+        """Raises ``NotFound``."""
+
+    def check_ports(self, config: Mapping[str, Any], host_config: Mapping[str, Any]) -> None:
+        """Raises ``InvalidArgument`` or ``Unsupported`` when the ports can't be published."""
+
+    def open(self, wanted: NetworkWanted) -> NetworkOpened:
+        """Make it all, or nothing."""
+
+    def close(self, container: str) -> None:
+        """Give everything back. Idempotent."""
+
+    def names_at(self, endpoints: Sequence[Any]) -> str:
+        """Address of the server for names that a container with these endpoints asks; ``""``: the host's."""
+
+    def host_address(self) -> str:
+        """``host-gateway``: where a container finds the host. Raises ``NotFound``."""
+
+    def connect(
+        self, text: str, container: tuple[str, str], pid: int, entry: Mapping[str, Any], names: tuple[str, ...]
+    ) -> Endpoint:
+        """Put a running container (id and name) on one more network. ``entry`` is as in :class:`NetworkWanted`."""
+
+    def disconnect(self, network_id: str, container: str) -> None:
+        """Take a running container off a network."""
+
+    def on(self, root: DataRoot) -> Networks:
+        """The network service of another :class:`DataRoot` object."""
+
+
 class Parts(NamedTuple):
     """One data root's stores, and the way to a fresh set of them.
 
-    :ivar open_volumes: the volume store of a data root.
+    :ivar open_volumes: the volume store of a data root; ``open_networks``: its network service.
     """
 
     root: DataRoot
@@ -53,6 +163,11 @@ class Parts(NamedTuple):
     images: ImageStore
     store: ContainerStore
     open_volumes: Callable[[DataRoot], Volumes]
+    open_networks: Callable[[DataRoot], Networks]
+
+    @property
+    def networks(self) -> Networks:
+        return self.open_networks(self.root)
 
     @property
     def volumes(self) -> Volumes:

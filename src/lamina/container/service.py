@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from lamina.container import creation, execution, lifecycle, logs, states
+from lamina.container import attaching, changing, creation, ending, execution, lifecycle, logs, pausing, removal, states
 from lamina.container.attachment import Attachment
 from lamina.container.creation import CreateRequest
 from lamina.container.execution import ExecRequest, Execution, Place
 from lamina.container.jsonlog import Entry
 from lamina.container.logs import LogRequest
-from lamina.container.parts import Parts, Volumes
+from lamina.container.parts import Networks, Parts, Volumes
 from lamina.container.record import Container
+from lamina.container.restarting import RestartPolicy
 from lamina.container.store import ContainerStore, DamagedContainer, NoSuchContainer
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID
@@ -31,8 +32,15 @@ class ContainerService:
 
     """
 
-    def __init__(self, root: DataRoot, layers: FileLayerStore, images: ImageStore, volumes: Volumes) -> None:
-        self._parts = Parts(root, layers, images, ContainerStore(root), volumes.on)
+    def __init__(
+        self,
+        root: DataRoot,
+        layers: FileLayerStore,
+        images: ImageStore,
+        volumes: Volumes,
+        open_networks: Callable[[DataRoot], Networks],
+    ) -> None:
+        self._parts = Parts(root, layers, images, ContainerStore(root), volumes.on, open_networks)
         self._monitors: list[int] = []
 
     @property
@@ -79,16 +87,41 @@ class ContainerService:
         return lifecycle.start(self._parts, self.id_of(text), attached=True, started_pids=self._monitors.append)
 
     def stop(self, text: str, timeout: int | None = None) -> None:
-        """See :func:`lamina.container.lifecycle.stop`."""
-        lifecycle.stop(self._parts, self.id_of(text), timeout)
+        """See :func:`lamina.container.ending.stop`."""
+        ending.stop(self._parts, self.id_of(text), timeout)
 
     def kill(self, text: str, signal: str = "KILL") -> None:
-        """See :func:`lamina.container.lifecycle.kill`."""
-        lifecycle.kill(self._parts, self.id_of(text), signal)
+        """See :func:`lamina.container.ending.kill`."""
+        ending.kill(self._parts, self.id_of(text), signal)
+
+    def restart(self, text: str, timeout: int | None = None) -> None:
+        """See :func:`lamina.container.ending.restart`."""
+        self._reap()
+        ending.restart(self._parts, self.id_of(text), timeout, started_pids=self._monitors.append)
+
+    def pause(self, text: str) -> None:
+        """See :func:`lamina.container.pausing.pause`."""
+        pausing.pause(self._parts, self.id_of(text))
+
+    def unpause(self, text: str) -> None:
+        """See :func:`lamina.container.pausing.unpause`."""
+        pausing.unpause(self._parts, self.id_of(text))
+
+    def rename(self, text: str, name: str) -> None:
+        """See :func:`lamina.container.changing.rename`."""
+        changing.rename(self._parts, self.id_of(text), name)
+
+    def set_restart_policy(self, text: str, policy: RestartPolicy) -> None:
+        """See :func:`lamina.container.changing.set_restart_policy`."""
+        changing.set_restart_policy(self._parts, self.id_of(text), policy)
+
+    def attach(self, text: str, *, stdin: bool = True) -> Attachment:
+        """See :func:`lamina.container.attaching.attach`."""
+        return attaching.attach(self._parts, self.id_of(text), stdin=stdin)
 
     def signal(self, text: str, number: int) -> None:
         """Send a signal without waiting for anything. Raises ``NotRunning``."""
-        lifecycle.send_signal(self._parts, self.id_of(text), number)
+        ending.send_signal(self._parts, self.id_of(text), number)
 
     def execute(self, text: str, request: ExecRequest) -> Execution:
         """Start one more process in it. Raises ``NotRunning`` and the other reasons of ``container.states``."""
@@ -99,11 +132,11 @@ class ContainerService:
 
     def wait(self, text: str) -> int:
         """Block until it does not run; its exit code."""
-        return lifecycle.wait(self._parts, self.id_of(text))
+        return ending.wait(self._parts, self.id_of(text))
 
     def remove(self, text: str, *, force: bool = False, volumes: bool = False) -> None:
-        """See :func:`lamina.container.lifecycle.remove`."""
-        lifecycle.remove(self._parts, self.id_of(text), force=force, volumes=volumes)
+        """See :func:`lamina.container.ending.remove`."""
+        ending.remove(self._parts, self.id_of(text), force=force, volumes=volumes)
 
     def logs(self, text: str, request: LogRequest | None = None) -> Iterator[Entry]:
         """Entries of its log; with ``follow`` until it stops."""
@@ -134,7 +167,7 @@ class ContainerService:
 
     def volume_users(self, name: str) -> Sequence[str]:
         """Ids of the containers that have the volume ``name``."""
-        return lifecycle.volume_users(self._parts, name)
+        return removal.volume_users(self._parts, name)
 
     def image_uses(self) -> Iterator[ContainerUse]:
         """What removal of images has to know of every container."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lamina.registry.client import RegistryClient
     from lamina.registry.credentials import CredentialSource
     from lamina.registry.settings import Proxies
+    from lamina.network.service import Networks
     from lamina.volume.store import VolumeStore
 
 __all__ = ["DEFAULT_ROOT", "Engine"]
@@ -176,10 +177,25 @@ class Engine:
         return VolumeStore(self.root)
 
     @cached_property
+    def networks(self) -> Networks:
+        """Make, look at and remove networks, and put containers on them."""
+        return self._open_networks(self.root)
+
+    @staticmethod
+    def _open_networks(root: DataRoot) -> Networks:
+        from lamina.container.rundirectory import RunDirectory
+        from lamina.network.service import Networks
+
+        def alive(container_id: str) -> bool:
+            return RunDirectory(root.sub("lamina", "run", container_id)).alive()
+
+        return Networks(root, is_default=root.path == DEFAULT_ROOT, alive=alive)
+
+    @cached_property
     def container_service(self) -> ContainerService:
         from lamina.container.service import ContainerService
 
-        return ContainerService(self.root, self.layers, self.image_store, self.volumes)
+        return ContainerService(self.root, self.layers, self.image_store, self.volumes, self._open_networks)
 
     @cached_property
     def registry(self) -> RegistryClient:

@@ -186,3 +186,14 @@ def overlaps(one: Publication, other: Publication) -> bool:
     if (one.protocol, one.host_port) != (other.protocol, other.host_port) or (":" in one.host) != (":" in other.host):
         return False
     return one.host == other.host or ANY in (one.host, other.host) or ANY6 in (one.host, other.host)
+
+
+def shown(config: Mapping[str, Any], publications: Iterable[Publication]) -> dict[str, Any]:
+    """``NetworkSettings.Ports``: what is published, and ``None`` for what is only exposed."""
+    found: dict[str, Any] = {}
+    for one in publications:
+        places = found.setdefault(f"{one.port}/{one.protocol}", [])
+        places.append({"HostIp": one.host, "HostPort": str(one.host_port)})
+    for text in config.get("ExposedPorts") or ():
+        found.setdefault(text if "/" in text else f"{text}/tcp", None)
+    return found

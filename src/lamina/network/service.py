@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from lamina.dataroot import DataRoot
 from lamina.linux.netlink import Rtnetlink
@@ -23,32 +23,47 @@ from lamina.network.contract import (
 from lamina.network.creation import make
 from lamina.network.firewall import open_filter
 from lamina.network.ipam import Addresses
-from lamina.network.ports import Bound, PortRequest, bind, overlaps
+from lamina.network.ports import Bound, bind, overlaps, requests, shown
 from lamina.network.sandbox import Namespace, Plugging, Settings, set_default_routes
 from lamina.network.store import NetworkStore
 
 
-class Wanted(NamedTuple):
+class Wanted(Protocol):
     """What a container that starts wants.
 
-    :ivar networks: names or ids, with what is wanted there, in the order in which one gets the default route.
+    The members of :class:`networks` are a network's name or id, the container's entry for it in ``NetworkSettings``,
+    and the names that others find it by there; the first that leads anywhere gets the default route.
     """
 
-    id: str
-    name: str
-    networks: tuple[tuple[str, Settings], ...]
-    ports: tuple[PortRequest, ...] = ()
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def networks(self) -> tuple[tuple[str, Mapping[str, Any], tuple[str, ...]], ...]: ...
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Docker's ``Config``."""
+
+    @property
+    def host_config(self) -> Mapping[str, Any]:
+        """Docker's ``HostConfig``."""
 
 
 class Opened(NamedTuple):
     """A container's network.
 
     :ivar descriptor: of its namespace, which lasts until this is closed and nobody is in it.
+    :ivar ports: ``NetworkSettings.Ports``.
     :ivar helper: pid of the process that holds its ports on the host; 0 without. A child of the caller.
     """
 
     descriptor: int
-    holding: Holding
+    endpoints: tuple[Endpoint, ...]
+    ports: dict[str, Any]
     helper: int
 
 
@@ -108,6 +123,27 @@ class Networks:
 
     # Containers
 
+    def check_ports(self, config: Mapping[str, Any], host_config: Mapping[str, Any]) -> None:
+        """See :func:`lamina.network.ports.requests`."""
+        requests(config, host_config)
+
+    def names_at(self, endpoints: Sequence[Endpoint]) -> str:
+        """Address of the server for names that a container with these endpoints asks; ``""`` for the host's."""
+        if naming.program():
+            for endpoint in endpoints:
+                network = self.store.find(endpoint.network)
+                pool = network.pool(4)
+                if network.resolves_names and network.driver == BRIDGE and pool is not None:
+                    return pool.gateway
+        return ""
+
+    def host_address(self) -> str:
+        """The default bridge's address, which is the host's for containers. Raises :class:`NoSuchNetwork`."""
+        pool = self.store.find("bridge").pool(4)
+        if pool is None:
+            raise NoSuchNetwork("bridge")
+        return pool.gateway
+
     def open(self, wanted: Wanted) -> Opened:
         """Make a container's network namespace, put it on its networks and publish its ports.
 
@@ -122,8 +158,10 @@ class Networks:
             plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
             endpoints: list[Endpoint] = []
             undo.callback(lambda: [plugging.release(endpoint) for endpoint in endpoints])
-            for text, settings in wanted.networks:
+            mac = str(wanted.config.get("MacAddress") or "")
+            for text, entry, names in wanted.networks:
                 network = self.store.find(text)
+                settings = Settings.of(entry, names, "" if endpoints else mac)
                 endpoints.append(plugging.plug(network, (wanted.id, wanted.name), settings, namespace))
             set_default_routes(endpoints, namespace)
             holding = Holding(tuple(endpoints))
@@ -144,7 +182,7 @@ class Networks:
                 one.close()
             namespace.links.close()
             undo.pop_all()
-        return Opened(namespace.descriptor, holding, helper)
+        return Opened(namespace.descriptor, holding.endpoints, shown(wanted.config, holding.publications), helper)
 
     def close(self, container: str) -> None:
         """Give everything of a container back. Its interfaces go with its namespace. Idempotent."""
@@ -161,13 +199,15 @@ class Networks:
         self.store.forget(container)
         naming.announce(self.store, self._known(holding.endpoints))
 
-    def connect(self, text: str, container: tuple[str, str], pid: int, settings: Settings) -> Endpoint:
+    def connect(
+        self, text: str, container: tuple[str, str], pid: int, entry: Mapping[str, Any], names: tuple[str, ...]
+    ) -> Endpoint:
         """Put a running container on one more network."""
         network = self.store.find(text)
         holding = self.store.holding(container[0])
         with Rtnetlink() as links, open_filter() as filter, Namespace.of(pid) as namespace:
             plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
-            endpoint = plugging.plug(network, container, settings, namespace)
+            endpoint = plugging.plug(network, container, Settings.of(entry, names), namespace)
             set_default_routes([*holding.endpoints, endpoint], namespace)
         self.store.hold(container[0], holding._replace(endpoints=(*holding.endpoints, endpoint)))
         naming.announce(self.store, [network])
@@ -193,13 +233,14 @@ class Networks:
 
     def _bind(self, wanted: Wanted, endpoints: Sequence[Endpoint]) -> list[Bound]:
         """Take the ports that the container publishes; without a way to it they stay unpublished, as Docker does."""
-        if not wanted.ports or not endpoints:
+        ports = requests(wanted.config, wanted.host_config) if endpoints else ()
+        if not ports:
             return []
 
         def is_ours(publication: Publication) -> bool:
             return any(overlaps(publication, other) for _, one in self.store.holdings() for other in one.publications)
 
-        return bind(wanted.ports, f"{wanted.name} ({endpoints[0].id})", is_ours)
+        return bind(ports, f"{wanted.name} ({endpoints[0].id})", is_ours)
 
     def _known(self, endpoints: Sequence[Endpoint]) -> list[Network]:
         found = []
