@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from support import images, leaks, mounts, programs
+from support import images, leaks, mounts, networks, programs
 from support.command import Lamina
 from support.dockerd import Dockerd
 from support.registry import Registry
@@ -62,6 +62,8 @@ def nothing_left_behind(request: pytest.FixtureRequest, tmp_path_factory: pytest
     check = leaks.LeakCheck(str(tmp_path_factory.getbasetemp()))
     yield
     left = check.leftovers()
+    if os.geteuid() == 0:
+        networks.remove_idle_bridges(str(tmp_path_factory.getbasetemp()))
     assert not left, "left behind:\n" + "\n".join(left)
 
 

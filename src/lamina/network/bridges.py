@@ -23,7 +23,7 @@ from lamina.network.contract import (
     Network,
     NotPermitted,
 )
-from lamina.network.firewall import Firewall, Member, open_filter, set_forwarding
+from lamina.network.firewall import FilterFailed, Firewall, Member, open_filter, set_forwarding
 from lamina.network.store import NetworkStore
 
 #: Held while a range of addresses is chosen and a bridge is made: other roots on this host choose too.
@@ -40,8 +40,7 @@ class Bridges:
     def __init__(self, root: DataRoot, store: NetworkStore, *, is_default: bool) -> None:
         self._root = root
         self._store = store
-        suffix = "" if is_default else "_" + hashlib.sha256(root.path.encode(errors="surrogateescape")).hexdigest()[:10]
-        self.firewall = Firewall(f"lamina{suffix}")
+        self.firewall = Firewall("lamina" if is_default else table_of(root.path))
 
     def ensure(self, network: Network, links: Rtnetlink, filter: Nfnetlink) -> tuple[Network, int]:
         """The network with its range of addresses, and its bridge's index.
@@ -170,6 +169,13 @@ def _collect(links: Rtnetlink) -> None:
         if path != link.alias and link.kind == "bridge" and path.startswith("/") and not os.path.isdir(path):
             with suppress(OSError):
                 links.delete_link(link.name)
+            with suppress(FilterFailed):
+                Firewall(table_of(path)).remove_table()
+
+
+def table_of(path: str) -> str:
+    """Name of the table of a root that is not the default one."""
+    return "lamina_" + hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:10]
 
 
 def interface_name(options: dict[str, str], key: str) -> str:

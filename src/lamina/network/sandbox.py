@@ -61,22 +61,21 @@ class Namespace:
         self.links = links
 
     @classmethod
-    @contextmanager
-    def fresh(cls) -> Iterator[Namespace]:
-        """A new one. The descriptor stays open when the block ends well. Raises :class:`NotPermitted`."""
+    def fresh(cls) -> Namespace:
+        """A new one, to be closed. Raises :class:`NotPermitted`."""
         try:
             with netns.fresh() as descriptor:
                 links = Rtnetlink()
                 _switch_ipv6(False)
         except PermissionError as error:
             raise NotPermitted(f"unshare: {error.strerror}") from error
-        try:
-            with links:
-                links.set_up(_LOOPBACK)
-                yield cls(descriptor, links)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        links.set_up(_LOOPBACK)
+        return cls(descriptor, links)
+
+    def close(self) -> None:
+        """It lasts while somebody is in it."""
+        self.links.close()
+        os.close(self.descriptor)
 
     @classmethod
     @contextmanager

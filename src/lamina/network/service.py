@@ -154,7 +154,8 @@ class Networks:
             undo.callback(self.close, wanted.id)
             links = undo.enter_context(Rtnetlink())
             filter = undo.enter_context(open_filter())
-            namespace = undo.enter_context(Namespace.fresh())
+            namespace = Namespace.fresh()
+            undo.callback(namespace.close)
             plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
             endpoints: list[Endpoint] = []
             undo.callback(lambda: [plugging.release(endpoint) for endpoint in endpoints])
