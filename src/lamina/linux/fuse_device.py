@@ -19,6 +19,7 @@ from lamina.linux.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, mount,
 
 #: The file system type in ``/proc/mounts`` is ``fuse.`` and this.
 SUBTYPE = "lamina"
+_NUMBER = Struct("=I")
 #: Where ``fusermount3`` is.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -151,7 +152,7 @@ def open_backing(device: int, file: int) -> int:
 
 def close_backing(device: int, number: int) -> None:
     """Let go of a number from :func:`open_backing`."""
-    fcntl.ioctl(device, BACKING_CLOSE, Struct("=I").pack(number))
+    fcntl.ioctl(device, BACKING_CLOSE, _NUMBER.pack(number))
 
 
 def can_pass_through(device: int, directory: str | bytes) -> bool:

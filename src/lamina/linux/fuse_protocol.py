@@ -92,6 +92,7 @@ class Init(enum.IntFlag):
     ABORT_ERROR = 1 << 21
     MAX_PAGES = 1 << 22
     CACHE_SYMLINKS = 1 << 23
+    NO_OPENDIR_SUPPORT = 1 << 24
     HANDLE_KILLPRIV_V2 = 1 << 28
     SETXATTR_EXT = 1 << 29
     INIT_EXT = 1 << 30
@@ -129,15 +130,19 @@ FSYNC_DATA_ONLY = 1 << 0
 #: ``struct fuse_in_header``: length, opcode, unique, node, uid, gid, pid, length of extensions (16 bits), padding.
 HEADER_IN = Struct("=IIQQIIIHH")
 HEADER_IN_SIZE = HEADER_IN.size
+#: The beginning of it, which says what to do: length, opcode, unique, node.
+REQUEST = Struct("=IIQQ")
 #: ``struct fuse_out_header``: length, negative error number, unique.
 HEADER_OUT = Struct("=IiQ")
 HEADER_OUT_SIZE = HEADER_OUT.size
 
 #: ``struct fuse_attr``: inode, size, blocks, three times in seconds, their nanoseconds, mode, links, uid, gid, device,
 #: block size, flags.
-ATTRIBUTES = "QQQqqqIIIIIIIIII"
+_ATTRIBUTES = "QQQqqqIIIIIIIIII"
+ATTRIBUTES = Struct("=" + _ATTRIBUTES)
 #: ``struct fuse_entry_out``: node, generation, entry and attribute lifetime in seconds, their nanoseconds, attributes.
-_ENTRY = "QQQQII" + ATTRIBUTES
+_ENTRY_HEAD = "QQQQII"
+_ENTRY = _ENTRY_HEAD + _ATTRIBUTES
 
 INIT_IN = Struct("=IIII")
 INIT_IN_EXT = Struct("=IIIII")
@@ -151,7 +156,9 @@ FORGET_ONE = Struct("=QQ")
 #: Flags, padding, handle.
 GETATTR_IN = Struct("=IIQ")
 #: Lifetime, its nanoseconds, padding, attributes.
-ATTR_OUT = Struct("=IiQ QII" + ATTRIBUTES)
+ATTR_OUT = Struct("=IiQ QII" + _ATTRIBUTES)
+#: The same up to the attributes.
+ATTR_HEAD = Struct("=IiQ QII")
 #: Valid, padding, handle, size, lock owner, times, nanoseconds, mode, unused, uid, gid, unused.
 SETATTR_IN = Struct("=IIQQQqqqIIIIIIII")
 MKNOD_IN = Struct("=IIII")
@@ -167,7 +174,11 @@ CREATE_IN = Struct("=IIII")
 #: Handle, open flags, backing id.
 OPEN_OUT = Struct("=IiQ QIi")
 ENTRY_OUT = Struct("=IiQ" + _ENTRY)
+#: The same up to the attributes.
+ENTRY_HEAD = Struct("=IiQ" + _ENTRY_HEAD)
 CREATE_OUT = Struct("=IiQ" + _ENTRY + "QIi")
+#: What an entry lacks to be that: handle, open flags, backing id.
+OPENED = Struct("=QIi")
 #: Handle, flags, release flags, lock owner.
 RELEASE_IN = Struct("=QIIQ")
 #: Handle, offset, size, flags, lock owner, file flags, padding.
@@ -197,6 +208,8 @@ INTERRUPT_IN = Struct("=Q")
 DIRENT = Struct("=QQII")
 #: ``struct fuse_direntplus`` without the name.
 DIRENTPLUS = Struct("=" + _ENTRY + "QQII")
+#: The same up to the attributes.
+DIRENTPLUS_HEAD = Struct("=" + _ENTRY_HEAD)
 
 #: ``FUSE_DEV_IOC_BACKING_OPEN``: ``_IOW(229, 1, struct fuse_backing_map)``.
 BACKING_OPEN = 0x4010E501

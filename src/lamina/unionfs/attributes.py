@@ -24,19 +24,31 @@ class Attributes:
         """Of anything but a symbolic link, whose mode can't change (``EOPNOTSUPP``)."""
         if node.kind == stat.S_IFLNK:
             raise failure(errno.EOPNOTSUPP)
-        self._ensure(node)
-        directory, path = self._tree.place(node)
-        os.chmod(path, mode, dir_fd=directory)
+        if not node.upper:
+            self._ensure(node)
+        if node.descriptors:
+            os.chmod(node.descriptors[0], mode)
+        else:
+            directory, path = self._tree.place(node)
+            os.chmod(path, mode, dir_fd=directory)
 
     def chown(self, node: Node, uid: int, gid: int) -> None:
         """-1 leaves one as it is."""
-        self._ensure(node)
-        directory, path = self._tree.place(node)
-        os.chown(path, uid, gid, dir_fd=directory, follow_symlinks=directory < 0)
+        if not node.upper:
+            self._ensure(node)
+        if node.descriptors:
+            os.chown(node.descriptors[0], uid, gid)
+        else:
+            directory, path = self._tree.place(node)
+            os.chown(path, uid, gid, dir_fd=directory, follow_symlinks=directory < 0)
 
     def set_times(self, node: Node, times: tuple[int, int] | None) -> None:
         """Access and modification time in nanoseconds; ``None`` is now for both."""
-        self._ensure(node)
+        if not node.upper:
+            self._ensure(node)
+        if node.descriptors and times is not None:
+            os.utime(node.descriptors[0], ns=times)
+            return
         directory, path = self._tree.place(node)
         if times is None:
             os.utime(path, dir_fd=directory, follow_symlinks=directory < 0)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lamina.linux.files import RENAME_EXCHANGE, renameat2
 from lamina.unionfs.copyup import CopyUp
 from lamina.unionfs.layer import Layer
-from lamina.unionfs.marks import attribute
+from lamina.unionfs.marks import OverlayMarks, attribute
 from lamina.unionfs.node import DirectoryNode, Node
 from lamina.unionfs.tree import Tree
 from lamina.unionfs.work import WorkDirectory
@@ -52,6 +52,8 @@ class Making:
         self._work = work
         self.copy_up = copy_up
         self._identity = (os.geteuid(), os.getegid())
+        #: No name means anything but itself.
+        self._plain_names = type(tree.marks) is OverlayMarks
 
     def begin(self, parent: DirectoryNode, name: bytes) -> Layer:
         """The upper layer, ready for ``name`` in ``parent``. Raises ``EROFS``, and ``EPERM`` for a reserved name."""
@@ -69,11 +71,39 @@ class Making:
     def file(self, parent: DirectoryNode, name: bytes, mode: int, flags: int, creator: Creator) -> Made:
         """A new regular file, open with ``flags``."""
         flags = flags & ~(os.O_TRUNC | os.O_APPEND | os.O_DIRECT) | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        if self._is_plain(parent, creator):
+            path = parent.path + b"/" + name
+            try:
+                descriptor = os.open(path, flags, mode & 0o7777 & ~creator.umask, dir_fd=self._tree.upper_descriptor)
+            except FileExistsError:
+                pass  # perhaps only a whiteout
+            else:
+                return self._register_file(parent, name, descriptor)
 
         def make(directory: int, path: bytes, mode: int) -> int:
             return os.open(path, flags, mode, dir_fd=directory)
 
         return self._make(parent, name, stat.S_IFREG | stat.S_IMODE(mode), creator, make)
+
+    def _is_plain(self, parent: DirectoryNode, creator: Creator) -> bool:
+        """Whether what is made in ``parent`` needs no look at anything before, and no change after, one system call."""
+        return (
+            parent.upper
+            and not parent.lowers
+            and parent.default_acl is False
+            and parent.parent is not None
+            and creator[:2] == self._identity
+            and self._plain_names
+        )
+
+    def _register_file(self, parent: DirectoryNode, name: bytes, descriptor: int) -> Made:
+        status = os.fstat(descriptor)
+        upper = self._tree.upper
+        assert upper is not None
+        node = Node(parent, name, stat.S_IFREG, status.st_ino + upper.number_base)
+        node.upper = node.bare = True
+        parent.children[name] = node
+        return Made(node, status, descriptor)
 
     def directory(self, parent: DirectoryNode, name: bytes, mode: int, creator: Creator) -> Made:
         def make(directory: int, path: bytes, mode: int) -> int:

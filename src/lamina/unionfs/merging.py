@@ -17,10 +17,11 @@ from lamina.unionfs.node import DirectoryNode
 
 
 class LowerParts(NamedTuple):
-    """``lower_path`` is where the directory is in the union of the lower layers alone."""
+    """``lower_path`` is where the directory is in the union of the lower layers alone, ``status`` the topmost's."""
 
     lowers: tuple[LowerDirectory, ...]
     lower_path: bytes
+    status: os.stat_result | None = None
 
 
 class Data(NamedTuple):
@@ -65,12 +66,14 @@ class LowerSearch:
             if marks.redirect is not None:
                 name, absolute = self._redirected(marks.redirect, name, None)
                 lower_path = absolute or parent.lower_path + b"/" + name
-        return LowerParts(tuple(self._collect(parent.lowers, name, absolute)), lower_path)
+        found, status = self._collect(parent.lowers, name, absolute)
+        return LowerParts(tuple(found), lower_path, status)
 
     def _collect(
         self, parents: tuple[LowerDirectory, ...], name: bytes, absolute: bytes | None
-    ) -> list[LowerDirectory]:
+    ) -> tuple[list[LowerDirectory], os.stat_result | None]:
         found: list[LowerDirectory] = []
+        topmost: os.stat_result | None = None
         places = iter(parents)
         index = 0
         while True:
@@ -78,25 +81,26 @@ class LowerSearch:
             if absolute is None:
                 place = next(places, None)
                 if place is None:
-                    return found
+                    return found, topmost
                 layer, path = place.layer, place.path + b"/" + name
                 status = self._marks.find(layer, place.path, name)
             else:
                 if index >= len(self._layers):
-                    return found
+                    return found, topmost
                 layer, path = self._layers[index], absolute
                 status, absolute, last = self._walk(layer, absolute)
             index = layer.index
             if status is not None:
                 if isinstance(status, Mark) or not stat.S_ISDIR(status.st_mode):
-                    return found
+                    return found, topmost
                 found.append(LowerDirectory(layer, path))
+                topmost = topmost or status
             if last or index == self._layers[-1].index:
-                return found
+                return found, topmost
             if status is not None:
                 marks = self._marks.directory(layer, path)
                 if marks.opaque:
-                    return found
+                    return found, topmost
                 if marks.redirect is not None:
                     name, absolute = self._redirected(marks.redirect, name, absolute)
 

@@ -24,7 +24,7 @@ from lamina.unionfs.options import MountOptions
 _NUMBER_RANGE = 1 << 56
 #: ``NAME_MAX``.
 _NAME_LIMIT = 255
-_stat = os.stat
+_stat, _fstat = os.stat, os.fstat
 
 
 class Tree:
@@ -45,6 +45,8 @@ class Tree:
         except BaseException:
             self.close()
             raise
+        #: The upper layer's; -1 without one.
+        self.upper_descriptor = -1 if self.upper is None else self.upper.descriptor
         user_attributes = _user_attributes(options)
         self.marks: Marks = marks_for(options.dialect, userxattr=user_attributes)
         #: As the option, decided.
@@ -194,13 +196,13 @@ class Tree:
         layer = self.upper if upper is not None else None
         found = self._merging.find(parent, name, layer)
         if found.lowers:
-            first = found.lowers[0]
-            number = os.stat(first.path, dir_fd=first.layer.descriptor).st_ino + first.layer.number_base
+            assert found.status is not None
+            number = found.status.st_ino + found.lowers[0].layer.number_base
         else:
             assert upper is not None
             assert self.upper is not None
             number = upper.st_ino + self.upper.number_base
-        self.found = upper
+        self.found = upper or found.status
         node = DirectoryNode(parent, name, number)
         node.upper = upper is not None
         node.lowers = found.lowers
@@ -257,11 +259,10 @@ class Tree:
             return
         if self.metacopies:
             self.metacopies.pop(node, None)
-        names = [*(node.aliases or ()), *(((node.parent, node.name),) if node.parent is not None else ())]
-        for parent, name in names:
-            if parent.children.get(name) is node:
-                del parent.children[name]
-                parent.complete = False
+        if node.parent is not None:
+            self._forget_name(node, node.parent, node.name)
+        for parent, name in node.aliases or ():
+            self._forget_name(node, parent, name)
         if self.linked and self.linked.get(node.number) is node:
             del self.linked[node.number]
         node.parent = None
@@ -271,6 +272,12 @@ class Tree:
                 descriptor = node.anchors.pop()
                 self._anchors.discard(descriptor)
                 os.close(descriptor)
+
+    @staticmethod
+    def _forget_name(node: Node, parent: DirectoryNode, name: bytes) -> None:
+        if parent.children.get(name) is node:
+            del parent.children[name]
+            parent.complete = False
 
     def place(self, node: Node) -> tuple[int, bytes]:
         """Directory descriptor and path of the version that counts; for a nameless one a path through ``/proc``.
@@ -299,13 +306,12 @@ class Tree:
 
     def status(self, node: Node) -> os.stat_result:
         """As the layer that counts says. A merged directory's link count and every inode number mean nothing."""
-        parent = node.parent
-        if parent is not None and node.upper:  # the usual case, without detours
-            assert self.upper is not None
-            return _stat(parent.path + b"/" + node.name, dir_fd=self.upper.descriptor, follow_symlinks=False)
-        if parent is None and node is not self.root and node.upper:
+        if node.upper:
             if node.descriptors:
-                return os.fstat(node.descriptors[0])
+                return _fstat(node.descriptors[0])
+            parent = node.parent
+            if parent is not None:
+                return _stat(parent.path + b"/" + node.name, dir_fd=self.upper_descriptor, follow_symlinks=False)
             if node.last is not None:
                 return node.last
         descriptor, path = self.place(node)

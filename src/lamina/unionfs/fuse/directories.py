@@ -1,14 +1,19 @@
-"""Requests about what a directory contains. An open directory is a snapshot, taken when it is read from the start."""
+"""Requests about what a directory contains.
+
+The kernel is told that directories need no opening, so nothing says who is reading one. A listing is made when somebody
+reads from the start and kept until as many have come to its end; names keep their positions in it meanwhile, so that a
+reader meets every name that stays exactly once, whatever happens to others.
+"""
 
 from __future__ import annotations
 
 import errno
 import stat
-from typing import NamedTuple
 
 from lamina.linux.fuse_protocol import (
     DIRENT,
     DIRENTPLUS,
+    DIRENTPLUS_HEAD,
     FOPEN_CACHE_DIR,
     FOPEN_KEEP_CACHE,
     HEADER_IN_SIZE,
@@ -16,113 +21,151 @@ from lamina.linux.fuse_protocol import (
     HEADER_OUT_SIZE,
     OPEN_OUT,
     READ_IN,
-    RELEASE_IN,
     Opcode,
 )
-from lamina.unionfs.fuse.session import LIFETIME, Handlers, Session, attribute_fields
+from lamina.unionfs.fuse.session import LIFETIME, Handlers, Session, put_attributes
 from lamina.unionfs.making import failure
 from lamina.unionfs.marks import Entry
 from lamina.unionfs.node import DirectoryNode, Node
 
+#: Listings that are kept although nobody may ever come to their end.
+_MOST_LISTINGS = 128
+_put_head, _HEAD_SIZE = DIRENTPLUS_HEAD.pack_into, DIRENTPLUS_HEAD.size
+_put_entry, _ENTRY_SIZE = DIRENT.pack_into, DIRENT.size
+_PLUS_SIZE = DIRENTPLUS.size
+_NO_NODE = bytes(_PLUS_SIZE - _ENTRY_SIZE)
 
-class _Dots(NamedTuple):
-    """What every listing begins with."""
 
-    entries: tuple[Entry, Entry]
+class _Listing:
+    """A directory as its readers see it."""
 
-    @classmethod
-    def of(cls, node: DirectoryNode) -> _Dots:
-        parent = node.parent or node
-        return cls((Entry(b".", stat.S_IFDIR, node.number), Entry(b"..", stat.S_IFDIR, parent.number)))
+    __slots__ = ("entries", "readers")
+
+    def __init__(self, entries: list[Entry | None]) -> None:
+        #: ``.`` and ``..`` first; ``None`` where a name was.
+        self.entries = entries
+        self.readers = 0
+
+    def renew(self, entries: list[Entry | None]) -> None:
+        """Follow the directory; names that are still there keep their positions."""
+        found = {entry.name: entry for entry in entries if entry is not None}
+        kept = [None if entry is None else found.pop(entry.name, None) for entry in self.entries]
+        self.entries = entries if kept.count(None) > len(entries) else [*kept, *found.values()]
 
 
 class Directories:
-    """Handlers for open directories in one session."""
+    """Handlers for directories in one session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._tree = session.tree
         self._buffer = session.buffer
-        self._open: dict[int, list[Entry]] = {}
-        self._next = 1
+        self._listings: dict[DirectoryNode, _Listing] = {}
+        self._reply = bytearray()
 
     def handlers(self) -> Handlers:
         return {
             Opcode.OPENDIR: self._opendir,
             Opcode.READDIR: self._readdir,
             Opcode.READDIRPLUS: self._readdirplus,
-            Opcode.RELEASEDIR: self._releasedir,
+            Opcode.RELEASEDIR: lambda node, unique, length: self._session.done(unique),
         }
 
     def _opendir(self, node: Node, unique: int, length: int) -> bytes:
-        handle = self._next
-        self._next += 1
-        return OPEN_OUT.pack(OPEN_OUT.size, 0, unique, handle, FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE, 0)
+        if self._session.opens_no_directories:
+            return self._session.error(unique, errno.ENOSYS)
+        return OPEN_OUT.pack(OPEN_OUT.size, 0, unique, 0, FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE, 0)
 
-    def _releasedir(self, node: Node, unique: int, length: int) -> bytes:
-        self._open.pop(RELEASE_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0], None)
-        return self._session.done(unique)
+    def _listing(self, node: DirectoryNode, offset: int) -> _Listing:
+        listing = self._listings.get(node)
+        if listing is None or offset == 0:
+            parent = node.parent or node
+            dots = Entry(b".", stat.S_IFDIR, node.number), Entry(b"..", stat.S_IFDIR, parent.number)
+            entries: list[Entry | None] = [*dots, *self._tree.listing(node)]
+            if listing is None:
+                listing = self._listings[node] = _Listing(entries)
+                if len(self._listings) > _MOST_LISTINGS:
+                    del self._listings[next(iter(self._listings))]
+            else:
+                listing.renew(entries)
+            listing.readers += 1
+        return listing
 
-    def _entries(self, node: Node, handle: int, offset: int) -> list[Entry]:
-        entries = self._open.get(handle)
-        if entries is None or offset == 0:
-            if not isinstance(node, DirectoryNode):
-                raise failure(errno.ENOTDIR)
-            entries = self._open[handle] = [*_Dots.of(node).entries, *self._tree.listing(node)]
-        return entries
+    def _at_end(self, node: DirectoryNode, listing: _Listing) -> None:
+        """A reader came to the end."""
+        listing.readers -= 1
+        if listing.readers <= 0:
+            self._listings.pop(node, None)
+            children = node.children
+            node.complete = all(entry is None or entry.name in children for entry in listing.entries[2:])
+
+    def _room(self, length: int) -> bytearray:
+        if len(self._reply) < length:
+            self._reply = bytearray(length)
+        return self._reply
 
     def _readdir(self, node: Node, unique: int, length: int) -> bytes:
-        handle, offset, size, *_ = READ_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
+        if not isinstance(node, DirectoryNode):
+            raise failure(errno.ENOTDIR)
+        _, offset, size, *_ = READ_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         reply = bytearray(HEADER_OUT_SIZE)
-        room = size + HEADER_OUT_SIZE
-        entries = self._entries(node, handle, offset)
-        for position in range(offset, len(entries)):
-            name, kind, number = entries[position]
-            record = DIRENT.pack(number, position + 1, len(name), kind >> 12) + name
+        listing = self._listing(node, offset)
+        for position, entry in enumerate(listing.entries[offset:], offset + 1):
+            if entry is None:
+                continue
+            name, kind, number = entry
+            record = DIRENT.pack(number, position, len(name), kind >> 12) + name
             record += bytes(-len(record) % 8)
-            if len(reply) + len(record) > room:
+            if len(reply) + len(record) > size + HEADER_OUT_SIZE:
                 break
             reply += record
+        if len(reply) == HEADER_OUT_SIZE:
+            self._at_end(node, listing)
         HEADER_OUT.pack_into(reply, 0, len(reply), 0, unique)
         return bytes(reply)
 
-    def _readdirplus(self, node: Node, unique: int, length: int) -> bytes:
-        assert isinstance(node, DirectoryNode)
-        handle, offset, size, *_ = READ_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
-        reply = bytearray(HEADER_OUT_SIZE)
-        room = size + HEADER_OUT_SIZE
-        entries = self._entries(node, handle, offset)
-        for position in range(offset, len(entries)):
-            entry = entries[position]
-            need = DIRENTPLUS.size + len(entry.name)
-            if len(reply) + need + -need % 8 > room:
+    def _readdirplus(self, node: Node, unique: int, length: int) -> memoryview:
+        if not isinstance(node, DirectoryNode):
+            raise failure(errno.ENOTDIR)
+        _, offset, size, *_ = READ_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
+        end = size + HEADER_OUT_SIZE
+        reply = self._room(end)
+        place = HEADER_OUT_SIZE
+        listing = self._listing(node, offset)
+        for position, entry in enumerate(listing.entries[offset:], offset + 1):
+            if entry is None:
+                continue
+            name, kind, number = entry
+            after = place + _PLUS_SIZE + len(name)
+            padding = -after % 8
+            if after + padding > end:
                 break
-            record = self._plus(node, entry, position + 1)
-            if record is not None:
-                reply += record
-                reply += bytes(-need % 8)
-        HEADER_OUT.pack_into(reply, 0, len(reply), 0, unique)
-        return bytes(reply)
+            if position <= 2:
+                reply[place : place + len(_NO_NODE)] = _NO_NODE
+            elif not self._put_node(reply, place, node, name):
+                continue
+            _put_entry(reply, place + len(_NO_NODE), number, position, len(name), kind >> 12)
+            reply[place + _PLUS_SIZE : after + padding] = name + bytes(padding)
+            place = after + padding
+        if place == HEADER_OUT_SIZE:
+            self._at_end(node, listing)
+        HEADER_OUT.pack_into(reply, 0, place, 0, unique)
+        return memoryview(reply)[:place]
 
-    def _plus(self, directory: DirectoryNode, entry: Entry, position: int) -> bytes | None:
-        """One record; ``None`` for a name that went meanwhile."""
-        name, kind, number = entry
-        if position <= 2:
-            return DIRENTPLUS.pack(*([0] * 22), number, position, len(name), kind >> 12) + name
+    def _put_node(self, reply: bytearray, place: int, directory: DirectoryNode, name: bytes) -> bool:
+        """Tell of the node of ``name``; ``False`` for a name that went meanwhile."""
         tree = self._tree
         tree.found = None
-        node = tree.lookup(directory, name)
+        node = directory.children.get(name) or tree.lookup(directory, name)
         if node is None:
-            return None
+            return False
+        if node.lookups and not node.upper:  # the kernel knows it, and that it can't change without our telling
+            reply[place : place + len(_NO_NODE)] = _NO_NODE
+            return True
         try:
             status = tree.found or tree.status(node)
         except FileNotFoundError:
-            return None
-        fields = attribute_fields(node, status)
-        identity = self._session.count(node)
-        return (
-            DIRENTPLUS.pack(
-                identity, 0, LIFETIME, LIFETIME, 0, 0, *fields, node.number, position, len(name), kind >> 12
-            )
-            + name
-        )
+            return False
+        _put_head(reply, place, self._session.count(node), 0, LIFETIME, LIFETIME, 0, 0)
+        put_attributes(reply, place + _HEAD_SIZE, node, status)
+        return True

@@ -16,7 +16,6 @@ from lamina.linux.fuse_device import close_backing, open_backing
 from lamina.linux.fuse_protocol import (
     COPY_FILE_RANGE_IN,
     CREATE_IN,
-    CREATE_OUT,
     FALLOCATE_IN,
     FOPEN_KEEP_CACHE,
     FOPEN_NOFLUSH,
@@ -40,7 +39,7 @@ from lamina.linux.fuse_protocol import (
     Opcode,
 )
 from lamina.unionfs.fuse.names import Names
-from lamina.unionfs.fuse.session import LIFETIME, Handlers, Session, attribute_fields
+from lamina.unionfs.fuse.session import Handlers, Session
 from lamina.unionfs.making import Made
 from lamina.unionfs.node import DirectoryNode, Node
 
@@ -49,6 +48,7 @@ _KEPT_FLAGS = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
 #: Smaller files are read faster through the kernel's cache than opened for passthrough.
 _PASSTHROUGH_SIZE = 128 << 10
 _WRITE_DATA = HEADER_IN_SIZE + WRITE_IN_SIZE
+_CREATE_NAME = HEADER_IN_SIZE + CREATE_IN.size
 
 #: Does slow work in another thread; what it returns is the reply.
 Later = Callable[[int, Callable[[], bytes]], None]
@@ -79,7 +79,8 @@ class Files:
         self.passthrough = False
         self.writeback = False
         self._backings: dict[Node, _Backing] = {}
-        self._passed: set[int] = set()
+        #: By open file.
+        self._passed: dict[int, _Backing] = {}
         #: Nodes whose cached pages may be older than what passthrough wrote.
         self._stale: set[Node] = set()
         self._volatile = session.tree.options.volatile
@@ -120,17 +121,17 @@ class Files:
         open_flags, backing = self._opened(node, file, writing != 0, None)
         return OPEN_OUT.pack(OPEN_OUT.size, 0, unique, file, open_flags, backing)
 
-    def _create(self, parent: Node, unique: int, length: int) -> bytes:
+    def _create(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         flags, mode, umask, _ = CREATE_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
-        name = self._session.name(HEADER_IN_SIZE + CREATE_IN.size, length)
+        name = self._session.name(_CREATE_NAME, length)
         if self.writeback and flags & os.O_ACCMODE == os.O_WRONLY:
             flags = flags & ~os.O_ACCMODE | os.O_RDWR
         making = self._session.changes.making
         made = making.file(parent, name, mode, flags & _KEPT_FLAGS, self._names.creator(umask))
         return self._created(unique, made, flags)
 
-    def _temporary(self, parent: Node, unique: int, length: int) -> bytes:
+    def _temporary(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         flags, mode, umask, _ = CREATE_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         making = self._session.changes.making
@@ -139,24 +140,10 @@ class Files:
         made.node.descriptors = None
         return self._created(unique, made, flags)
 
-    def _created(self, unique: int, made: Made, flags: int) -> bytes:
+    def _created(self, unique: int, made: Made, flags: int) -> bytearray:
         node, status, file = made
         open_flags, backing = self._opened(node, file, flags & os.O_ACCMODE != 0, status)
-        return CREATE_OUT.pack(
-            CREATE_OUT.size,
-            0,
-            unique,
-            self._session.count(node),
-            0,
-            LIFETIME,
-            LIFETIME,
-            0,
-            0,
-            *attribute_fields(node, status),
-            file,
-            open_flags,
-            backing,
-        )
+        return self._session.created(unique, node, status, (file, open_flags, backing))
 
     def _opened(self, node: Node, file: int, writing: bool, status: os.stat_result | None) -> tuple[int, int]:
         """``FOPEN_*`` flags and backing number for a new open file, which the node knows from now on."""
@@ -172,7 +159,7 @@ class Files:
                 backing = self._start_backing(node, file)
             if backing is not None:
                 backing.users += 1
-                self._passed.add(file)
+                self._passed[file] = backing
                 descriptors.append(file)
                 self._stale.add(node)
                 return FOPEN_PASSTHROUGH | FOPEN_NOFLUSH, backing.number
@@ -193,15 +180,16 @@ class Files:
 
     def _release(self, node: Node, unique: int, length: int) -> bytes:
         file = RELEASE_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0]
-        if node.descriptors is not None and file in node.descriptors:
-            node.descriptors.remove(file)
-            if not node.descriptors:
+        descriptors = node.descriptors
+        if descriptors is not None and file in descriptors:
+            if len(descriptors) > 1:
+                descriptors.remove(file)
+            else:
                 node.descriptors = None
         elif node in self._tree.borrowers:
             self._tree.return_borrowed(node, file)
-        if file in self._passed:
-            self._passed.discard(file)
-            backing = self._backings[node]
+        backing = self._passed.pop(file, None)
+        if backing is not None:
             backing.users -= 1
             if not backing.users:
                 del self._backings[node]

@@ -42,6 +42,9 @@ _NOW = _ATIME_NOW | _MTIME_NOW
 _COMMON = frozenset({b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"})
 
 
+_pack_header = HEADER_OUT.pack
+_ATTRIBUTE_NAME = HEADER_IN_SIZE + GETXATTR_IN.size
+
 #: Of a mount's root, not listed: what the union is made of, as ``-o`` says it.
 OPTIONS_ATTRIBUTE = b"user.lamina.options"
 
@@ -66,16 +69,17 @@ class Metadata:
             Opcode.STATFS: self._statfs,
         }
 
-    def _getattr(self, node: Node, unique: int, length: int) -> bytes:
+    def _getattr(self, node: Node, unique: int, length: int) -> bytearray:
         return self._session.attribute_reply(unique, node, self._tree.status(node))
 
-    def _setattr(self, node: Node, unique: int, length: int) -> bytes:
+    def _setattr(self, node: Node, unique: int, length: int) -> bytearray:
         fields = SETATTR_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         valid, handle, size, mode = fields[0], fields[2], fields[3], fields[11]
         if valid & _OWNER:
             uid = fields[13] if valid & _UID else -1
             gid = fields[14] if valid & _GID else -1
-            self._attributes.chown(node, uid, gid)
+            self._attributes.chown(node, uid, gid)  # takes set-user-ID and such away by itself
+            valid &= ~_KILL
         if valid & _MODE:
             self._attributes.chmod(node, stat.S_IMODE(mode))
         if valid & _SIZE:
@@ -85,7 +89,7 @@ class Metadata:
                 self._attributes.truncate(node, size)
         if valid & _TIMES:
             self._set_times(node, valid, fields)
-        if valid & _KILL or not valid:
+        if valid & _KILL or not fields[0]:
             self._session.kill_privileges(node)
         return self._session.attribute_reply(unique, node, self._tree.status(node))
 
@@ -108,10 +112,10 @@ class Metadata:
         self._attributes.set_times(node, (access, modify))
 
     def _getxattr(self, node: Node, unique: int, length: int) -> bytes:
-        (size, _) = GETXATTR_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
-        name = self._session.name(HEADER_IN_SIZE + GETXATTR_IN.size, length)
+        name = self._session.name(_ATTRIBUTE_NAME, length)
         if node.bare and name in _COMMON and not (isinstance(node, DirectoryNode) and node.default_acl):
-            return self._session.error(unique, errno.ENODATA)
+            return _pack_header(HEADER_OUT_SIZE, -errno.ENODATA, unique)
+        (size, _) = GETXATTR_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         try:
             value = self._attributes.get(node, os.fsdecode(name))
         except OSError as error:

@@ -31,6 +31,7 @@ class Names:
         self._session = session
         self._tree = session.tree
         self._buffer = session.buffer
+        self._view = session.view
 
     def handlers(self) -> Handlers:
         return {
@@ -53,46 +54,49 @@ class Names:
         header = HEADER_IN.unpack_from(self._buffer)
         return Creator(header[4], header[5], umask)
 
-    def _lookup(self, parent: Node, unique: int, length: int) -> bytes:
+    def _lookup(self, parent: Node, unique: int, length: int) -> bytes | bytearray:
         assert isinstance(parent, DirectoryNode)
         tree = self._tree
+        name = self._view[HEADER_IN_SIZE : length - 1].tobytes()
         tree.found = None
-        node = tree.lookup(parent, self._session.name(HEADER_IN_SIZE, length))
+        node = tree.lookup(parent, name)
         if node is None:
             return self._session.no_entry(unique)
         return self._session.entry(unique, node, tree.found or tree.status(node))
 
     def _forget(self, node: Node, unique: int, length: int) -> None:
-        self._session.forget(node.id, FORGET_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0])
+        self._session.let_go(node, FORGET_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0])
 
     def _forget_batch(self, node: Node, unique: int, length: int) -> None:
         (count, _) = BATCH_FORGET_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         start = HEADER_IN_SIZE + BATCH_FORGET_IN.size
         for node_id, times in FORGET_ONE.iter_unpack(self._session.view[start : start + count * FORGET_ONE.size]):
-            self._session.forget(node_id, times)
+            known = self._session.nodes.get(node_id)
+            if known is not None:
+                self._session.let_go(known, times)
 
     def _readlink(self, node: Node, unique: int, length: int) -> bytes:
         directory, path = self._tree.place(node)
         target = os.readlink(path, dir_fd=directory)
         return HEADER_OUT.pack(HEADER_OUT_SIZE + len(target), 0, unique) + target
 
-    def _made(self, unique: int, made: Made) -> bytes:
+    def _made(self, unique: int, made: Made) -> bytearray:
         return self._session.entry(unique, made.node, made.status)
 
-    def _symlink(self, parent: Node, unique: int, length: int) -> bytes:
+    def _symlink(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         name, target = self._session.name(HEADER_IN_SIZE, length).split(b"\0")
         making = self._session.changes.making
         return self._made(unique, making.symlink(parent, name, target, self.creator(0)))
 
-    def _mknod(self, parent: Node, unique: int, length: int) -> bytes:
+    def _mknod(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         mode, device, umask, _ = MKNOD_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         name = self._session.name(HEADER_IN_SIZE + MKNOD_IN.size, length)
         making = self._session.changes.making
         return self._made(unique, making.special(parent, name, mode, device, self.creator(umask)))
 
-    def _mkdir(self, parent: Node, unique: int, length: int) -> bytes:
+    def _mkdir(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         mode, umask = MKDIR_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         name = self._session.name(HEADER_IN_SIZE + MKDIR_IN.size, length)
@@ -126,7 +130,7 @@ class Names:
         name, new_name = names.split(b"\0")
         self._session.changes.renaming.rename(parent, name, new_parent, new_name, flags)
 
-    def _link(self, parent: Node, unique: int, length: int) -> bytes:
+    def _link(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         (node_id,) = LINK_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         node = self._session.nodes[node_id]

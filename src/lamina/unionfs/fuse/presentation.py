@@ -20,7 +20,7 @@ from lamina.linux.fuse_protocol import (
     Opcode,
     SetAttribute,
 )
-from lamina.unionfs.fuse.session import Handler, Session
+from lamina.unionfs.fuse.session import Handler, Reply, Session
 from lamina.unionfs.node import DirectoryNode, Node
 from lamina.unionfs.options import Dialect, MountOptions
 from lamina.unionfs.owners import Owners, directory_links
@@ -48,7 +48,7 @@ _WITH_ENTRY = (Opcode.LOOKUP, Opcode.LINK, *_MAKING)
 _EXTENDED = (Opcode.GETXATTR, Opcode.LISTXATTR, Opcode.SETXATTR, Opcode.REMOVEXATTR)
 
 
-def present(session: Session, table: list[Handler | None]) -> None:
+def present(session: Session, table: list[Handler]) -> None:
     """Put around the handlers in ``table`` what the mount's options ask for."""
     options = session.tree.options
     if options.noxattrs:
@@ -72,18 +72,17 @@ class _Presentation:
         options = session.tree.options
         self._links = options.static_nlink or options.dialect is Dialect.FUSE_OVERLAYFS
 
-    def wrap(self, table: list[Handler | None]) -> None:
+    def wrap(self, table: list[Handler]) -> None:
         for opcode in _WITH_ENTRY:
             table[opcode] = self._entry(table[opcode], by_caller=opcode in _MAKING)
         table[Opcode.GETATTR] = self._attributes(table[Opcode.GETATTR])
         table[Opcode.SETATTR] = self._attributes(self._stored_owner(table[Opcode.SETATTR]))
         table[Opcode.READDIRPLUS] = self._records(table[Opcode.READDIRPLUS])
 
-    def _entry(self, handler: Handler | None, *, by_caller: bool) -> Handler:
-        assert handler is not None
+    def _entry(self, handler: Handler, *, by_caller: bool) -> Handler:
         inner = self._stored_caller(handler) if by_caller else handler
 
-        def handle(node: Node, unique: int, length: int) -> bytes | None:
+        def handle(node: Node, unique: int, length: int) -> Reply | None:
             reply = inner(node, unique, length)
             if reply is None or len(reply) not in (ENTRY_OUT.size, CREATE_OUT.size):
                 return reply
@@ -94,10 +93,9 @@ class _Presentation:
 
         return handle
 
-    def _attributes(self, handler: Handler | None) -> Handler:
-        assert handler is not None
+    def _attributes(self, handler: Handler) -> Handler:
 
-        def handle(node: Node, unique: int, length: int) -> bytes | None:
+        def handle(node: Node, unique: int, length: int) -> Reply | None:
             reply = handler(node, unique, length)
             if reply is None or len(reply) != ATTR_OUT.size:
                 return reply
@@ -107,10 +105,9 @@ class _Presentation:
 
         return handle
 
-    def _records(self, handler: Handler | None) -> Handler:
-        assert handler is not None
+    def _records(self, handler: Handler) -> Handler:
 
-        def handle(node: Node, unique: int, length: int) -> bytes | None:
+        def handle(node: Node, unique: int, length: int) -> Reply | None:
             reply = handler(node, unique, length)
             if reply is None:
                 return None
@@ -143,7 +140,7 @@ class _Presentation:
     def _stored_caller(self, handler: Handler) -> Handler:
         """With the caller's numbers as they are stored, for new files."""
 
-        def handle(node: Node, unique: int, length: int) -> bytes | None:
+        def handle(node: Node, unique: int, length: int) -> Reply | None:
             caller = _CALLER.unpack_from(self._buffer, _CALLER_AT)
             uid, gid = self._owners.users.stored(caller[0]), self._owners.groups.stored(caller[1])
             _CALLER.pack_into(self._buffer, _CALLER_AT, uid, gid)
@@ -154,11 +151,10 @@ class _Presentation:
 
         return handle
 
-    def _stored_owner(self, handler: Handler | None) -> Handler:
+    def _stored_owner(self, handler: Handler) -> Handler:
         """With a new owner's numbers as they are stored."""
-        assert handler is not None
 
-        def handle(node: Node, unique: int, length: int) -> bytes | None:
+        def handle(node: Node, unique: int, length: int) -> Reply | None:
             (valid,) = _U32.unpack_from(self._buffer, HEADER_IN_SIZE)
             owner = uid, gid = _CALLER.unpack_from(self._buffer, _NEW_OWNER_AT)
             if valid & SetAttribute.UID:

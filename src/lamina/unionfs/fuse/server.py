@@ -21,6 +21,7 @@ from lamina.linux.fuse_protocol import (
     INIT_OUT,
     MAJOR,
     MINOR,
+    REQUEST,
     Init,
     Opcode,
 )
@@ -30,7 +31,7 @@ from lamina.unionfs.fuse.files import Files
 from lamina.unionfs.fuse.metadata import Metadata
 from lamina.unionfs.fuse.names import Names
 from lamina.unionfs.fuse.presentation import present
-from lamina.unionfs.fuse.session import Handler, Session
+from lamina.unionfs.fuse.session import Handler, Reply, Session
 from lamina.unionfs.fuse.slow import SlowWork
 from lamina.unionfs.layer import Layer
 from lamina.unionfs.node import Node, lower_location
@@ -41,7 +42,7 @@ LARGEST_IO = 1 << 20
 #: Copying up more than this happens aside.
 _SLOW_COPY = 4 << 20
 #: How often the device is looked at before sleeping: about as long as a client needs to be woken and ask again.
-_SPINS = 40
+_SPINS = 100
 #: When looking did not help, it is left out for 2, 4, 8, ... requests, up to two to the power of this.
 _MOST_MISSES = 7
 
@@ -61,8 +62,8 @@ _WANTED = (
     | Init.SETXATTR_EXT
     | Init.INIT_EXT
 )
-#: Requests that get ``ENOSYS`` once and are then not sent again.
-_NOT_NEEDED = (Opcode.FLUSH, Opcode.ACCESS, Opcode.BMAP, Opcode.POLL, Opcode.STATX, Opcode.SYNCFS)
+#: No opcode of the kernel's is as large. What is not served gets ``ENOSYS``; some the kernel then never sends again.
+_OPCODES = 64
 
 
 class _PutAside(Exception):  # a control flow, not an error
@@ -92,9 +93,9 @@ class Server:
         self.initialized = False
         self._handlers = self._table(names)
 
-    def _table(self, names: Names) -> list[Handler | None]:
+    def _table(self, names: Names) -> list[Handler]:
         """Handlers by opcode."""
-        table: list[Handler | None] = [None] * 64
+        table: list[Handler] = [lambda node, unique, length: self._session.error(unique, errno.ENOSYS)] * _OPCODES
         groups = (names, Directories(self._session), self._files, Metadata(self._session))
         for group in groups:
             for opcode, handler in group.handlers().items():
@@ -125,39 +126,15 @@ class Server:
         ``gone`` is asked when this process's mounts changed and nothing is to be done. With ``until_initialized`` it
         returns after the kernel's first request.
         """
-        buffers = [self._buffer]
-        device, buffer, readv, unpack, answer = (
-            self._device,
-            self._buffer,
-            os.readv,
-            HEADER_IN.unpack_from,
-            self._answer,
-        )
-        nodes = self._session.nodes
-        spinning = select.poll()
-        spinning.register(device, select.POLLIN)
-        look = spinning.poll
-        rest = misses = 0
+        device, buffer, buffers = self._device, self._buffer, [self._buffer]
+        readv, write, unpack, handlers = os.readv, os.write, REQUEST.unpack_from, self._handlers
+        find = self._session.nodes.get
         with open("/proc/self/mounts", "rb") as mounts:
-            poll = select.poll()
-            poll.register(device, select.POLLIN)
-            poll.register(self._slow.wake_read, select.POLLIN)
-            poll.register(mounts, select.POLLERR | select.POLLPRI)
+            await_request = self._waiting(mounts.fileno(), gone)
             while not self._stopping:
-                if rest:
-                    rest -= 1
-                    if not self._sleep(poll, gone):
-                        return False
-                else:
-                    for _ in range(_SPINS):
-                        if look(0):
-                            misses = 0
-                            break
-                    else:
-                        misses = min(misses + 1, _MOST_MISSES)
-                        rest = 1 << misses
-                        continue
                 try:
+                    if not await_request():
+                        return False
                     length = readv(device, buffers)
                 except BlockingIOError:
                     continue
@@ -165,11 +142,51 @@ class Server:
                     if not _can_go_on(error):
                         return False
                     continue
-                _, opcode, unique, node_id, _, _, _, _, _ = unpack(buffer)
-                answer(opcode, unique, nodes.get(node_id), length)
+                _, opcode, unique, node_id = unpack(buffer)
+                node = find(node_id)
+                try:
+                    if node is not None:
+                        reply = handlers[opcode](node, unique, length)
+                    else:
+                        reply = self._unusual(opcode, unique, length)
+                    if reply is not None:
+                        write(device, reply)
+                except (OSError, _PutAside) as failure:
+                    self._failed(failure, unique, length)
                 if until_initialized and self.initialized:
                     return True
         return True
+
+    def _waiting(self, mounts: int, gone: Callable[[], bool]) -> Callable[[], bool]:
+        """What waits until there is something to do and tells whether to go on.
+
+        It looks at the device for a while before it sleeps, unless that did not help lately: a client that has to share
+        our CPU can't ask before we sleep.
+        """
+        spinning = select.poll()
+        spinning.register(self._device, select.POLLIN)
+        look = spinning.poll
+        sleeping = select.poll()
+        sleeping.register(self._device, select.POLLIN)
+        sleeping.register(self._slow.wake_read, select.POLLIN)
+        sleeping.register(mounts, select.POLLERR | select.POLLPRI)
+        looks = range(_SPINS)
+        rest = misses = 0
+
+        def await_request() -> bool:
+            nonlocal rest, misses
+            if rest:
+                rest -= 1
+            else:
+                for _ in looks:
+                    if look(0):
+                        misses = 0
+                        return True
+                misses = min(misses + 1, _MOST_MISSES)
+                rest = 1 << misses
+            return self._sleep(sleeping, gone)
+
+        return await_request
 
     def _sleep(self, poll: select.poll, gone: Callable[[], bool]) -> bool:
         """Wait for something to do; whether to go on."""
@@ -184,31 +201,34 @@ class Server:
         return True
 
     def _answer(self, opcode: int, unique: int, node: Node | None, length: int) -> None:
-        handler = self._handlers[opcode] if opcode < 64 else None
+        """Answer the request in the buffer."""
         try:
-            if handler is not None and node is not None:
-                reply = handler(node, unique, length)
+            if node is not None:
+                reply = self._handlers[opcode](node, unique, length)
             else:
-                reply = self._unusual(handler, opcode, unique, length)
-        except OSError as error:
-            reply = self._session.error(unique, error.errno)
-        except _PutAside as aside:
-            aside.waiting.append(bytes(self._buffer[:length]))
-            return
-        if reply is not None:
-            self._write(reply)
+                reply = self._unusual(opcode, unique, length)
+        except (OSError, _PutAside) as failure:
+            self._failed(failure, unique, length)
+        else:
+            if reply is not None:
+                self._write(reply)
 
-    def _unusual(self, handler: Handler | None, opcode: int, unique: int, length: int) -> bytes | None:
-        """For what is not served, and the few requests about no node in particular; others name one that is gone."""
-        if handler is None:
-            return self._session.error(unique, errno.ENOSYS)
+    def _failed(self, failure: OSError | _PutAside, unique: int, length: int) -> None:
+        """A handler refused, or has to wait; or nobody waited for its reply, and nobody will for this one."""
+        if isinstance(failure, _PutAside):
+            failure.waiting.append(bytes(self._buffer[:length]))
+        else:
+            self._write(self._session.error(unique, failure.errno))
+
+    def _unusual(self, opcode: int, unique: int, length: int) -> Reply | None:
+        """For the few requests about no node in particular; others name one that is gone."""
         if opcode in (Opcode.INIT, Opcode.DESTROY, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.STATFS):
-            return handler(self._tree.root, unique, length)
+            return self._handlers[opcode](self._tree.root, unique, length)
         if opcode == Opcode.FORGET:
             return None
         return self._session.error(unique, errno.ESTALE)
 
-    def _write(self, reply: bytes) -> None:
+    def _write(self, reply: Reply) -> None:
         try:
             os.write(self._device, reply)
         except OSError as error:
@@ -229,6 +249,7 @@ class Server:
             wanted |= Init.PASSTHROUGH
         granted = flags & wanted
         self._files.writeback = bool(granted & Init.WRITEBACK_CACHE)
+        self._session.opens_no_directories = bool(flags & Init.NO_OPENDIR_SUPPORT)
         self.initialized = True
         reply = INIT_OUT.pack(
             INIT_OUT.size,

@@ -8,10 +8,15 @@ import stat
 from collections.abc import Callable
 
 from lamina.linux.fuse_protocol import (
+    ATTR_HEAD,
     ATTR_OUT,
+    ATTRIBUTES,
+    CREATE_OUT,
+    ENTRY_HEAD,
     ENTRY_OUT,
     HEADER_OUT,
     HEADER_OUT_SIZE,
+    OPENED,
     ROOT_ID,
     Opcode,
 )
@@ -21,37 +26,43 @@ from lamina.unionfs.making import failure
 from lamina.unionfs.node import DirectoryNode, Node
 from lamina.unionfs.tree import Tree
 
+#: What is written to the device.
+Reply = bytes | bytearray | memoryview
 #: Answers one request: the node it is about, its unique number and its length in the buffer. ``None``: no reply, or it
-#: was sent already, or will be.
-Handler = Callable[[Node, int, int], bytes | None]
+#: was sent already, or will be. A reply counts until the next request is answered.
+Handler = Callable[[Node, int, int], Reply | None]
 Handlers = dict[Opcode, Handler]
 
 #: How long the kernel may keep names and attributes, in seconds. Only the mount itself changes them.
 LIFETIME = 86400
 _BILLION = 1_000_000_000
+_pack_header = HEADER_OUT.pack
+_put_attributes = ATTRIBUTES.pack_into
+_put_attribute_head, _HEAD_ATTRIBUTES, _ATTRIBUTES_SIZE = ATTR_HEAD.pack_into, ATTR_HEAD.size, ATTR_OUT.size
+_put_entry, _ENTRY_ATTRIBUTES, _ENTRY_SIZE = ENTRY_HEAD.pack_into, ENTRY_HEAD.size, ENTRY_OUT.size
+_put_opened, _CREATED_SIZE = OPENED.pack_into, CREATE_OUT.size
 _NO_NODE = ENTRY_OUT.pack(*([0] * 5), LIFETIME, *([0] * 19))[HEADER_OUT_SIZE:]
 
-#: The 16 fields of ``struct fuse_attr``, all whole numbers (type stubs call a status's seconds floats).
-AttributeFields = tuple[float, ...]
 
-
-def attribute_fields(node: Node, status: os.stat_result) -> AttributeFields:
-    """``struct fuse_attr`` of a node."""
+def put_attributes(reply: bytearray, place: int, node: Node, status: os.stat_result) -> None:
+    """Write ``struct fuse_attr`` of a node at ``place``."""
     mode, _, _, links, uid, gid, size, access, modify, change = status
     if node.last is not None:
         links = 0 if node.is_directory else max(0, links - 1)
     elif node.kind == stat.S_IFDIR and isinstance(node, DirectoryNode) and node.lowers:
         links = 1
-    return (
+    _put_attributes(
+        reply,
+        place,
         node.number,
         size,
         status.st_blocks,
         access,
         modify,
         change,
-        status.st_atime_ns - access * _BILLION,
-        status.st_mtime_ns - modify * _BILLION,
-        status.st_ctime_ns - change * _BILLION,
+        status.st_atime_ns % _BILLION,
+        status.st_mtime_ns % _BILLION,
+        status.st_ctime_ns % _BILLION,
         mode,
         links,
         uid,
@@ -72,10 +83,15 @@ class Session:
         self.device = device
         self.buffer = buffer
         self.view = memoryview(buffer)
+        self._attribute_reply = bytearray(_ATTRIBUTES_SIZE)
+        self._entry_reply = bytearray(_ENTRY_SIZE)
+        self._created_reply = bytearray(_CREATED_SIZE)
         self.nodes: dict[int, Node] = {ROOT_ID: tree.root}
         self._next_id = ROOT_ID + 1
         tree.root.id = ROOT_ID
         tree.root.lookups = 1
+        #: The kernel reads directories without opening them.
+        self.opens_no_directories = False
         #: Called with a node that the kernel let go of.
         self.on_forget: Callable[[Node], None] = lambda node: None
 
@@ -88,57 +104,63 @@ class Session:
 
     def name(self, start: int, length: int) -> bytes:
         """The name at the end of a request; the kernel sends it with a NUL."""
-        return bytes(self.view[start : length - 1])
+        return self.view[start : length - 1].tobytes()
 
     def count(self, node: Node) -> int:
         """The number of a node that the kernel is about to be told once more."""
         node.lookups += 1
-        if not node.id:
-            node.id = self._next_id
-            self._next_id += 1
-            self.nodes[node.id] = node
-        return node.id
+        return node.id or self._introduce(node)
 
-    def entry(self, unique: int, node: Node, status: os.stat_result) -> bytes:
+    def _introduce(self, node: Node) -> int:
+        number = node.id = self._next_id
+        self._next_id = number + 1
+        self.nodes[number] = node
+        return number
+
+    def entry(self, unique: int, node: Node, status: os.stat_result) -> bytearray:
         """The reply that tells the kernel of a node."""
-        return ENTRY_OUT.pack(
-            ENTRY_OUT.size,
-            0,
-            unique,
-            self.count(node),
-            0,
-            LIFETIME,
-            LIFETIME,
-            0,
-            0,
-            *attribute_fields(node, status),
-        )
+        node.lookups += 1
+        identity = node.id or self._introduce(node)
+        reply = self._entry_reply
+        _put_entry(reply, 0, _ENTRY_SIZE, 0, unique, identity, 0, LIFETIME, LIFETIME, 0, 0)
+        put_attributes(reply, _ENTRY_ATTRIBUTES, node, status)
+        return reply
+
+    def created(self, unique: int, node: Node, status: os.stat_result, opened: tuple[int, int, int]) -> bytearray:
+        """The same for a file that was made, which is open: with handle, ``FOPEN_*`` flags and backing number."""
+        node.lookups += 1
+        identity = node.id or self._introduce(node)
+        reply = self._created_reply
+        _put_entry(reply, 0, _CREATED_SIZE, 0, unique, identity, 0, LIFETIME, LIFETIME, 0, 0)
+        put_attributes(reply, _ENTRY_ATTRIBUTES, node, status)
+        _put_opened(reply, _ENTRY_SIZE, *opened)
+        return reply
 
     @staticmethod
     def no_entry(unique: int) -> bytes:
         """The reply that there is no such name, which the kernel remembers."""
-        return HEADER_OUT.pack(ENTRY_OUT.size, 0, unique) + _NO_NODE
+        return _pack_header(_ENTRY_SIZE, 0, unique) + _NO_NODE
 
-    @staticmethod
-    def attribute_reply(unique: int, node: Node, status: os.stat_result) -> bytes:
-        return ATTR_OUT.pack(ATTR_OUT.size, 0, unique, LIFETIME, 0, 0, *attribute_fields(node, status))
+    def attribute_reply(self, unique: int, node: Node, status: os.stat_result) -> bytearray:
+        reply = self._attribute_reply
+        _put_attribute_head(reply, 0, _ATTRIBUTES_SIZE, 0, unique, LIFETIME, 0, 0)
+        put_attributes(reply, _HEAD_ATTRIBUTES, node, status)
+        return reply
 
     @staticmethod
     def done(unique: int) -> bytes:
         """The reply that says no more than that it worked."""
-        return HEADER_OUT.pack(HEADER_OUT_SIZE, 0, unique)
+        return _pack_header(HEADER_OUT_SIZE, 0, unique)
 
     @staticmethod
     def error(unique: int, number: int | None) -> bytes:
-        return HEADER_OUT.pack(HEADER_OUT_SIZE, -(number or errno.EIO), unique)
+        return _pack_header(HEADER_OUT_SIZE, -(number or errno.EIO), unique)
 
-    def forget(self, node_id: int, times: int) -> None:
-        """The kernel lets go of a node ``times`` times."""
-        node = self.nodes.get(node_id)
-        if node is None:
-            return
+    def let_go(self, node: Node, times: int) -> None:
+        """The kernel forgets a node ``times`` times."""
         node.lookups -= times
-        self._drop(node)
+        if node.lookups <= 0:
+            self._drop(node)
 
     def _drop(self, node: Node) -> None:
         """Forget what nobody refers to; a directory waits for its children."""
