@@ -16,6 +16,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from lamina.atomicfile import write_all
+from lamina.builder.permissions import Permissions
+from lamina.builder.selection import Piece
 from lamina.builder.tree import Found, Tree
 from lamina.container import copying as archives
 from lamina.container import rootfs
@@ -45,11 +47,11 @@ class Manner(NamedTuple):
 
     :ivar owner: of everything that is made; ``None`` keeps the source's.
     :ivar mode: permissions of every file and directory; ``None`` keeps the source's.
-    :ivar excludes: says of a path in the source whether it is left out.
+    :ivar excludes: says of a path below what is copied whether it is left out.
     """
 
     owner: tuple[int, int] | None = (0, 0)
-    mode: int | None = None
+    mode: Permissions | None = None
     excludes: Callable[[str], bool] | None = None
 
 
@@ -63,21 +65,23 @@ class Copier:
         self._root = root
         self._manner = manner
         self._links: dict[tuple[int, int], tuple[int, str]] = {}
+        self._base = ""
 
-    def copy(self, tree: Tree, found: Found, target: str, *, unpack: bool = False) -> None:
-        """One source to the absolute path ``target``.
-
-        :param unpack: extract it when it is an archive.
-        """
+    def copy(self, piece: Piece, target: str) -> None:
+        """One source to the absolute path ``target``."""
+        tree, found = piece.tree, piece.found
+        if piece.parents:
+            target = self._make_parents(piece, target)
         if found.is_directory:
             directory, made = self._directory(target)
             try:
                 status = found.status if made else None
+                self._base = piece.base
                 self._content(tree, found.path, directory, status)
             finally:
                 os.close(directory)
             return
-        if unpack and stat.S_ISREG(found.status.st_mode) and self._unpacked(tree, found, target):
+        if piece.unpack and stat.S_ISREG(found.status.st_mode) and self._unpacked(tree, found, target):
             return
         name = posixpath.basename(found.asked) or posixpath.basename(found.path)
         if target.endswith("/") or self._is_directory(target):
@@ -111,7 +115,7 @@ class Copier:
             try:
                 write_all(descriptor, content)
                 os.fchown(descriptor, *(self._manner.owner or (0, 0)))
-                os.fchmod(descriptor, mode if self._manner.mode is None else self._manner.mode)
+                os.fchmod(descriptor, self._mode(mode))
                 if mtime:
                     os.utime(descriptor, ns=(mtime, mtime))
             finally:
@@ -119,7 +123,28 @@ class Copier:
         finally:
             os.close(parent)
 
+    def _excludes(self, path: str) -> bool:
+        excludes = self._manner.excludes
+        return excludes is not None and excludes(path[len(self._base) :].lstrip("/"))
+
     # Destinations
+
+    def _make_parents(self, piece: Piece, target: str) -> str:
+        """The directories above what is copied, each as it is in the source; where that goes then."""
+        path, source = target.rstrip("/"), piece.pivot
+        for name in piece.parents.split("/"):
+            path, source = f"{path}/{name}", f"{source}/{name}" if source else name
+            descriptor, made = self._directory(path)
+            try:
+                if made:
+                    origin = openat2.open_in_root(piece.tree.root, source, os.O_RDONLY | os.O_DIRECTORY)
+                    try:
+                        self._finish(origin, descriptor, os.fstat(origin))
+                    finally:
+                        os.close(origin)
+            finally:
+                os.close(descriptor)
+        return f"{path}/"
 
     def _open(self, path: str) -> int:
         return openat2.open_in_root(self._root, path, os.O_RDONLY | os.O_DIRECTORY)
@@ -184,7 +209,7 @@ class Copier:
                     continue
                 name = level.names.pop()
                 inner = f"{level.path}/{name}" if level.path else name
-                hidden = tree.excludes(inner) or (self._manner.excludes is not None and self._manner.excludes(inner))
+                hidden = tree.excludes(inner) or self._excludes(inner)
                 try:
                     found = os.stat(name, dir_fd=level.source, follow_symlinks=False)
                 except FileNotFoundError:
@@ -280,7 +305,7 @@ class Copier:
         """Owner, mode, capabilities and times of an open file or directory, in the order that keeps them."""
         uid, gid = self._manner.owner or (status.st_uid, status.st_gid)
         os.fchown(made, uid, gid)
-        os.fchmod(made, stat.S_IMODE(status.st_mode) if self._manner.mode is None else self._manner.mode)
+        os.fchmod(made, self._mode(status.st_mode))
         if stat.S_ISREG(status.st_mode) and self._manner.owner is None:
             try:
                 os.setxattr(made, _CAPABILITY, os.getxattr(origin, _CAPABILITY))
@@ -290,12 +315,16 @@ class Copier:
         seconds = status.st_mtime_ns // _SECOND * _SECOND
         os.utime(made, ns=(seconds, seconds))
 
+    def _mode(self, mode: int) -> int:
+        """The permissions that something gets whose ``st_mode`` is this."""
+        wanted, permissions = self._manner.mode, stat.S_IMODE(mode)
+        return permissions if wanted is None else wanted.of(permissions, directory=stat.S_ISDIR(mode))
+
     def _finish_name(self, parent: int, name: str, status: os.stat_result) -> None:
         uid, gid = self._manner.owner or (status.st_uid, status.st_gid)
         os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         if not stat.S_ISLNK(status.st_mode):
-            mode = stat.S_IMODE(status.st_mode) if self._manner.mode is None else self._manner.mode
-            os.chmod(name, mode, dir_fd=parent)
+            os.chmod(name, self._mode(status.st_mode), dir_fd=parent)
         seconds = status.st_mtime_ns // _SECOND * _SECOND
         os.utime(name, ns=(seconds, seconds), dir_fd=parent, follow_symlinks=False)
 

@@ -58,7 +58,7 @@ def _copy(work: CopyFiles, root: int) -> None:
     copier = Copier(root, Manner(owner, work.mode, work.excludes))
     try:
         for piece in work.selection.pieces():
-            copier.copy(piece.tree, piece.found, work.target, unpack=piece.unpack)
+            copier.copy(piece, work.target)
         for inline in work.contents:
             content = inline.content.encode("utf-8", "surrogateescape")
             copier.write(work.target, posixpath.basename(inline.path), content)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from lamina.builder.cache import Pick
 from lamina.builder.lookup import Lookup
-from lamina.builder.selection import Selection, of_tree
+from lamina.builder.selection import Selection, of_copy
 from lamina.builder.sources import Place
 from lamina.builder.stage import digest_of
 from lamina.dockerfile import instructions as kinds
@@ -19,7 +19,7 @@ def of_place(lookup: Lookup, place: Place, instruction: kinds.Copy, stack: ExitS
     """The sources of ``instruction`` in ``place``; ``stack`` releases what they need."""
 
     def look() -> Selection:
-        return of_tree(stack.enter_context(place.opened()), instruction.sources, unpack=False)
+        return of_copy(stack.enter_context(place.opened()), instruction)
 
     if not place.identity:
         return look()

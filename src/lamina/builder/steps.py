@@ -7,20 +7,21 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from lamina.builder import metadata, mounting, sources, texts
+from lamina.builder import metadata, mounting, permissions, sources, texts
 from lamina.builder.cache import Step
 from lamina.builder.distant import AnyLayer
 from lamina.builder.job import Job, StepMount
 from lamina.builder.picking import of_place
 from lamina.builder.progress import StepProgress
-from lamina.builder.selection import Selection, common_digest, joined, of_tree
+from lamina.builder.selection import Selection, common_digest, excluder, joined, of_copy, of_tree
 from lamina.builder.session import Session, default_network
 from lamina.builder.stage import StageState, digest_of
+from lamina.builder.tree import Excludes
 from lamina.digest import DiffID
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expanded
 from lamina.dockerfile.parser import parse_instruction
-from lamina.errors import InvalidArgument, Unsupported
+from lamina.errors import Unsupported
 
 #: DiffID of a tar without entries: 1024 zero bytes.
 EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
@@ -47,8 +48,8 @@ class CopyFiles(NamedTuple):
     target: str
     chown: str
     keep_owner: bool
-    mode: int | None
-    excludes: Callable[[str], bool] | None
+    mode: permissions.Permissions | None
+    excludes: Excludes | None
 
 
 #: What changes files.
@@ -250,8 +251,8 @@ class StageBuilder:
         keyword = "ADD" if isinstance(instruction, kinds.Add) else "COPY"
         stage = "" if isinstance(instruction, kinds.Add) else instruction.stage
         target = destination(state.config.get("WorkingDir") or "", instruction.destination)
-        mode = _mode(instruction.chmod)
-        excludes = _excluder(instruction.exclude)
+        mode = permissions.parse(instruction.chmod)
+        excludes = excluder(instruction.exclude)
         with ExitStack() as stack:
             selection = self._selected(instruction, target, stack)
             digest = common_digest(keyword, selection, instruction.contents, target)
@@ -277,26 +278,22 @@ class StageBuilder:
         if isinstance(instruction, kinds.Copy):
             if instruction.stage:
                 return of_place(self._session.lookup, self._place(instruction.stage), instruction, stack)
-            return self._from_context(instruction.sources, unpack=False)
-        return self._added(instruction, target, stack)
+            return of_copy(self._session.context(), instruction) if instruction.sources else joined(())
+        return self._added(instruction, stack, target)
 
-    def _from_context(self, paths: tuple[str, ...], *, unpack: bool) -> Selection:
-        return of_tree(self._session.context(), paths, unpack=unpack) if paths else joined(())
+    def _added(self, instruction: kinds.Add, stack: ExitStack, target: str) -> Selection:
+        def local(paths: Sequence[str]) -> Selection:
+            excludes = excluder(instruction.exclude)
+            return of_tree(self._session.context(), paths, unpack=instruction.unpack is not False, excludes=excludes)
 
-    def _added(self, instruction: kinds.Add, target: str, stack: ExitStack) -> Selection:
-        unpack = instruction.unpack is not False
         if not instruction.checksum and not any(":" in source for source in instruction.sources):
-            return self._from_context(instruction.sources, unpack=unpack)
+            return local(instruction.sources) if instruction.sources else joined(())
         from lamina.builder import additions  # with all that http needs
 
         arguments = self._state.arguments.values()
         remote = additions.Additions(self._session, instruction, target, arguments, stack)
         remote.check_checksum()
-        parts = [
-            remote.selection(source) or of_tree(self._session.context(), [source], unpack=unpack)
-            for source in instruction.sources
-        ]
-        return joined(parts)
+        return joined(remote.selection(source) or local([source]) for source in instruction.sources)
 
 
 def destination(working_directory: str, text: str) -> str:
@@ -319,23 +316,5 @@ def _refuse_unsupported(instruction: kinds.Instruction) -> None:
             what = f"RUN --security={instruction.security}"
         elif instruction.devices:
             what = "RUN --device"
-    elif isinstance(instruction, kinds.Copy) and instruction.parents:
-        what = "COPY --parents"
     if what:
         raise UnsupportedInstruction(f"{what} is not supported by this version")
-
-
-def _mode(text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()) or set(text) - set("01234567") or int(text, 8) > 0o7777:
-        raise InvalidArgument(f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
-    return int(text, 8)
-
-
-def _excluder(patterns: tuple[str, ...]) -> Callable[[str], bool] | None:
-    if not patterns:
-        return None
-    from lamina.dockerfile.ignore import PatternMatcher
-
-    return PatternMatcher(patterns).matches

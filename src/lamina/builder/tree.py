@@ -13,7 +13,7 @@ import hashlib
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from typing import NamedTuple, Protocol
@@ -45,6 +45,10 @@ _TYPE_FLAGS = {
 }
 _PIECE = 1 << 20
 _ELSEWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
+
+
+#: Says of a path whether it is left out.
+Excludes = Callable[[str], bool]
 
 
 class NoSuchSource(NotFound):
@@ -104,19 +108,20 @@ class Tree:
 
     # Looking
 
-    def find(self, pattern: str) -> list[Found]:
+    def find(self, pattern: str, excludes: Excludes | None = None) -> list[Found]:
         """What a source argument means: one path, or all that a pattern matches.
 
+        :param excludes: says of paths, relative to each directory that is found, whether they don't count.
         :raises NoSuchSource: nothing.
         """
         path = clean(pattern)
         if has_wildcards(path):
-            return [self._found(match) for match in self._matching(path)]
-        return [self._found(path)]
+            return [self._found(match, excludes) for match in self._matching(path)]
+        return [self._found(path, excludes)]
 
-    def at(self, path: str) -> Found:
+    def at(self, path: str, excludes: Excludes | None = None) -> Found:
         """What is at a path, wildcards being characters like any other. Raises :class:`NoSuchSource`."""
-        return self._found(clean(path))
+        return self._found(clean(path), excludes)
 
     def excludes(self, path: str) -> bool:
         return bool(path) and self._ignored is not None and self._ignored.matches(path)
@@ -147,12 +152,12 @@ class Tree:
         where = f"file not found in {self.shown or 'build context or excluded by .dockerignore'}"
         return f"{where}: stat {path}: file does not exist"
 
-    def _found(self, asked: str) -> Found:
+    def _found(self, asked: str, excludes: Excludes | None = None) -> Found:
         path, descriptor = self.resolve(asked)
         try:
             status = os.fstat(descriptor)
             if stat.S_ISDIR(status.st_mode):
-                return Found(asked, path, status, self._directory_digest(path))
+                return Found(asked, path, status, self._directory_digest(path, excludes))
             digest = self._sum(path, status, openat2.descriptor_path(descriptor))
             return Found(asked, path, status, f"file:{digest}")
         finally:
@@ -206,8 +211,13 @@ class Tree:
 
     # Digests
 
-    def _directory_digest(self, path: str) -> str:
-        sums = [self._sum(inner, status) for inner, status in self.walk(path)]
+    def _directory_digest(self, path: str, excludes: Excludes | None) -> str:
+        start = len(path) + 1 if path else 0
+        sums = [
+            self._sum(inner, status)
+            for inner, status in self.walk(path)
+            if excludes is None or not excludes(inner[start:])
+        ]
         if path:
             status = os.stat(path, dir_fd=self.root, follow_symlinks=False)
             sums.append(self._sum(path, status))
