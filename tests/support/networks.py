@@ -12,7 +12,7 @@ _ALIAS = "lamina "
 
 
 def remove_idle_bridges(directory: str) -> None:
-    """A root's bridges stay when its last container is gone, as Docker's; those of roots below ``directory`` go here."""
+    """Remove bridges of roots below ``directory`` that nobody is on: like Docker's they outlast their containers."""
     with Rtnetlink() as links:
         found = list(links.links())
         used = {link.master for link in found}

@@ -43,7 +43,10 @@ def create(context: Context, options: Options, verb: str, *, detached: bool) -> 
                 f"container ID file found, make sure the other container isn't running or delete {cid_file}"
             )
         request = CreateRequest(
-            _config(context, options, detached=detached), _host_config(options), options.text("name")
+            _config(context, options, detached=detached),
+            _host_config(options),
+            options.text("name"),
+            networking.endpoints(options),
         )
     except CommandError as error:
         raise failure(verb, error.text) from None

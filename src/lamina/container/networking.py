@@ -81,7 +81,7 @@ def describe(parts: Parts, container: Container, wanted: Mapping[str, Any]) -> d
     own = _DEFAULT if mode == "default" else _name_of(parts, mode)
     settings = defaults.network_settings(own)
     networks = {
-        own: wanted.get(own) or wanted.get(mode) or {},
+        own: wanted.get(mode) or wanted.get(own) or {},
         **{_name_of(parts, name): one or {} for name, one in wanted.items() if name not in (own, mode)},
     }
     settings["Networks"] = {name: _endpoint(container, name, one) for name, one in networks.items()}

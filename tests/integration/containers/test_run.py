@@ -133,7 +133,7 @@ def test_a_terminal_wants_a_terminal(box: Lamina) -> None:
 
 def test_it_is_isolated_as_dockers_are(box: Lamina) -> None:
     script = "cat /proc/self/status /proc/self/cgroup; hostname; ls /sys/class/net; cat /proc/mounts"
-    said = box("run", "--rm", "--name", "isolated", "-h", "here", "busybox", "sh", "-c", script)
+    said = box("run", "--rm", "--network", "none", "--name", "isolated", "-h", "here", "busybox", "sh", "-c", script)
     lines = said.splitlines()
     assert "CapEff:\t00000000a80425fb" in lines
     assert "CapBnd:\t00000000a80425fb" in lines
