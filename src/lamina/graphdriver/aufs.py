@@ -14,13 +14,14 @@ no content. Stacks are shown by our own union file system in AUFS's dialect.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
 from lamina import atomicfile
+from lamina.graphdriver import directories
 from lamina.graphdriver.contract import DiffForm, Problem
+from lamina.graphdriver.directories import ensure_directory, make_directory, missing
 from lamina.graphdriver.failure import (
     LayerDamaged,
     LayerExists,
@@ -30,7 +31,7 @@ from lamina.graphdriver.failure import (
     translated,
 )
 from lamina.graphdriver.removal import remove_tree
-from lamina.linux import files, mount
+from lamina.linux import mount
 from lamina.unionfs.options import MAX_LOWERS, Dialect, MountOptions
 
 _PARTS = ("diff", "layers", "mnt", "work")
@@ -56,11 +57,10 @@ class AufsDriver:
         with translated(f"layer {id} could not be created"):
             self._make_home()
             try:
-                os.mkdir(directory, 0o755)
+                make_directory(directory, 0o755)
             except FileExistsError:
                 raise LayerExists(f"layer {id} exists already in {self.home}") from None
             try:
-                os.chmod(directory, 0o755)
                 self._write_below(id, below)
             except BaseException:
                 self.remove(id)
@@ -72,7 +72,7 @@ class AufsDriver:
     def remove(self, id: str) -> None:
         with translated(f"layer {id} could not be removed"):
             with suppress(LayerMissing), self._locked(id):
-                self._detach(id)
+                directories.detach(self._path("mnt", id))
             # The list first: without it nothing takes what is left for a layer.
             for part in ("layers", "mnt", "work", "diff"):
                 remove_tree(self._path(part, id))
@@ -90,14 +90,14 @@ class AufsDriver:
                 below = [line for line in file.read(1 << 20).split("\n") if line]
         except FileNotFoundError:
             if not self.exists(id):
-                raise LayerMissing(f"layer {id} does not exist in {self.home}") from None
+                raise missing(id, self.home) from None
             raise LayerDamaged(f"{path} is missing") from None
         self._check_below(id, path, below)
         return below
 
     def _check_below(self, id: str, path: str, below: list[str]) -> None:
         if not self.exists(id):
-            raise LayerMissing(f"layer {id} does not exist in {self.home}")
+            raise missing(id, self.home)
         if id in below or len(set(below)) != len(below):
             raise LayerDamaged(f"{path} is damaged: a layer is below itself")
         for layer in below:
@@ -117,15 +117,15 @@ class AufsDriver:
             if mount.is_mount_point(point):
                 if read_only or not os.statvfs(point).f_flag & os.ST_RDONLY:
                     return point
-                self._detach(id)
+                directories.detach(point)
             below = tuple(self.diff_path(layer) for layer in self.parent_ids(id))
-            _make_directory(point, 0o755)
+            ensure_directory(point, 0o755)
             if read_only:
                 options = MountOptions((self.diff_path(id), *below), read_only=True)
             else:
                 self._make_home()
                 work = self._path("work", id)
-                _make_directory(work, 0o700)
+                ensure_directory(work, 0o700)
                 options = MountOptions(below, self.diff_path(id), work, volatile=volatile)
             try:
                 _serve(options, point)
@@ -137,37 +137,27 @@ class AufsDriver:
 
     def unmount(self, id: str) -> None:
         with suppress(LayerMissing), self._locked(id), translated(f"layer {id} could not be unmounted"):
-            self._detach(id)
+            directories.detach(self._path("mnt", id))
 
     def is_mounted(self, id: str) -> bool:
         return mount.is_mount_point(self._path("mnt", id))
-
-    def _detach(self, id: str) -> None:
-        point = self._path("mnt", id)
-        while mount.is_mount_point(point):
-            mount.unmount(point, lazy=True)
-        with suppress(FileNotFoundError):
-            os.rmdir(point)
 
     # What it looks like
 
     def metadata(self, id: str) -> dict[str, str]:
         if not self.exists(id):
-            raise LayerMissing(f"layer {id} does not exist in {self.home}")
+            raise missing(id, self.home)
         return {}
 
     def status(self) -> list[tuple[str, str]]:
-        place = self.home if os.path.isdir(self.home) else os.path.dirname(self.home)
         return [
             ("Root Dir", self.home),
-            ("Backing Filesystem", files.file_system_name(place)),
+            ("Backing Filesystem", directories.backing_file_system(self.home)),
             ("Dirs", str(len(self._names("layers")))),
         ]
 
     def sync(self) -> None:
-        if os.path.isdir(self.home):
-            with translated("the layers could not be written to disk"):
-                files.syncfs(self.home)
+        directories.synchronize(self.home)
 
     # Faults
 
@@ -243,37 +233,15 @@ class AufsDriver:
 
     def _make_home(self) -> None:
         for path in (self.home, *(f"{self.home}/{part}" for part in _PARTS)):
-            _make_directory(path, 0o700)
+            ensure_directory(path, 0o700)
 
     def _write_below(self, id: str, below: list[str]) -> None:
         text = "".join(f"{layer}\n" for layer in below)
         atomicfile.write(self._path("layers", id), text.encode(), mode=0o644, sync=False)
 
-    @contextmanager
-    def _locked(self, id: str) -> Iterator[None]:
-        """The layer's directory, locked between threads and processes. Raises ``LayerMissing``."""
-        path = self.diff_path(id)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            raise LayerMissing(f"layer {id} does not exist in {self.home}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if not os.path.isdir(path):
-                raise LayerMissing(f"layer {id} does not exist in {self.home}")
-            yield
-        finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile must not keep it
-            os.close(descriptor)
-
-
-def _make_directory(path: str, mode: int) -> None:
-    """Idempotent ``mkdir`` with exactly ``mode``, whatever the umask."""
-    try:
-        os.mkdir(path, mode)
-    except FileExistsError:
-        return
-    os.chmod(path, mode)
+    def _locked(self, id: str) -> AbstractContextManager[str]:
+        """The layer's directory, locked. Raises ``LayerMissing``."""
+        return directories.locked(id, self.home, self.diff_path(id))
 
 
 def _serve(options: MountOptions, point: str) -> None:

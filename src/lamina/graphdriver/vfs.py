@@ -15,11 +15,12 @@ import os
 from collections.abc import Iterator
 
 from lamina import atomicfile
+from lamina.graphdriver import directories
 from lamina.graphdriver.contract import DiffForm, Problem
-from lamina.graphdriver.failure import LayerDamaged, LayerExists, LayerMissing, check_id, translated
+from lamina.graphdriver.directories import ensure_directory, make_directory, missing
+from lamina.graphdriver.failure import LayerDamaged, LayerExists, check_id, translated
 from lamina.graphdriver.removal import remove_tree
 from lamina.graphdriver.treecopy import copy_tree
-from lamina.linux import files
 
 
 class VfsDriver:
@@ -38,15 +39,14 @@ class VfsDriver:
     def create(self, id: str, parent: str | None) -> None:
         directory = self.diff_path(id)
         if parent is not None and not self.exists(parent):
-            raise LayerMissing(f"layer {parent} does not exist in {self.home}")
+            raise missing(parent, self.home)
         with translated(f"layer {id} could not be created"):
             self._make_home()
             try:
-                os.mkdir(directory, 0o755)
+                make_directory(directory, 0o755)
             except FileExistsError:
                 raise LayerExists(f"layer {id} exists already in {self.home}") from None
             try:
-                os.chmod(directory, 0o755)
                 if parent is not None:
                     atomicfile.write(self._parent_path(id), parent.encode(), sync=False)
                     copy_tree(self.diff_path(parent), directory)
@@ -78,7 +78,7 @@ class VfsDriver:
     def parent_ids(self, id: str) -> list[str]:
         """As far as lamina made them: layers that a dockerd made have no known parents."""
         if not self.exists(id):
-            raise LayerMissing(f"layer {id} does not exist in {self.home}")
+            raise missing(id, self.home)
         parents: list[str] = []
         while (parent := self._parent(parents[-1] if parents else id)) is not None:
             if parent == id or parent in parents:
@@ -92,7 +92,7 @@ class VfsDriver:
 
     def mount(self, id: str, *, read_only: bool = False, volatile: bool = False) -> str:
         if not self.exists(id):
-            raise LayerMissing(f"layer {id} does not exist in {self.home}")
+            raise missing(id, self.home)
         return self.diff_path(id)
 
     def unmount(self, id: str) -> None:
@@ -104,16 +104,14 @@ class VfsDriver:
 
     def metadata(self, id: str) -> dict[str, str]:
         if not self.exists(id):
-            raise LayerMissing(f"layer {id} does not exist in {self.home}")
+            raise missing(id, self.home)
         return {}
 
     def status(self) -> list[tuple[str, str]]:
         return []
 
     def sync(self) -> None:
-        if os.path.isdir(self.home):
-            with translated("the layers could not be written to disk"):
-                files.syncfs(self.home)
+        directories.synchronize(self.home)
 
     def problems(self, referenced: frozenset[str]) -> Iterator[Problem]:
         present = frozenset(self.ids())
@@ -147,11 +145,7 @@ class VfsDriver:
 
     def _make_home(self) -> None:
         for path, mode in ((self.home, 0o710), (f"{self.home}/dir", 0o710), (f"{self.home}/parent", 0o700)):
-            try:
-                os.mkdir(path, mode)
-            except FileExistsError:
-                continue
-            os.chmod(path, mode)
+            ensure_directory(path, mode)
 
     def _parent_path(self, id: str) -> str:
         check_id(id)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
-from lamina.graphdriver import overlayfs
+from lamina.graphdriver import directories, overlayfs
 from lamina.graphdriver.contract import DiffForm, Problem
-from lamina.graphdriver.failure import DriverFailure, LayerDamaged, LayerMissing, TooManyLayers, translated
+from lamina.graphdriver.directories import detach, make_directory
+from lamina.graphdriver.failure import LayerDamaged, LayerMissing, TooManyLayers, translated
 from lamina.graphdriver.overlay2 import inspection
-from lamina.graphdriver.overlay2.layout import Layout, make_directory
+from lamina.graphdriver.overlay2.layout import Layout
 from lamina.graphdriver.overlayfs import Overlay
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import files, mount
@@ -55,7 +54,7 @@ class Overlay2Driver:
     def remove(self, id: str) -> None:
         try:
             with self._locked(id) as directory, translated(f"layer {id} could not be removed"):
-                self._detach(f"{directory}/merged")
+                detach(f"{directory}/merged")
                 self._remove_links(id)
                 remove_tree(directory)
         except LayerMissing:
@@ -89,7 +88,7 @@ class Overlay2Driver:
             if mount.is_mount_point(merged):
                 if read_only or not os.statvfs(merged).f_flag & os.ST_RDONLY:
                     return merged
-                self._detach(merged)
+                detach(merged)
             lowers = [*between, *self._layout.lowers(id)]
             with suppress(FileExistsError):  # left by a crash
                 make_directory(merged, 0o700)
@@ -104,7 +103,7 @@ class Overlay2Driver:
     def unmount(self, id: str) -> None:
         try:
             with self._locked(id) as directory, translated(f"layer {id} could not be unmounted"):
-                self._detach(f"{directory}/merged")
+                detach(f"{directory}/merged")
                 self._forget_volatile(f"{directory}/work")
         except LayerMissing:
             return
@@ -131,9 +130,7 @@ class Overlay2Driver:
         ]
 
     def sync(self) -> None:
-        if os.path.isdir(self.home):
-            with translated("the layers could not be written to disk"):
-                files.syncfs(self.home)
+        directories.synchronize(self.home)
 
     # Faults
 
@@ -159,25 +156,9 @@ class Overlay2Driver:
         """How many layers can be below one."""
         return overlayfs.MAXIMUM_LOWERS
 
-    @contextmanager
-    def _locked(self, id: str) -> Iterator[str]:
-        """The layer's directory, locked between threads and processes by ``flock`` on it: a crash lets go of it.
-
-        Raises ``LayerMissing``, also when it was removed while waiting.
-        """
-        directory = self._layout.directory(id)
-        try:
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            raise LayerMissing(f"layer {id} does not exist in {self.home}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if not os.path.isdir(directory):
-                raise LayerMissing(f"layer {id} does not exist in {self.home}")
-            yield directory
-        finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile must not keep it
-            os.close(descriptor)
+    def _locked(self, id: str) -> AbstractContextManager[str]:
+        """The layer's directory, locked. Raises ``LayerMissing``."""
+        return directories.locked(id, self.home, self._layout.directory(id))
 
     def _attach(self, id: str, lowers: list[str], merged: str, *, read_only: bool, volatile: bool) -> None:
         directory = self._layout.directory(id)
@@ -212,27 +193,6 @@ class Overlay2Driver:
         marks = os.path.dirname(f"{work}/{VOLATILE_MARK}")
         if os.path.isdir(marks):
             remove_tree(marks)
-
-    @staticmethod
-    def _detach(merged: str) -> None:
-        """Unmount whatever is at ``merged``, however often, and remove it; lazily, as Docker does.
-
-        Removing the directory takes the mount away in other mount namespaces too.
-        """
-        while mount.is_mount_point(merged):
-            try:
-                mount.unmount(merged, lazy=True)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                break
-        try:
-            os.rmdir(merged)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY:
-                raise DriverFailure(f"mount point {merged} could not be removed: {error}") from error
 
     def _remove_links(self, id: str) -> None:
         """Remove the layer's name in ``l/``; without a readable ``link`` file every name that points at it."""

@@ -21,7 +21,8 @@ import os
 from collections.abc import Iterator
 
 from lamina import atomicfile
-from lamina.graphdriver.failure import LayerDamaged, LayerExists, LayerMissing, check_id
+from lamina.graphdriver.directories import ensure_directory, make_directory, missing
+from lamina.graphdriver.failure import LayerDamaged, LayerExists, check_id
 
 #: Docker's length of a name in ``l/``.
 _LINK_LENGTH = 26
@@ -45,7 +46,7 @@ class Layout:
         """Absolute path of ``<id>/``. Raises ``InvalidArgument`` for what can't be an id."""
         check_id(id)
         if id in _NO_LAYERS:
-            raise LayerMissing(f"layer {id} does not exist in {self.home}")
+            raise missing(id, self.home)
         return f"{self.home}/{id}"
 
     def link_path(self, name: str) -> str:
@@ -89,7 +90,7 @@ class Layout:
         name = _read(path)
         if name is None:
             if not os.path.isdir(self.directory(id)):
-                raise LayerMissing(f"layer {id} does not exist in {self.home}")
+                raise missing(id, self.home)
             raise LayerDamaged(f"{path} is missing")
         if not is_link_name(name):
             raise LayerDamaged(f"{path} is damaged: {name!r} is no name of a layer link")
@@ -105,7 +106,7 @@ class Layout:
         text = _read(path)
         if text is None:
             if not os.path.isdir(directory):
-                raise LayerMissing(f"layer {id} does not exist in {self.home}")
+                raise missing(id, self.home)
             if os.path.isdir(f"{directory}/work"):
                 raise LayerDamaged(f"{path} is missing")
             return []
@@ -181,21 +182,12 @@ class Layout:
 
     def _make_home(self) -> None:
         for path, mode in ((self.home, 0o710), (f"{self.home}/{_LINKS}", 0o700)):
-            try:
-                make_directory(path, mode)
-            except FileExistsError:
-                continue
+            ensure_directory(path, mode)
 
 
 def is_link_name(name: str) -> bool:
     """Whether ``name`` can be a layer's name in ``l/``: anything else in a metadata file is damage."""
     return 0 < len(name) <= 64 and name.isascii() and name.isalnum()
-
-
-def make_directory(path: str, mode: int) -> None:
-    """``mkdir`` with exactly ``mode``, whatever the umask."""
-    os.mkdir(path, mode)
-    os.chmod(path, mode)
 
 
 def _read(path: str) -> str | None:
