@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.builder import sources
 from lamina.builder.cachedocument import INLINE
+from lamina.builder.job import CommandFailed
 from lamina.builder.progress import Steps
 from lamina.builder.request import BuildRequest, BuildResult, Fetch
 from lamina.builder.session import Session
@@ -62,28 +63,49 @@ def build(
     root.require_writable()
     dockerfile = parse(request.dockerfile, name=request.dockerfile_name)
     steps = steps or Steps()
+    failure = None
     with Session(root, layers, images, request, steps, settings=settings, client=client) as session:
-        work = _Build(session, dockerfile, fetch)
         try:
-            stage = work.target()
-            if request.squash:
-                squash(session, stage)
-            session.lookup.near(stage.layer)
-        except BaseException:
-            with suppress(LaminaError, OSError):  # what is raised says more
-                session.publish()
-            raise
-        session.publish()
-        image = _image(session, images, stage)
-        if request.cache_to:
-            from lamina.builder import cacheexport
-
-            result = cacheexport.Result(stage, work.stages, session.lookup.picks)
-            cacheexport.export(request.cache_to, result, Stores(root, layers, images), client, steps)
+            image = _built(session, dockerfile, fetch, client)
+        except CommandFailed as error:
+            if session.failed is None:
+                raise
+            failure = error  # raised later: what is made while an error passes is taken back
+            with suppress(LaminaError, OSError):
+                error.kept = _kept(session.failed, images, session.now)
         warnings = _warnings(session, dockerfile)
+    if failure is not None:
+        raise failure
     for line in warnings:
         steps.warn(line)
     return BuildResult(image.id, image, warnings)
+
+
+def _built(
+    session: Session,
+    dockerfile: kinds.Dockerfile,
+    fetch: Fetch | None,
+    client: Callable[[], RegistryClient] | None,
+) -> Image:
+    work = _Build(session, dockerfile, fetch)
+    try:
+        stage = work.target()
+        if session.request.squash:
+            squash(session, stage)
+        session.lookup.near(stage.layer)
+    except BaseException:
+        with suppress(LaminaError, OSError):  # what is raised says more
+            session.publish()
+        raise
+    session.publish()
+    image = _image(session, session.images, stage)
+    if session.request.cache_to:
+        from lamina.builder import cacheexport
+
+        result = cacheexport.Result(stage, work.stages, session.lookup.picks)
+        stores = Stores(session.root, session.layers, session.images)
+        cacheexport.export(session.request.cache_to, result, stores, client, session.steps)
+    return image
 
 
 class _Build:
@@ -191,6 +213,14 @@ class _Build:
             return sources.of_image(self._session, self._images.get(name), name)
         except NotFound as error:
             raise NotFound(f"invalid from flag value {name}: {error}") from error
+
+
+def _kept(stage: StageState, images: FileImageStore, now: Any) -> str:
+    """The ID of an image to look into: a stage with the variables that its command had."""
+    environment = stage.environment()
+    arguments = [f"{name}={value}" for name, value in stage.arguments.environment(environment).items()]
+    stage.config["Env"] = [*(stage.config.get("Env") or ()), *arguments]
+    return images.create(configuration(stage, now)).id
 
 
 def _locate(error: LaminaError, origin: kinds.Origin) -> None:

@@ -47,6 +47,7 @@ class CommandFailed(LaminaError):
 
     :ivar code: its exit code.
     :ivar tail: the end of what it wrote.
+    :ivar kept: the image of the stage as the command left it; ``""`` when it was not to be kept.
     """
 
     def __init__(self, command: Iterable[str], code: int, tail: bytes, *, oom_killed: bool) -> None:
@@ -54,3 +55,4 @@ class CommandFailed(LaminaError):
         super().__init__(f"The command '{' '.join(command)}' returned a non-zero code: {code}{reason}")
         self.code = code
         self.tail = tail
+        self.kept = ""

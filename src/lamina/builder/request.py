@@ -35,6 +35,7 @@ class BuildRequest(NamedTuple):
     :ivar secrets: ``--secret``: id to content.
     :ivar cache_from: caches that are believed beside this root's.
     :ivar cache_to: caches that get the steps of this build.
+    :ivar keep_failed: make an image of the stage whose command failed, as that left it.
     :ivar squash: put all that was added to the base into one layer.
     """
 
@@ -57,6 +58,7 @@ class BuildRequest(NamedTuple):
     cache_from: tuple[CacheImport, ...] = ()
     cache_to: tuple[CacheExport, ...] = ()
     squash: bool = False
+    keep_failed: bool = False
 
 
 class BuildResult(NamedTuple):

@@ -26,6 +26,7 @@ from lamina.oci import platform as platforms
 from lamina.oci import timestamp
 
 if TYPE_CHECKING:
+    from lamina.builder.stage import StageState
     from lamina.builder.warden import Warden
     from lamina.registry.client import RegistryClient
     from lamina.registry.settings import Settings
@@ -37,6 +38,7 @@ class Session:
     :ivar arguments: build arguments of all stages.
     :ivar steps: tells of what is done.
     :ivar lookup: knows what was done before.
+    :ivar failed: the stage whose command failed, as that left it, when the request wants it kept.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Session:
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
         self.lookup = Lookup(self, client)
+        self.failed: StageState | None = None
 
     def __enter__(self) -> Session:
         self.transaction = self.layers.begin()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lamina.builder import metadata, mounting, permissions, sources, texts
 from lamina.builder.cache import Step
 from lamina.builder.distant import AnyLayer
-from lamina.builder.job import Job, StepMount
+from lamina.builder.job import CommandFailed, Job, StepMount
 from lamina.builder.picking import of_place
 from lamina.builder.progress import StepProgress
 from lamina.builder.selection import Selection, common_digest, excluder, joined, of_copy, of_tree
@@ -170,19 +170,30 @@ class StageBuilder:
 
         state, session = self._state, self._session
         staged = session.stage_layer(state.layer)
+        failure = None
         try:
             with staged.work(execution.initialiser(work)) as workspace:
-                execution.perform(work, session, workspace.path, progress)
+                try:
+                    execution.perform(work, session, workspace.path, progress)
+                except CommandFailed as error:
+                    if not session.request.keep_failed:
+                        raise
+                    failure = error
                 result = workspace.seal(latest=session.request.epoch, defer=True)
             session.sweep(workspace.remove)
         except BaseException:
             session.drop(staged)
             raise
-        if result.diff_id == EMPTY:
+        diff_id, size = (result.diff_id, result.size) if result.diff_id != EMPTY else (None, 0)
+        if diff_id is None:
             session.drop(staged)
-            return None, 0
-        state.layer = staged
-        return result.diff_id, result.size
+        else:
+            state.layer = staged
+        if failure is not None:
+            state.add_history(self._entry(state.container_config["Cmd"], "", diff_id), diff_id)
+            session.failed = state
+            raise failure
+        return diff_id, size
 
     def _entry(self, command: Sequence[str], comment: str, diff_id: DiffID | None) -> dict[str, Any]:
         entry: dict[str, Any] = {"created": self._session.now()}

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
-from lamina.cli.excerpt import excerpt, source_lines
 from lamina.cli.flags import switch, text, texts
 from lamina.errors import LaminaError
 from lamina.reference import InvalidReference, Reference, parse_tagged
@@ -15,7 +14,7 @@ from lamina.reference import InvalidReference, Reference, parse_tagged
 if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
     from lamina.builder.progress import Steps
-    from lamina.builder.request import BuildRequest
+    from lamina.builder.request import BuildRequest, BuildResult
 
 _STANDARD_INPUT = "-"
 
@@ -38,6 +37,7 @@ COMMAND = Command(
         text("network", "Networking mode for the RUN instructions during build", default="default"),
         switch("no-cache", "Do not use cache when building the image"),
         texts("output", "Output destination (format: type=local,dest=path)", short="o", type_name="stringArray"),
+        text("on-failure", "What to do with the stage whose command fails (keep, shell)"),
         text("platform", "Set platform of base images"),
         text("progress", "Set type of progress output (auto, plain, tty, quiet, rawjson)", default="auto"),
         switch("pull", "Always attempt to pull a newer version of the image"),
@@ -48,6 +48,7 @@ COMMAND = Command(
         switch("squash", "Squash newly built layers into a single new layer"),
         texts("tag", "Name and optionally a tag in the 'name:tag' format", short="t"),
         text("target", "Set the target build stage to build"),
+        switch("verify", "Build twice without cache, and say what differs"),
     ),
 )
 
@@ -55,6 +56,7 @@ COMMAND = Command(
 def run(context: Context, options: Options) -> int:
     from lamina.builder.progress import Steps
     from lamina.cli.buildcheck import check_only
+    from lamina.cli.buildfailure import tell_failure
     from lamina.cli.buildoutput import deliver, names_of, wanted_outputs, write_files
     from lamina.cli.buildprogress import reporter
     from lamina.cli.buildrequest import requested
@@ -76,16 +78,33 @@ def run(context: Context, options: Options) -> int:
         if options.on("check"):
             return check_only(context, request)
         try:
-            result = context.engine().builds.run(request, steps)
+            result = _built(context, request, steps, verify=options.on("verify"))
             pushed = deliver(context, outputs, result, tags, steps)
         except LaminaError as error:
             report.close()
-            _tell_where(context, error, request)
+            tell_failure(context, options, error, request)
             raise
     write_files(options, result, tags, pushed)
     if (quiet or not context.stderr.isatty()) and not any(output.destination == "-" for output in outputs):
         context.print(result.image_id)
     return 0
+
+
+def _built(context: Context, request: BuildRequest, steps: Steps, *, verify: bool) -> BuildResult:
+    """Build once; or twice, and refuse what is not the same."""
+    builds = context.engine().builds
+    if not verify:
+        return builds.run(request, steps)
+    verified = builds.verify(request, steps)
+    for difference in verified.differences:
+        context.print(str(difference))
+    if verified.differences:
+        hint = "" if request.epoch is not None else "\nSOURCE_DATE_EPOCH pins the times."
+        raise CommandError(
+            f"two builds differ in {len(verified.differences)} places: {verified.first.image_id} and "
+            f"{verified.second.image_id}{hint}"
+        )
+    return verified.first
 
 
 def _tag(name: str) -> Reference:
@@ -128,14 +147,3 @@ def _prepared(context: Context, options: Options, source: str, steps: Steps, sta
         return contexts.directory(source, "" if file == _STANDARD_INPUT else file, content)
     except contexts.BadContext as error:
         raise CommandError(str(error)) from None
-
-
-def _tell_where(context: Context, error: LaminaError, request: BuildRequest) -> None:
-    """Show the instruction, as far as it is known."""
-    location = getattr(error, "location", None)
-    if location is None:
-        return
-    if location.name == request.dockerfile_name:
-        context.warn(excerpt(location.name, source_lines(request.dockerfile), location.line, location.end_line))
-    else:
-        context.warn("\n".join(getattr(error, "__notes__", ())))

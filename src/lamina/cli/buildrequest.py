@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from lamina.cli.buildfailure import wants_kept
 from lamina.cli.command import CommandError, Context, Options
 from lamina.errors import InvalidArgument
 from lamina.reference import Reference
@@ -46,6 +47,7 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
         cache_from=tuple(wanted for word in options.texts("cache-from") for wanted in parse_imports(word)),
         cache_to=tuple(map(parse_export, options.texts("cache-to"))),
         squash=options.on("squash"),
+        keep_failed=wants_kept(options),
         secrets=dict(_secret(word, context) for word in options.texts("secret")),
     )
 

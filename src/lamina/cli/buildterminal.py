@@ -78,6 +78,8 @@ class TerminalView:
 
     def close(self) -> None:
         """Leave the terminal in order. Idempotent."""
+        if self._closed.is_set():
+            return
         self._closed.set()
         with self._lock:
             self._running.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.builder.build import build
 from lamina.builder.progress import StepProgress, StepReport, Steps
@@ -15,8 +15,17 @@ from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 
 if TYPE_CHECKING:
+    from lamina.builder.verifying import Difference
     from lamina.distribution.push import PushResult
     from lamina.engine import Engine
+
+
+class Verified(NamedTuple):
+    """Two builds of the same. ``differences`` is empty when they gave the same image."""
+
+    first: BuildResult
+    second: BuildResult
+    differences: tuple[Difference, ...]
 
 
 class Builds:
@@ -39,6 +48,18 @@ class Builds:
             settings=lambda: engine.registry.settings,
             client=lambda: engine.registry,
         )
+
+    def verify(self, request: BuildRequest, report: StepReport | Steps = ignore_steps) -> Verified:
+        """Build twice without cache; when both are the same, the image gets its names and goes to the caches."""
+        from lamina.builder.verifying import differences
+
+        steps = report if isinstance(report, Steps) else Steps(report)
+        alone = request._replace(no_cache=True, tags=(), cache_to=())
+        first, second = self.run(alone, steps), self.run(alone, steps)
+        found = tuple(differences(first.image, second.image, self._engine.layers))
+        if not found:
+            first = self.run(request._replace(no_cache=False), steps)
+        return Verified(first, second, found)
 
     def push(self, names: Iterable[Reference], report: StepReport | Steps = ignore_steps) -> list[PushResult]:
         """Send an image to the registries of its names, a step for each."""
