@@ -159,7 +159,7 @@ class _Build:
         return self._built[stage.number]
 
     def _build(self, stage: kinds.Stage) -> StageState:
-        state = StageState(self._session.arguments, self._session.platform)
+        state = StageState(self._session.arguments, self._session.platform, modern=bool(self._dockerfile.syntax))
         total = len(stage.instructions) + 1
         name = stage.name or (f"stage-{stage.number}" if len(self._dockerfile.stages) > 1 else "")
         self._begin(state, stage, Shown(name, 1, total))

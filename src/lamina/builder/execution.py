@@ -42,7 +42,8 @@ def perform(work: Work, session: Session, path: str, progress: StepProgress) -> 
     root = rootfs.open_root(path)
     try:
         if isinstance(work, MakeDirectory):
-            rootfs.check_working_directory(root, work.path)
+            user = users.resolve(root, work.user)
+            rootfs.check_working_directory(root, work.path, owner=(user.uid, user.gid))
         else:
             _copy(work, root)
     finally:

@@ -34,9 +34,11 @@ def command_words(config: dict[str, Any], command: kinds.CommandLine) -> list[st
 
 
 def working_directory(config: dict[str, Any], path: str) -> str:
-    """The new working directory, a relative one below the old."""
+    """The new working directory: an absolute one as it stands, a relative one below the old."""
     if not path:
         raise InvalidValue("cannot normalize nothing")
+    if path.startswith("/"):
+        return path
     return "/" + posixpath.normpath(posixpath.join("/", config.get("WorkingDir") or "", path)).lstrip("/")
 
 

@@ -23,6 +23,8 @@ _DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 class StageState:
     """What the next instruction of a stage starts from.
 
+    :ivar modern: whether BuildKit decides where Docker's two builders leave different images, because the Dockerfile
+        names one of its frontends (``# syntax=``).
     :ivar config: the image's ``config``, Docker's members.
     :ivar key: the cache key of the step that made all this.
     :ivar layer: the top layer, complete, in the making or elsewhere; ``None`` for an empty tree.
@@ -31,9 +33,10 @@ class StageState:
     :ivar cached: whether every step so far came from the cache.
     """
 
-    def __init__(self, shared: BuildArguments, platform: Platform) -> None:
+    def __init__(self, shared: BuildArguments, platform: Platform, *, modern: bool = False) -> None:
         self.arguments = StageArguments(shared)
         self.platform = platform
+        self.modern = modern
         self.base: Image | None = None
         self.config: dict[str, Any] = {}
         self.author = ""
@@ -72,6 +75,8 @@ class StageState:
     def begin_empty(self) -> None:
         """``FROM scratch``."""
         self.key = digest_of("FROM", "scratch", str(self.platform))
+        if self.modern:
+            self.config["WorkingDir"] = "/"
         self._start()
 
     def begin_stage(self, below: StageState) -> None:

@@ -28,9 +28,13 @@ EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10a
 
 
 class MakeDirectory(NamedTuple):
-    """``WORKDIR``."""
+    """``WORKDIR``.
+
+    :ivar user: who gets the directories that are made.
+    """
 
     path: str
+    user: str = ""
 
 
 class CopyFiles(NamedTuple):
@@ -215,7 +219,8 @@ class StageBuilder:
         comment = f"WORKDIR {path}"
 
         command = texts.comment_command(state.config, comment, single=True)
-        self._step(command, state.next_key("workdir", comment), MakeDirectory(path), name)
+        work = MakeDirectory(path, state.config.get("User") or "") if state.modern else MakeDirectory(path)
+        self._step(command, state.next_key("workdir", comment, work.user), work, name)
 
     # RUN
 
@@ -308,11 +313,10 @@ class StageBuilder:
 
 
 def destination(working_directory: str, text: str) -> str:
-    """An absolute destination; a trailing slash stays, since it means a directory."""
-    if text.startswith("/"):
-        return text
+    """An absolute destination, ``..`` taken as text; a trailing slash stays, since it means a directory."""
     joined = posixpath.normpath(posixpath.join("/", working_directory, text))
-    return joined + "/" if text.endswith(("/", "/.")) or text == "." else joined
+    joined = "/" + joined.lstrip("/")
+    return joined.rstrip("/") + "/" if text.endswith(("/", "/.")) or text == "." else joined
 
 
 class UnsupportedInstruction(Unsupported):

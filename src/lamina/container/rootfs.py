@@ -64,14 +64,14 @@ def read_file(root: int, path: str) -> bytes | None:
     return data
 
 
-def check_working_directory(root: int, path: str) -> None:
+def check_working_directory(root: int, path: str, *, owner: tuple[int, int] | None = None) -> None:
     """Make the container's working directory where it is missing; refuse one that would leave the container.
 
     ``/proc/self/fd/7`` is a door to whatever the runtime has open (CVE-2024-21626), directly or behind a link.
 
     :raises NotADirectory: with Docker's text.
     """
-    resolved = make_directories(root, path)
+    resolved = make_directories(root, path, owner=owner)
     if resolved.startswith("/proc/"):
         raise HostileRoot(f"the working directory '{path}' leads into /proc: refusing to start the container")
 

@@ -77,6 +77,8 @@ class Extraction:
             raise
 
     def _extract(self, header: Header, content: Iterable[bytes]) -> None:
+        if header.kind == tar.PAX_GLOBAL:  # has a name, and is no file
+            return
         path = _clean(header.name)
         parent_path, _, base = path.rpartition(b"/")
         parent = self._parent(parent_path)
