@@ -10,6 +10,7 @@ from lamina.cli.flags import filters, integer, switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, ellipsis, human_size, local_time
 from lamina.view import container as view
+from lamina.view import ports
 from lamina.view.containerlist import select
 
 COMMAND = Command(
@@ -92,7 +93,7 @@ def container_listing(*, truncate: bool, size: bool) -> Listing[Row]:
         Column("Mounts", "MOUNTS", mounts),
         Column("Names", "NAMES", lambda row: row.summary["Names"][0].removeprefix("/")),
         Column("Networks", "NETWORKS", lambda row: ",".join(row.summary["NetworkSettings"]["Networks"])),
-        Column("Ports", "PORTS", lambda row: ""),
+        Column("Ports", "PORTS", lambda row: ports.column(row.summary["Ports"])),
         Column("Size", "SIZE", _size),
         Column("State", "STATE", lambda row: row.summary["State"]),
         Column("Status", "STATUS", lambda row: row.summary["Status"]),

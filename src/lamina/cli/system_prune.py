@@ -22,6 +22,7 @@ COMMAND = Command(
 def run(context: Context, options: Options) -> int:
     from lamina.cli.container_prune import prune_containers
     from lamina.cli.image_prune import prune_images
+    from lamina.cli.network_prune import prune_networks
 
     wanted = options.filters()
     if options.on("volumes") and "until" in wanted:
@@ -36,6 +37,7 @@ def run(context: Context, options: Options) -> int:
         from lamina.cli.volume_prune import prune_volumes
 
         done.append(prune_volumes(context, wanted))
+    done.append((0, prune_networks(context, wanted)))
     done.append(prune_images(context, all=options.on("all"), filters=wanted))
     if not set(wanted) - {"until"}:
         from lamina.cli.builder_prune import prune_cache

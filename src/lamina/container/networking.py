@@ -84,7 +84,7 @@ def describe(parts: Parts, container: Container, wanted: Mapping[str, Any]) -> d
         own: wanted.get(mode) or wanted.get(own) or {},
         **{_name_of(parts, name): one or {} for name, one in wanted.items() if name not in (own, mode)},
     }
-    settings["Networks"] = {name: _endpoint(container, name, one) for name, one in networks.items()}
+    settings["Networks"] = {name: entry(container, name, one) for name, one in networks.items()}
     return settings
 
 
@@ -98,7 +98,8 @@ def _name_of(parts: Parts, text: str) -> str:
         return text
 
 
-def _endpoint(container: Container, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def entry(container: Container, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of ``NetworkSettings.Networks``, from one of ``EndpointsConfig``."""
     endpoint = {**defaults.endpoint(), "IPAMOperational": False}
     for member in _REMEMBERED:
         if wanted.get(member):
@@ -110,6 +111,8 @@ def _endpoint(container: Container, name: str, wanted: Mapping[str, Any]) -> dic
             raise InvalidSetting(f"invalid IPv{version} address: {address}")
     if name not in (*_OWN, _DEFAULT):
         endpoint["Aliases"] = [*(endpoint["Aliases"] or ()), container.id[:12]]
+    elif name == _DEFAULT:
+        endpoint["IPAMConfig"] = None  # Docker gives no address of one's choice there
     return endpoint
 
 
@@ -220,10 +223,16 @@ def _wanted(parts: Parts, container: Container) -> NetworkWanted:
     names = sorted(networks, key=lambda name: (name != own, name))
     endpoints = []
     for name in names:
-        endpoint = networks[name] or {}
-        aliases = () if name == _DEFAULT else (container.name, *(endpoint.get("Aliases") or ()), *_own_names(container))
-        endpoints.append((name, endpoint, tuple(aliases)))
+        one = networks[name] or {}
+        endpoints.append((name, one, names_on(container, name, one)))
     return NetworkWanted(container.id, container.name, tuple(endpoints), container.config, container.host_config)
+
+
+def names_on(container: Container, network: str, endpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """By which others on the network find the container; nobody does on Docker's default one."""
+    if network == _DEFAULT:
+        return ()
+    return tuple(dict.fromkeys((container.name, *(endpoint.get("Aliases") or ()), *_own_names(container))))
 
 
 def _own_names(container: Container) -> tuple[str, ...]:

@@ -145,8 +145,11 @@ class Networks(Protocol):
     ) -> Endpoint:
         """Put a running container (id and name) on one more network. ``entry`` is as in :class:`NetworkWanted`."""
 
-    def disconnect(self, network_id: str, container: str) -> None:
+    def disconnect(self, network_id: str, container: str, pid: int) -> None:
         """Take a running container off a network."""
+
+    def endpoints_of(self, container: str) -> Sequence[Endpoint]:
+        """Of a running container."""
 
     def on(self, root: DataRoot) -> Networks:
         """The network service of another :class:`DataRoot` object."""

@@ -93,6 +93,7 @@ class Pool(NamedTuple):
     :ivar subnet: CIDR text. :ivar gateway: address text; ``""`` before one was chosen.
     :ivar range: where addresses are given from; ``""`` for all of the subnet.
     :ivar reserved: name to address, never given (``AuxiliaryAddresses``).
+    :ivar automatic: whether nobody chose the range; its addresses can't be chosen then.
     :ivar chosen: whether the gateway was chosen for a range that somebody gave; Docker does not show it then.
     """
 
@@ -101,6 +102,7 @@ class Pool(NamedTuple):
     range: str = ""
     reserved: dict[str, str] = {}  # noqa: RUF012 - a default of a NamedTuple, never changed
     chosen: bool = False
+    automatic: bool = False
 
     def document(self) -> dict[str, Any]:
         """As the API writes it."""

@@ -116,5 +116,5 @@ def _pools(store: NetworkStore, network: Network, request: Request) -> tuple[Poo
     if request.ipv6 and 6 not in versions:
         # A range of our own from the space for private networks (RFC 4193), different for every network.
         own = f"fd{network.id[:2]}:{network.id[2:6]}:{network.id[6:10]}::/64"
-        found.append(ranges.complete(Pool(own), taken)._replace(chosen=False))
+        found.append(ranges.complete(Pool(own), taken)._replace(chosen=False, automatic=True))
     return tuple(found)

@@ -51,6 +51,10 @@ class Addresses:
         value, version = number(wanted), 6 if ":" in wanted else 4
         address = text_of(value, version)
         pools = [pool for pool in network.pools if Subnet.parse(pool.subnet).version == version]
+        if all(pool.automatic for pool in pools):
+            raise InvalidArgument(
+                "user specified IP address is supported only when connecting to networks with user configured subnets"
+            )
         subnets = [Subnet.parse(pool.subnet) for pool in pools]
         if not any(subnet.holds(value) for subnet in subnets):
             raise InvalidArgument(

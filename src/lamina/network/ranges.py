@@ -37,7 +37,7 @@ def next_free(taken: Collection[Subnet]) -> Pool:
     """Raises :class:`NoPoolLeft`."""
     for subnet in defaults():
         if not any(subnet.overlaps(other) for other in taken):
-            return Pool(str(subnet), text_of(subnet.base + 1, 4))
+            return Pool(str(subnet), text_of(subnet.base + 1, 4), automatic=True)
     raise NoPoolLeft()
 
 

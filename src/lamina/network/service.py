@@ -214,7 +214,11 @@ class Networks:
         naming.announce(self.store, [network])
         return endpoint
 
-    def disconnect(self, network_id: str, container: str) -> None:
+    def endpoints_of(self, container: str) -> tuple[Endpoint, ...]:
+        """Of a running container."""
+        return self.store.holding(container).endpoints
+
+    def disconnect(self, network_id: str, container: str, pid: int) -> None:
         """Take a running container off a network. Nothing when it is not on it."""
         holding = self.store.holding(container)
         gone = [endpoint for endpoint in holding.endpoints if endpoint.network == network_id]
@@ -229,8 +233,19 @@ class Networks:
                 for address in (endpoint.address, endpoint.address6):
                     if address:
                         self.store.release(network_id, address)
-        self.store.hold(container, holding._replace(endpoints=left))
+        holding = self._without_ports(holding, gone)._replace(endpoints=left)
+        self.store.hold(container, holding)
+        with suppress(OSError), Namespace.of(pid) as namespace:
+            set_default_routes(list(left), namespace)
         naming.announce(self.store, self._known(gone))
+
+    def _without_ports(self, holding: Holding, gone: Sequence[Endpoint]) -> Holding:
+        """Ports lead nowhere once the network that they led by is gone."""
+        if holding.address not in {endpoint.address for endpoint in gone} or not holding.publications:
+            return holding
+        with suppress(OSError), open_filter() as filter:
+            self.bridges.firewall.unpublish(filter, holding.address, holding.publications)
+        return holding._replace(address="", publications=())
 
     def _bind(self, wanted: Wanted, endpoints: Sequence[Endpoint]) -> list[Bound]:
         """Take the ports that the container publishes; without a way to it they stay unpublished, as Docker does."""

@@ -8,6 +8,7 @@ from typing import Any
 from lamina.container import defaults
 from lamina.container.record import Container
 from lamina.oci import dockerconfig, timestamp
+from lamina.view import ports
 
 _ENDPOINT = tuple(defaults.endpoint())
 _NETWORK = (
@@ -120,7 +121,7 @@ def summary(container: Container, now: float, size: tuple[int, int] | None = Non
         "ImageID": container.image_id,
         "Command": command_line(container.command),
         "Created": timestamp.nanoseconds(container.created) // 10**9,
-        "Ports": [],
+        "Ports": ports.listed(settings.get("Ports") or {}) if container.running else [],
     }
     if size is not None:
         result["SizeRw"], result["SizeRootFs"] = size

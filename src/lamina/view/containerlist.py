@@ -83,8 +83,9 @@ def _matches(container: Container, filters: Filters, ancestors: Callable[[str], 
         values = filters.get(name)
         if values and not any(test(value) for value in values):
             return False
-    if filters.get("publish") or filters.get("expose"):
-        return False
+    for name in ("publish", "expose"):
+        if filters.get(name) and not any(_has_port(container, name, value) for value in filters[name]):
+            return False
     return all(_has_label(container, value) for value in filters.get("label", ()))
 
 
@@ -104,6 +105,24 @@ def _search(pattern: str, text: str) -> bool:
 
 def _has_volume(container: Container, value: str) -> bool:
     return any(value in (point.get("Name"), destination) for destination, point in container.mount_points.items())
+
+
+def _has_port(container: Container, kind: str, value: str) -> bool:
+    """Whether a port (``80``, ``80/udp``, ``80-90``) is published, or exposed."""
+    numbers, _, protocol = value.partition("/")
+    first, dash, last = numbers.partition("-")
+    try:
+        wanted = range(int(first), int(last if dash else first) + 1)
+    except ValueError:
+        raise InvalidFilter(f"{kind}={value}") from None
+    for text, places in ((container.document.get("NetworkSettings") or {}).get("Ports") or {}).items():
+        number, _, known = text.partition("/")
+        if known != (protocol or "tcp"):
+            continue
+        ports = [int(number)] if kind == "expose" else [int(place["HostPort"]) for place in places or ()]
+        if any(port in wanted for port in ports):
+            return True
+    return False
 
 
 def _has_label(container: Container, wanted: str) -> bool:

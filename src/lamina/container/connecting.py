@@ -1,0 +1,87 @@
+"""``network connect`` and ``disconnect``: changing the networks of a container that exists, whether it runs or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from lamina.container import lifecycle, networking
+from lamina.container.parts import Network, Parts
+from lamina.container.record import Container
+from lamina.errors import Conflict, Denied, NotFound
+
+_HOST, _NONE, _DEFAULT = "host", "none", "bridge"
+
+
+class NotConnected(Conflict):
+    """The container is not on the network."""
+
+    def __init__(self, container: str, network: str) -> None:
+        super().__init__(f"container {container} is not connected to network {network}")
+
+
+def connect(parts: Parts, container_id: str, text: str, wanted: Mapping[str, Any]) -> None:
+    """Put a container on one more network; the first time that it starts when it does not run.
+
+    :param wanted: an entry of ``EndpointsConfig``.
+    :raises Conflict: it is there, or shares somebody's network.
+    """
+    network = parts.networks.get(text)
+    with parts.store.lock(container_id):
+        container = lifecycle.reconcile(parts, parts.store.load(container_id))
+        _check(container, network)
+        settings = container.document["NetworkSettings"]
+        name = network.name
+        if name in settings["Networks"]:
+            if container.running:
+                raise Denied(f"endpoint with name {container.name} already exists in network {name}")
+            raise Conflict(f"container {container.id} is already connected to network {name}")
+        entry = networking.entry(container, name, wanted)
+        if container.running:
+            names = networking.names_on(container, name, entry)
+            endpoint = parts.networks.connect(network.id, (container.id, container.name), container.pid, entry, names)
+            settings["Networks"][name] = entry
+            networking.note_endpoint(settings, endpoint)
+            networking.write_files(parts, container, parts.networks.endpoints_of(container.id))
+        settings["Networks"][name] = entry
+        parts.store.save(container)
+
+
+def disconnect(parts: Parts, container_id: str, text: str, *, force: bool = False) -> None:
+    """Take it off a network. ``force``: also when the network does not exist any more."""
+    try:
+        network_id, name = (found := parts.networks.get(text)).id, found.name
+    except NotFound:
+        if not force:
+            raise
+        network_id, name = "", text
+    with parts.store.lock(container_id):
+        container = lifecycle.reconcile(parts, parts.store.load(container_id))
+        networks = container.document["NetworkSettings"]["Networks"]
+        if name not in networks:
+            raise NotConnected(container.id, name)
+        if name == _HOST:
+            raise Denied("container cannot be disconnected from host network or connected to host network")
+        if container.running and network_id:
+            parts.networks.disconnect(network_id, container.id, container.pid)
+        del networks[name]
+        if container.running and networking.is_bridged(container):
+            with suppress(FileNotFoundError):
+                networking.write_files(parts, container, parts.networks.endpoints_of(container.id))
+        parts.store.save(container)
+
+
+def _check(container: Container, network: Network) -> None:
+    mode = container.network_mode
+    if mode.startswith("container:"):
+        raise Denied(
+            "container sharing network namespace with another container or host cannot be connected to "
+            "any other network"
+        )
+    if _HOST in (mode, network.name):
+        raise Denied("container cannot be disconnected from host network or connected to host network")
+    if _NONE in (network.name, mode):
+        raise Denied(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )

@@ -1,0 +1,43 @@
+"""Networks as the Engine API's documents (Docker 20.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lamina.network.contract import Endpoint, Network
+
+
+def inspect(network: Network, endpoints: Sequence[Endpoint] = ()) -> dict[str, Any]:
+    """``GET /networks/{id}``. ``endpoints`` are those of running containers."""
+    return {
+        "Name": network.name,
+        "Id": network.id,
+        "Created": network.created,
+        "Scope": "local",
+        "Driver": network.driver,
+        "EnableIPv6": network.ipv6,
+        "IPAM": {
+            "Driver": network.ipam_driver,
+            "Options": network.ipam_options,
+            "Config": [pool.document() for pool in network.pools],
+        },
+        "Internal": network.internal,
+        "Attachable": network.attachable,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": {endpoint.container: _endpoint(endpoint) for endpoint in endpoints},
+        "Options": network.options,
+        "Labels": network.labels,
+    }
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "Name": endpoint.container_name,
+        "EndpointID": endpoint.id,
+        "MacAddress": endpoint.mac,
+        "IPv4Address": f"{endpoint.address}/{endpoint.prefix}" if endpoint.address else "",
+        "IPv6Address": f"{endpoint.address6}/{endpoint.prefix6}" if endpoint.address6 else "",
+    }
