@@ -132,6 +132,9 @@ HEADER_IN = Struct("=IIQQIIIHH")
 HEADER_IN_SIZE = HEADER_IN.size
 #: The beginning of it, which says what to do: length, opcode, unique, node.
 REQUEST = Struct("=IIQQ")
+#: The user and the group in it, and where they are.
+CALLER = Struct("=II")
+CALLER_AT = 24
 #: ``struct fuse_out_header``: length, negative error number, unique.
 HEADER_OUT = Struct("=IiQ")
 HEADER_OUT_SIZE = HEADER_OUT.size

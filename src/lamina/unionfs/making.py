@@ -232,6 +232,7 @@ class Making:
         if stat.S_ISDIR(mode):
             directory = DirectoryNode(parent, name, number)
             directory.complete = True
+            directory.default_acl = parent.default_acl
             node: Node = directory
         else:
             node = Node(parent, name, stat.S_IFMT(mode), number)

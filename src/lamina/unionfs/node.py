@@ -28,6 +28,7 @@ class Node:
         "name",
         "number",
         "parent",
+        "told",
         "upper",
     )
 
@@ -53,6 +54,8 @@ class Node:
         self.descriptors: list[int] | None = None
         #: Known to have no capability and no access control list.
         self.bare = False
+        #: Whether who refers to nodes by number was told its attributes since it was last opened for writing.
+        self.told = False
         #: What was known when its last name went; then it has one link less.
         self.last: os.stat_result | None = None
 

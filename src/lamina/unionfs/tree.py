@@ -335,6 +335,8 @@ class Tree:
 
     def listing(self, node: DirectoryNode) -> list[Entry]:
         """The merged names of a directory with kind and number, without ``.`` and ``..``."""
+        if node.complete:
+            return [Entry(name, child.kind, child.number) for name, child in node.children.items()]
         if not node.lowers and node.upper and self.upper is not None and not self.upper.number_base:
             if node.parent is None and node is not self.root:
                 return []

@@ -159,13 +159,14 @@ class Directories:
         node = directory.children.get(name) or tree.lookup(directory, name)
         if node is None:
             return False
-        if node.lookups and not node.upper:  # the kernel knows it, and that it can't change without our telling
+        if node.lookups and (not node.upper or (node.told and node.kind != stat.S_IFDIR)):  # the kernel knows it
             reply[place : place + len(_NO_NODE)] = _NO_NODE
             return True
         try:
             status = tree.found or tree.status(node)
         except FileNotFoundError:
             return False
+        node.told = True
         _put_head(reply, place, self._session.count(node), 0, LIFETIME, LIFETIME, 0, 0)
         put_attributes(reply, place + _HEAD_SIZE, node, status)
         return True

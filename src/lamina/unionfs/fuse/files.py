@@ -6,6 +6,7 @@ file: what the first open file of a node got, the others get too (Linux ``fs/fus
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -47,6 +48,8 @@ from lamina.unionfs.node import DirectoryNode, Node
 _KEPT_FLAGS = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
 #: Smaller files are read faster through the kernel's cache than opened for passthrough.
 _PASSTHROUGH_SIZE = 128 << 10
+#: So many released files may wait to be closed.
+_MOST_CLOSING = 64
 _WRITE_DATA = HEADER_IN_SIZE + WRITE_IN_SIZE
 _CREATE_NAME = HEADER_IN_SIZE + CREATE_IN.size
 
@@ -81,6 +84,8 @@ class Files:
         self._backings: dict[Node, _Backing] = {}
         #: By open file.
         self._passed: dict[int, _Backing] = {}
+        #: Released, not closed yet.
+        self.closing: list[tuple[Node, int]] = []
         #: Nodes whose cached pages may be older than what passthrough wrote.
         self._stale: set[Node] = set()
         self._volatile = session.tree.options.volatile
@@ -153,6 +158,7 @@ class Files:
         descriptors = node.descriptors
         if descriptors is None:
             descriptors = node.descriptors = []
+        node.told = node.told and not writing
         if self.passthrough and node.upper:
             backing = self._backings.get(node)
             if backing is None and not descriptors and _suits(status or os.fstat(file), writing):
@@ -179,7 +185,17 @@ class Files:
         return backing
 
     def _release(self, node: Node, unique: int, length: int) -> bytes:
-        file = RELEASE_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0]
+        self.closing.append((node, RELEASE_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0]))
+        if len(self.closing) > _MOST_CLOSING:
+            self.finish_closing()
+        return self._session.done(unique)
+
+    def finish_closing(self) -> None:
+        """Close what was released. Nobody waits for that, so it is done when there is nothing else to do."""
+        while self.closing:
+            self._close(*self.closing.pop())
+
+    def _close(self, node: Node, file: int) -> None:
         descriptors = node.descriptors
         if descriptors is not None and file in descriptors:
             if len(descriptors) > 1:
@@ -196,11 +212,13 @@ class Files:
                 close_backing(self._session.device, backing.number)
         if node.parent is None and node.descriptors is None and node.upper and node.last is None:
             node.last = os.fstat(file)
-        os.close(file)
-        return self._session.done(unique)
+        with contextlib.suppress(OSError):  # nobody is left to be told
+            os.close(file)
 
     def _forgotten(self, node: Node) -> None:
         self._stale.discard(node)
+        if node.descriptors:
+            self.finish_closing()
         for descriptor in node.descriptors or ():
             os.close(descriptor)
         node.descriptors = None

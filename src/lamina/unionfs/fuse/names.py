@@ -6,9 +6,10 @@ import os
 
 from lamina.linux.fuse_protocol import (
     BATCH_FORGET_IN,
+    CALLER,
+    CALLER_AT,
     FORGET_IN,
     FORGET_ONE,
-    HEADER_IN,
     HEADER_IN_SIZE,
     HEADER_OUT,
     HEADER_OUT_SIZE,
@@ -51,8 +52,8 @@ class Names:
 
     def creator(self, umask: int) -> Creator:
         """Who sent the request in the buffer."""
-        header = HEADER_IN.unpack_from(self._buffer)
-        return Creator(header[4], header[5], umask)
+        uid, gid = CALLER.unpack_from(self._buffer, CALLER_AT)
+        return Creator(uid, gid, umask)
 
     def _lookup(self, parent: Node, unique: int, length: int) -> bytes | bytearray:
         assert isinstance(parent, DirectoryNode)

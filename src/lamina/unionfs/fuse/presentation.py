@@ -12,6 +12,8 @@ from struct import Struct
 
 from lamina.linux.fuse_protocol import (
     ATTR_OUT,
+    CALLER,
+    CALLER_AT,
     CREATE_OUT,
     DIRENTPLUS,
     ENTRY_OUT,
@@ -27,9 +29,6 @@ from lamina.unionfs.owners import Owners, directory_links
 
 _U32 = Struct("=I")
 _U64 = Struct("=Q")
-#: Owner and group in ``struct fuse_in_header``.
-_CALLER = Struct("=II")
-_CALLER_AT = 24
 #: Valid fields, and owner and group, in ``struct fuse_setattr_in``.
 _NEW_OWNER_AT = HEADER_IN_SIZE + 76
 #: Mode, links, owner and group, and where they are in ``struct fuse_attr``.
@@ -141,13 +140,13 @@ class _Presentation:
         """With the caller's numbers as they are stored, for new files."""
 
         def handle(node: Node, unique: int, length: int) -> Reply | None:
-            caller = _CALLER.unpack_from(self._buffer, _CALLER_AT)
+            caller = CALLER.unpack_from(self._buffer, CALLER_AT)
             uid, gid = self._owners.users.stored(caller[0]), self._owners.groups.stored(caller[1])
-            _CALLER.pack_into(self._buffer, _CALLER_AT, uid, gid)
+            CALLER.pack_into(self._buffer, CALLER_AT, uid, gid)
             try:
                 return handler(node, unique, length)
             finally:  # a request may be kept to be answered later
-                _CALLER.pack_into(self._buffer, _CALLER_AT, *caller)
+                CALLER.pack_into(self._buffer, CALLER_AT, *caller)
 
         return handle
 
@@ -156,15 +155,15 @@ class _Presentation:
 
         def handle(node: Node, unique: int, length: int) -> Reply | None:
             (valid,) = _U32.unpack_from(self._buffer, HEADER_IN_SIZE)
-            owner = uid, gid = _CALLER.unpack_from(self._buffer, _NEW_OWNER_AT)
+            owner = uid, gid = CALLER.unpack_from(self._buffer, _NEW_OWNER_AT)
             if valid & SetAttribute.UID:
                 uid = self._owners.users.stored(uid)
             if valid & SetAttribute.GID:
                 gid = self._owners.groups.stored(gid)
-            _CALLER.pack_into(self._buffer, _NEW_OWNER_AT, uid, gid)
+            CALLER.pack_into(self._buffer, _NEW_OWNER_AT, uid, gid)
             try:
                 return handler(node, unique, length)
             finally:
-                _CALLER.pack_into(self._buffer, _NEW_OWNER_AT, *owner)
+                CALLER.pack_into(self._buffer, _NEW_OWNER_AT, *owner)
 
         return handle

@@ -171,6 +171,7 @@ class Server:
         sleeping.register(self._slow.wake_read, select.POLLIN)
         sleeping.register(mounts, select.POLLERR | select.POLLPRI)
         looks = range(_SPINS)
+        closing, finish_closing = self._files.closing, self._files.finish_closing
         rest = misses = 0
 
         def await_request() -> bool:
@@ -182,8 +183,12 @@ class Server:
                     if look(0):
                         misses = 0
                         return True
+                    if closing:
+                        finish_closing()
                 misses = min(misses + 1, _MOST_MISSES)
                 rest = 1 << misses
+            if closing:
+                finish_closing()
             return self._sleep(sleeping, gone)
 
         return await_request

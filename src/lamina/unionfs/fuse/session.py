@@ -121,6 +121,7 @@ class Session:
         """The reply that tells the kernel of a node."""
         node.lookups += 1
         identity = node.id or self._introduce(node)
+        node.told = True
         reply = self._entry_reply
         _put_entry(reply, 0, _ENTRY_SIZE, 0, unique, identity, 0, LIFETIME, LIFETIME, 0, 0)
         put_attributes(reply, _ENTRY_ATTRIBUTES, node, status)
@@ -142,6 +143,7 @@ class Session:
         return _pack_header(_ENTRY_SIZE, 0, unique) + _NO_NODE
 
     def attribute_reply(self, unique: int, node: Node, status: os.stat_result) -> bytearray:
+        node.told = True
         reply = self._attribute_reply
         _put_attribute_head(reply, 0, _ATTRIBUTES_SIZE, 0, unique, LIFETIME, 0, 0)
         put_attributes(reply, _HEAD_ATTRIBUTES, node, status)
