@@ -29,7 +29,7 @@ def published(texts: list[str]) -> Published:
         for port, binding in _one(_long(text) if "=" in text else text):
             exposed[port] = {}
             bindings.setdefault(port, []).append(binding)
-    return Published(exposed, bindings)
+    return Published(exposed, dict(sorted(bindings.items())))
 
 
 def _one(text: str) -> list[tuple[str, dict[str, str]]]:

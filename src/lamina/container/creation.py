@@ -112,10 +112,9 @@ def _describe(parts: Parts, request: CreateRequest, image: Image) -> Container:
     }
     container = Container(document, host_config)
     document["NetworkSettings"] = networking.describe(parts, container, request.endpoints)
-    container.warnings = rare.check(parts, container)
+    container.warnings = [*networking.advice(container), *rare.check(parts, container)]
     if not config["Hostname"]:
-        own = "host" in (mode, host_config["UTSMode"])
-        config["Hostname"] = os.uname().nodename if own else container_id[:12]
+        config["Hostname"] = os.uname().nodename if mode == "host" else container_id[:12]
     return container
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from _socket import AF_INET, AF_INET6, inet_pton
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -107,13 +108,29 @@ def entry(container: Container, name: str, wanted: Mapping[str, Any]) -> dict[st
     addresses = wanted.get("IPAMConfig") or {}
     for member, version in (("IPv4Address", 4), ("IPv6Address", 6)):
         address = addresses.get(member)
-        if address and (":" in address) != (version == 6):
+        if address and not _is_address(str(address), version):
             raise InvalidSetting(f"invalid IPv{version} address: {address}")
     if name not in (*_OWN, _DEFAULT):
         endpoint["Aliases"] = [*(endpoint["Aliases"] or ()), container.id[:12]]
     elif name == _DEFAULT:
         endpoint["IPAMConfig"] = None  # Docker gives no address of one's choice there
     return endpoint
+
+
+def _is_address(text: str, version: int) -> bool:
+    try:
+        inet_pton(AF_INET6 if version == 6 else AF_INET, text)
+    except OSError:
+        return False
+    return True
+
+
+def advice(container: Container) -> list[str]:
+    """Warnings for the user."""
+    published = container.host_config.get("PortBindings") or container.host_config.get("PublishAllPorts")
+    if container.network_mode == "host" and published:
+        return ["Published ports are discarded when using host network mode"]
+    return []
 
 
 def _links(parts: Parts, container: Container) -> list[str]:
@@ -188,7 +205,7 @@ def write_files(parts: Parts, container: Container, endpoints: Sequence[Endpoint
         [address for one in endpoints for address in (one.address, one.address6) if address],
         _linked(parts, container),
         gateway=host_gateway(parts, container),
-        server=parts.networks.names_at(endpoints),
+        server=parts.networks.names_at(container.id),
     )
 
 

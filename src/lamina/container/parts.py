@@ -134,8 +134,8 @@ class Networks(Protocol):
     def close(self, container: str) -> None:
         """Give everything back. Idempotent."""
 
-    def names_at(self, endpoints: Sequence[Any]) -> str:
-        """Address of the server for names that a container with these endpoints asks; ``""``: the host's."""
+    def names_at(self, container: str) -> str:
+        """Address of the server for names that a running container asks; ``""`` for the host's."""
 
     def host_address(self) -> str:
         """``host-gateway``: where a container finds the host. Raises ``NotFound``."""

@@ -223,11 +223,13 @@ class Holding(NamedTuple):
     """What a running container has.
 
     :ivar address: where its published ports lead to.
+    :ivar resolver: address in the container that answers for names; ``""`` without.
     """
 
     endpoints: tuple[Endpoint, ...] = ()
     address: str = ""
     publications: tuple[Publication, ...] = ()
+    resolver: str = ""
 
     def encode(self) -> bytes:
         return json.dumps(self).encode()
@@ -235,10 +237,11 @@ class Holding(NamedTuple):
     @classmethod
     def decode(cls, raw: bytes) -> Holding:
         """Raises ``ValueError`` or ``TypeError``."""
-        endpoints, address, publications = json.loads(raw)
+        endpoints, address, publications, resolver = json.loads(raw)
         found = (Endpoint(*values) for values in endpoints)
         return cls(
             tuple(endpoint._replace(names=tuple(endpoint.names)) for endpoint in found),
             address,
             tuple(Publication(*values) for values in publications),
+            resolver,
         )

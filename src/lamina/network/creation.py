@@ -83,7 +83,7 @@ def _check(request: Request) -> None:
             else "network name cannot be empty"
         )
     if name in PREDEFINED or name == "default":
-        raise PredefinedNetwork(f"operation is not permitted on predefined {name} network ")
+        raise PredefinedNetwork(f"operation is not permitted on predefined {name} network")
     if request.driver in (HOST, NONE):
         raise Denied(f'only one instance of "{request.driver}" network is allowed')
     if request.driver not in (BRIDGE, MACVLAN, IPVLAN):

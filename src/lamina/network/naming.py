@@ -37,7 +37,7 @@ def announce(store: NetworkStore, networks: Sequence[Network]) -> None:
 
     :raises NamesFailed: the server does not start; another one may listen at all addresses.
     """
-    concerned = [network for network in networks if _has_names(network)]
+    concerned = [network for network in networks if has_names(network)]
     server = program() if concerned else ""
     if not server:
         return
@@ -52,14 +52,15 @@ def announce(store: NetworkStore, networks: Sequence[Network]) -> None:
 def forget(store: NetworkStore, network: Network) -> None:
     """The network is gone."""
     home = store.path("names")
-    if _has_names(network) and os.path.exists(f"{home}/{network.id}"):
+    if has_names(network) and os.path.exists(f"{home}/{network.id}"):
         with _lock(store):
             with suppress(FileNotFoundError):
                 os.unlink(f"{home}/{network.id}")
             _hang_up(home)
 
 
-def _has_names(network: Network) -> bool:
+def has_names(network: Network) -> bool:
+    """Whether containers find each other by name there."""
     return network.resolves_names and network.driver == BRIDGE
 
 

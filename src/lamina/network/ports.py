@@ -196,4 +196,4 @@ def shown(config: Mapping[str, Any], publications: Iterable[Publication]) -> dic
         places.append({"HostIp": one.host, "HostPort": str(one.host_port)})
     for text in config.get("ExposedPorts") or ():
         found.setdefault(text if "/" in text else f"{text}/tcp", None)
-    return found
+    return dict(sorted(found.items()))

@@ -33,6 +33,7 @@ from typing import Any
 
 from lamina.linux import daemon, process
 from lamina.network.ports import Bound
+from lamina.network.resolver import Listening, Relay, open_socket
 
 _CHUNK = 64 << 10
 _DATAGRAM = 1 << 16
@@ -47,18 +48,26 @@ _IP_PKTINFO = 8
 _Handler = Callable[[int], None]
 
 
-def start(bound: Sequence[Bound], address: str) -> int:
-    """Fork the process for these ports of the container at ``address``; its pid. It ends with its parent."""
+def start(bound: Sequence[Bound], address: str, listening: Listening | None) -> int:
+    """Fork the process for these ports of the container at ``address`` and for its names; its pid.
+
+    It ends with its parent. 0 when there is nothing to do.
+    """
+    if not bound and listening is None:
+        return 0
     parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     try:
         process.set_parent_death_signal(signal.SIGKILL, parent=parent)
-        daemon.leave_caller("lamina-proxy", {one.socket.fileno() for one in bound})
+        kept = {one.socket.fileno() for one in bound}
+        if listening is not None:
+            kept |= {listening.namespace, listening.datagrams.fileno(), listening.streams.fileno()}
+        daemon.leave_caller("lamina-proxy", kept)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        Proxy(bound, address).run()
+        Proxy(bound, address, listening).run()
     finally:
         os._exit(1)
 
@@ -66,27 +75,32 @@ def start(bound: Sequence[Bound], address: str) -> int:
 class Proxy:
     """One loop over all sockets."""
 
-    def __init__(self, bound: Sequence[Bound], address: str) -> None:
+    def __init__(self, bound: Sequence[Bound], address: str, listening: Listening | None) -> None:
         self._poll = select.poll()
         self._handlers: dict[int, _Handler] = {}
-        self._datagrams: list[_Datagrams] = []
+        self._waiting: list[_Datagrams | Relay] = []
         self.connections = 0
         for one in bound:
             target = (address, one.publication.port)
             if one.publication.protocol == "tcp":
                 self.watch(one.socket.fileno(), select.POLLIN, _Listener(self, one.socket, target).accept)
             else:
-                self._datagrams.append(_Datagrams(self, one.socket, target))
+                self._waiting.append(_Datagrams(self, one.socket, target))
+        if listening is not None:
+            relay = Relay(self, listening)
+            self._waiting.append(relay)
+            names = _Listener(self, listening.streams, ("", 53), relay, listening.namespace)
+            self.watch(listening.streams.fileno(), select.POLLIN, names.accept)
 
     def run(self) -> None:
         """For ever."""
         while True:
-            timeout = 5000 if any(one.busy for one in self._datagrams) else None
+            timeout = 1000 if any(one.busy for one in self._waiting) else None
             for descriptor, events in self._poll.poll(timeout):
                 handler = self._handlers.get(descriptor)
                 if handler is not None:
                     handler(events)
-            for one in self._datagrams:
+            for one in self._waiting:
                 one.expire()
 
     def watch(self, descriptor: int, events: int, handler: _Handler) -> None:
@@ -100,9 +114,16 @@ class Proxy:
 
 
 class _Listener:
-    """A TCP port."""
+    """A TCP port.
 
-    def __init__(self, proxy: Proxy, socket: Socket, target: tuple[str, int]) -> None:
+    :param relay: knows the address to connect to each time, which is in ``namespace``.
+    """
+
+    def __init__(
+        self, proxy: Proxy, socket: Socket, target: tuple[str, int], relay: Relay | None = None, namespace: int = -1
+    ) -> None:
+        self._relay = relay
+        self._namespace = namespace
         self._proxy = proxy
         self._socket = socket
         self._target = target
@@ -117,9 +138,14 @@ class _Listener:
         if self._proxy.connections >= _CONNECTIONS:
             caller.close()
             return
-        callee = Socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+        address, port = self._target
+        if self._relay is None:
+            callee = Socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+        else:
+            address = self._relay.first_server()
+            callee = open_socket(self._namespace, SOCK_STREAM, address)
         try:
-            callee.connect(self._target)
+            callee.connect((address, port))
         except BlockingIOError:
             pass
         except OSError:

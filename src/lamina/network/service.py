@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from lamina.dataroot import DataRoot
 from lamina.linux.netlink import Rtnetlink
-from lamina.network import naming, proxy
+from lamina.network import naming, proxy, resolver
 from lamina.network.bridges import Bridges
 from lamina.network.contract import (
     BRIDGE,
@@ -127,15 +127,18 @@ class Networks:
         """See :func:`lamina.network.ports.requests`."""
         requests(config, host_config)
 
-    def names_at(self, endpoints: Sequence[Endpoint]) -> str:
-        """Address of the server for names that a container with these endpoints asks; ``""`` for the host's."""
-        if naming.program():
-            for endpoint in endpoints:
-                network = self.store.find(endpoint.network)
-                pool = network.pool(4)
-                if network.resolves_names and network.driver == BRIDGE and pool is not None:
-                    return pool.gateway
-        return ""
+    def names_at(self, container: str) -> str:
+        """Address of the server for names that a running container asks; ``""`` for the host's."""
+        holding = self.store.holding(container)
+        return holding.resolver or next(iter(self._servers(holding)), "")
+
+    def _servers(self, holding: Holding) -> list[str]:
+        """Addresses of the servers for names on the networks of a container."""
+        if not naming.program():
+            return []
+        return [
+            pool.gateway for one in self._known(holding.endpoints) if naming.has_names(one) and (pool := one.pool(4))
+        ]
 
     def host_address(self) -> str:
         """The default bridge's address, which is the host's for containers. Raises :class:`NoSuchNetwork`."""
@@ -172,15 +175,22 @@ class Networks:
             if bound:
                 publications = tuple(one.publication for one in bound)
                 holding = holding._replace(address=reachable[0].address, publications=publications)
+            listening = None
+            if self._servers(holding):
+                listening = self._listen(wanted, namespace.descriptor)
+                undo.callback(listening.close)
+                holding = holding._replace(resolver=resolver.ADDRESS)
             self.store.hold(wanted.id, holding)
             if bound:
                 self.bridges.firewall.publish(filter, holding.address, holding.publications)
             naming.announce(self.store, [self.store.find(endpoint.network) for endpoint in endpoints])
-            helper = proxy.start(bound, holding.address) if bound else 0
+            helper = proxy.start(bound, holding.address, listening)
             links.close()
             filter.close()
             for one in bound:
                 one.close()
+            if listening is not None:
+                listening.close()
             namespace.links.close()
             undo.pop_all()
         return Opened(namespace.descriptor, holding.endpoints, shown(wanted.config, holding.publications), helper)
@@ -246,6 +256,14 @@ class Networks:
         with suppress(OSError), open_filter() as filter:
             self.bridges.firewall.unpublish(filter, holding.address, holding.publications)
         return holding._replace(address="", publications=())
+
+    def _listen(self, wanted: Wanted, namespace: int) -> resolver.Listening:
+        """Sockets for names in the container's namespace; which servers there are is looked up at each question."""
+        return resolver.listen(
+            namespace,
+            [str(address) for address in wanted.host_config.get("Dns") or ()],
+            lambda: self._servers(self.store.holding(wanted.id)),
+        )
 
     def _bind(self, wanted: Wanted, endpoints: Sequence[Endpoint]) -> list[Bound]:
         """Take the ports that the container publishes; without a way to it they stay unpublished, as Docker does."""

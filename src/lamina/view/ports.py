@@ -20,37 +20,41 @@ def listed(ports: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def column(ports: Sequence[Mapping[str, Any]]) -> str:
-    """The column PORTS of ``docker ps``: neighbours with the same address become a range."""
-    groups: list[tuple[tuple[str, str], list[tuple[int, int]]]] = []
+    """The column PORTS of ``docker ps``.
+
+    Neighbours become a range where they are not published, or published under their own number; the others follow.
+    """
+    groups: list[_Group] = []
+    mapped = []
     for one in sorted(ports, key=_order):
-        private, public = int(one["PrivatePort"]), int(one.get("PublicPort") or 0)
-        key = (str(one.get("IP") or ""), str(one["Type"]))
-        for known, members in groups:
-            last_private, last_public = members[-1]
-            if known == key and private == last_private + 1 and public == (last_public + 1 if public else 0):
-                members.append((private, public))
-                break
+        private, public, address = int(one["PrivatePort"]), int(one.get("PublicPort") or 0), str(one.get("IP") or "")
+        if public not in (0, private):
+            mapped.append(f"{address}:{public}->{private}/{one['Type']}")
+            continue
+        key = (address if public else "", str(one["Type"]))
+        last = next((group for group in reversed(groups) if group.key == key), None)
+        if last is not None and last.last + 1 == private:
+            last.last = private
         else:
-            groups.append((key, [(private, public)]))
-    plain = [(key, members) for key, members in groups if not members[0][1]]
-    mapped = [(key, members) for key, members in groups if members[0][1]]
-    return ", ".join(_group(*key, members) for key, members in [*plain, *mapped])
+            groups.append(_Group(key, private))
+    return ", ".join([*map(str, groups), *mapped])
+
+
+class _Group:
+    """Ports in a row, on the same address of the host or on none."""
+
+    def __init__(self, key: tuple[str, str], first: int) -> None:
+        self.key = key
+        self.first = self.last = first
+
+    def __str__(self) -> str:
+        address, protocol = self.key
+        numbers = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+        return f"{address}:{numbers}->{numbers}/{protocol}" if address else f"{numbers}/{protocol}"
 
 
 def _order(one: Mapping[str, Any]) -> tuple[Any, ...]:
-    return int(one["PrivatePort"]), str(one["Type"]), int(one.get("PublicPort") or 0), ":" in str(one.get("IP") or "")
-
-
-def _group(address: str, protocol: str, members: Sequence[tuple[int, int]]) -> str:
-    private = _range([one for one, _ in members])
-    public = _range([one for _, one in members])
-    return f"{private}/{protocol}" if public == "0" else f"{address}:{public}->{private}/{protocol}"
-
-
-def _range(numbers: Sequence[int]) -> str:
-    if len(numbers) == 1 or numbers[0] == numbers[-1]:
-        return str(numbers[0])
-    return f"{numbers[0]}-{numbers[-1]}"
+    return int(one["PrivatePort"]), str(one.get("IP") or ""), int(one.get("PublicPort") or 0), str(one["Type"])
 
 
 def lines(ports: Mapping[str, Any]) -> list[str]:
