@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-builds bench-union clean
+.PHONY: help setup demo test lint format bench bench-builds bench-containers bench-union clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: setup ## Compare with docker, podman and ctr; writes bench/RESULTS.md (ne
 
 bench-builds: setup ## Compare builds with docker's classic builder and buildah (needs root)
 	@$(BIN)/python -m bench.builds $(ARGS)
+
+bench-containers: setup ## Compare running, starting and entering containers with docker (needs root)
+	@$(BIN)/python -m bench.containers $(ARGS)
 
 bench-union: setup ## Compare our union file system with overlayfs, fuse-overlayfs and unionfs-fuse (needs root)
 	@$(BIN)/python -m bench.union $(ARGS)

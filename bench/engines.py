@@ -78,8 +78,9 @@ class Lamina(_DockersGrammar):
 class Docker(_DockersGrammar):
     name = "docker"
 
-    def __init__(self, directory: str, client: str = "/usr/bin/docker") -> None:
+    def __init__(self, directory: str, client: str = "/usr/bin/docker", *, bridge: bool = False) -> None:
         self.processes: list[int] = []
+        self._bridge = bridge
         self._directory = f"{directory}/docker"
         self._socket = f"{self._directory}/sock"
         self.command = [client, "-H", f"unix://{self._socket}"]
@@ -90,7 +91,8 @@ class Docker(_DockersGrammar):
         os.makedirs(here, exist_ok=True)
         daemon = ["/usr/sbin/dockerd", "--data-root", f"{here}/root", "--exec-root", f"{here}/exec"]
         daemon += ["-p", f"{here}/pid", "-H", f"unix://{self._socket}", "--storage-driver", "overlay2"]
-        daemon += ["--iptables=false", "--ip-forward=false", "--bridge=none"]
+        if not self._bridge:
+            daemon += ["--iptables=false", "--ip-forward=false", "--bridge=none"]
         with running(daemon, f"{here}/log", lambda: succeeds(*self.command, "version")) as process:
             self.processes = [process]
             yield
