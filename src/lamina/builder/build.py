@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.builder import sources
 from lamina.builder.cachedocument import INLINE
+from lamina.builder.graph import CircularDependency, StageGraph
 from lamina.builder.job import CommandFailed
 from lamina.builder.progress import Steps
 from lamina.builder.request import BuildRequest, BuildResult, Fetch
+from lamina.builder.schedule import Schedule
 from lamina.builder.session import Session
 from lamina.builder.squashing import squash
 from lamina.builder.stage import StageState, inline_keys
@@ -115,22 +117,27 @@ class _Build:
         self._session = session
         self._dockerfile = dockerfile
         self._images = sources.Images(session, fetch)
-        self._built: dict[int, StageState] = {}
         for line in dockerfile.arguments:
             for argument in line.arguments:
                 default = argument.default
                 if default is not None:
                     default = expand(default, session.arguments.globals, dockerfile.escape)
                 session.arguments.declare_global(argument.name, default)
+        self._graph = StageGraph(dockerfile, session.arguments.globals, session.request.contexts)
+        self._schedule: Schedule[StageState] = Schedule(
+            lambda number: self._build(dockerfile.stages[number]),
+            lambda number: CircularDependency(dockerfile.stages[number]),
+            session.cancel,
+        )
 
     def target(self) -> StageState:
         """Build the wanted stage and add the labels of the command line."""
-        stages: tuple[kinds.Stage, ...] = self._dockerfile.stages
         wanted = self._session.request.target
-        stage = stages[-1] if not wanted else self._named(wanted, len(stages))
+        stage = self._graph.wanted(wanted)
         if stage is None:
             raise UnknownStage(f'target stage "{wanted}" could not be found')
-        state = self._stage(stage)
+        order = self._graph.order(stage)
+        state = self._schedule.run([one.number for one in order], threads=not self._graph.is_chain(order))
         for name, value in sorted(self._session.request.labels.items()):
             self._builder(state, stage).label(name, value)
         return state
@@ -138,25 +145,10 @@ class _Build:
     @property
     def stages(self) -> list[StageState]:
         """Those that were built."""
-        return list(self._built.values())
-
-    def _named(self, name: str, before: int) -> kinds.Stage | None:
-        """The last stage before number ``before`` that has the name or the number."""
-        stages: tuple[kinds.Stage, ...] = self._dockerfile.stages[:before]
-        for stage in stages[::-1]:
-            if stage.name and stage.name == name.lower():
-                return stage
-        if name.isascii() and name.isdigit() and len(name) < 6 and int(name) < before:
-            return stages[int(name)]
-        return None
+        return self._schedule.results
 
     def _builder(self, state: StageState, stage: kinds.Stage) -> StageBuilder:
-        return StageBuilder(self._session, state, self._dockerfile.escape, lambda name: self._place(name, stage.number))
-
-    def _stage(self, stage: kinds.Stage) -> StageState:
-        if stage.number not in self._built:
-            self._built[stage.number] = self._build(stage)
-        return self._built[stage.number]
+        return StageBuilder(self._session, state, self._dockerfile.escape, lambda name: self._place(name, stage))
 
     def _build(self, stage: kinds.Stage) -> StageState:
         state = StageState(self._session.arguments, self._session.platform, modern=bool(self._dockerfile.syntax))
@@ -182,9 +174,9 @@ class _Build:
         platform = sources.parsed_platform(expand(stage.source.platform, variables, escape))
         if platform is not None:
             state.platform = platform
-        below = self._named(base, stage.number) if not base.isdigit() else None
+        below = self._graph.base(stage)
         if below is not None:
-            state.begin_stage(self._stage(below))
+            state.begin_stage(self._schedule.get(below.number))
             return
         context = session.request.contexts.get(base)
         if context is not None and context.startswith("docker-image://"):
@@ -196,18 +188,18 @@ class _Build:
             image = self._images.get(base, platform)
         state.begin(image, session.transaction.hold(image.config.chain_id))
 
-    def _place(self, name: str, before: int) -> sources.Place:
-        """What ``--from=NAME`` means in the stage number ``before``."""
-        stage = self._named(name, before)
+    def _place(self, name: str, inside: kinds.Stage) -> sources.Place:
+        """What ``--from=NAME`` means in a stage."""
+        stage = self._graph.source(name, inside)
         if stage is not None:
-            return sources.of_stage(self._session, self._stage(stage), name)
+            return sources.of_stage(self._session, self._schedule.get(stage.number), name)
         context = sources.named_context(self._session, self._images, name)
         if context is not None:
             return context
         if name.isascii() and name.isdigit():
-            reason = "refers to current build stage" if int(name[:6]) == before else "index out of bounds"
+            reason = "refers to current build stage" if int(name[:6]) == inside.number else "index out of bounds"
             raise UnknownStage(f"invalid from flag value {name}: {reason}")
-        if self._dockerfile.stages[before].name == name.lower():
+        if inside.name == name.lower():
             raise UnknownStage(f"invalid from flag value {name}: refers to current build stage")
         try:
             return sources.of_image(self._session, self._images.get(name), name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from lamina.builder.sums import FileSums
 from lamina.builder.tree import Tree
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
-from lamina.errors import NotFound
+from lamina.errors import Cancelled, LaminaError, NotFound
 from lamina.image.store import FileImageStore
 from lamina.layer.contract import Layer
 from lamina.layer.database import LayerNotFound
@@ -62,6 +62,7 @@ class Session:
         self.arguments = BuildArguments(request.arguments, platform_arguments(platforms.host(), self.platform))
         self._lock = RLock()
         self._stack = ExitStack()
+        self._cancelled = False
         self._warden: Warden | None = None
         self._garbage: list[Callable[[], None]] = []
         self._context: Tree | None = None
@@ -90,6 +91,16 @@ class Session:
 
     def check(self) -> None:
         """Raises ``Cancelled`` when there is no use in going on."""
+        if self._cancelled:
+            raise Cancelled("context canceled")
+
+    def cancel(self) -> None:
+        """Have threads that build stages give up: commands are killed, and no further step begins."""
+        with self._lock:
+            self._cancelled = True
+            warden = self._warden
+        if warden is not None:
+            warden.close()
 
     def settings(self) -> Settings:
         """How to reach servers."""
@@ -112,6 +123,7 @@ class Session:
         from lamina.builder.warden import Warden  # most builds are cached and need none
 
         with self._lock:
+            self.check()
             if self._warden is None:
                 self._warden = Warden((self.transaction.entry.descriptor,))
             return self._warden
@@ -141,8 +153,12 @@ class Session:
 
     def tidy(self) -> None:
         """Remove what waits for it."""
-        while self._garbage:
-            self._garbage.pop()()
+        while True:
+            try:
+                remove = self._garbage.pop()
+            except IndexError:  # another thread may have had the last
+                return
+            remove()
 
     # Layers
 
@@ -180,9 +196,17 @@ class Session:
             for sums in self._sums:
                 sums.save()
 
-    def step(self, name: str) -> AbstractContextManager[StepProgress]:
+    @contextmanager
+    def step(self, name: str) -> Iterator[StepProgress]:
         """Tell of one step: begun, done or failed."""
-        return self.steps.step(name)
+        self.check()
+        with self.steps.step(name) as progress:
+            try:
+                yield progress
+            except LaminaError as error:
+                if self._cancelled:
+                    raise Cancelled("context canceled") from error  # that is why its command was killed
+                raise
 
 
 def default_network(network: str) -> str:

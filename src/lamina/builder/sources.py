@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import LockType, allocate_lock
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -39,6 +41,7 @@ class Images:
         self._session = session
         self._fetch = fetch
         self._known: dict[tuple[str, str], Image] = {}
+        self._locks: defaultdict[tuple[str, str], LockType] = defaultdict(allocate_lock)
 
     def get(self, name: str, platform: Platform | None = None) -> Image:
         """The image of a ``FROM`` or ``COPY --from``.
@@ -46,9 +49,10 @@ class Images:
         :raises NotFound: it is neither here nor can be fetched.
         """
         key = name, str(platform or "")
-        if key not in self._known:
-            self._known[key] = self._find(name, platform)
-        return self._known[key]
+        with self._locks[key]:
+            if key not in self._known:
+                self._known[key] = self._find(name, platform)
+            return self._known[key]
 
     def _find(self, name: str, platform: Platform | None) -> Image:
         images, wanted = self._session.images, platform or self._session.request.platform

@@ -13,6 +13,7 @@ import hashlib
 import os
 import pwd
 import stat
+from _thread import get_ident
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -100,11 +101,15 @@ class Tree:
         self.shown = shown
         self._sums = sums or FileSums.forgetful()
         self._ignored = ignored
-        #: Every link that was looked at, with its text: what it leads to is in the digests, how it does is not.
-        self.links: list[str] = []
+        self._links: dict[int, list[str]] = {}
 
     def close(self) -> None:
         os.close(self.root)
+
+    @property
+    def links(self) -> list[str]:
+        """Links that this thread looked at, with their texts: the digests hold what they lead to, and not how."""
+        return self._links.setdefault(get_ident(), [])
 
     # Looking
 

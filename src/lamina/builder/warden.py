@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import suppress
 from shutil import rmtree
+from threading import Lock
 from typing import Any, NamedTuple, NoReturn
 
 from lamina.errors import LaminaError, SystemFailure
@@ -65,6 +66,7 @@ class Warden:
             _main(runtime, theirs, held)
         theirs.close()
         self._socket = ours
+        self._closing = Lock()
 
     def run(self, order: Order, streams: StandardStreams) -> Pending:
         """Start one; its answer to come."""
@@ -79,12 +81,13 @@ class Warden:
         return Pending(read)
 
     def close(self) -> None:
-        """Kill what still runs and wait. Idempotent."""
-        if self.pid:
-            self._socket.close()
-            with suppress(ChildProcessError):
-                os.waitpid(self.pid, 0)
-            self.pid = 0
+        """Kill what still runs and wait. Idempotent, from any thread."""
+        with self._closing:
+            if self.pid:
+                self._socket.close()
+                with suppress(ChildProcessError):
+                    os.waitpid(self.pid, 0)
+                self.pid = 0
 
 
 class Pending:

@@ -1,0 +1,123 @@
+"""Stages: built at the same time, given up together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from support.building import build, refused
+from support.command import Lamina
+
+pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
+
+#: A directory that the commands of all stages see.
+_SHARED = "--mount=type=cache,id=meeting,target=/meeting"
+
+
+def meet(name: str, other: str) -> str:
+    """A command that ends when the one of another stage has begun, and fails when it does not."""
+    wait = f"n=0; until [ -e /meeting/{other} ]; do n=$((n+1)); [ $n -lt 600 ] || exit 9; sleep 0.1; done"
+    return f"RUN {_SHARED} touch /meeting/{name}; {wait}; echo {name} > /{name}\n"
+
+
+def processes_of(root: str) -> list[str]:
+    """Processes whose root directory is below ``root``."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/root").startswith(root):
+                found.append(entry)
+        except OSError:
+            continue
+    return found
+
+
+def left_over(lamina: Lamina) -> list[str]:
+    """Traces of a build that should have none, after a while."""
+    run = f"{lamina.root}/lamina/run"
+    deadline = time.monotonic() + 30
+    while True:
+        found = processes_of(lamina.root) + (os.listdir(run) if os.path.exists(run) else [])
+        found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if lamina.root in line]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def test_stages_that_do_not_need_one_another_run_at_the_same_time(built: Lamina, context: Path) -> None:
+    out = context.parent / "out"
+    dockerfile = (
+        f"FROM busybox AS a\n{meet('a', 'b')}FROM busybox AS b\n{meet('b', 'a')}"
+        "FROM scratch\nCOPY --from=a /a /\nCOPY --from=b /b /\n"
+    )
+    build(built, context, dockerfile, f"--output={out}", "-t", "one")
+    assert (out / "a").read_text() + (out / "b").read_text() == "a\nb\n"
+    assert build(built, context, dockerfile, "-t", "two").count("CACHED") == 4
+    assert (
+        len(
+            set(built("images", "-q", "--no-trunc", "one").split() + built("images", "-q", "--no-trunc", "two").split())
+        )
+        == 1
+    )
+    assert built.run("system", "fsck").returncode == 0
+
+
+def test_a_stage_that_fails_ends_the_others_and_is_the_one_that_is_told(built: Lamina, context: Path) -> None:
+    said = refused(
+        built,
+        context,
+        f"FROM busybox AS slow\nRUN {_SHARED} touch /meeting/slow; sleep 600\n"
+        f"FROM busybox AS bad\nRUN echo x > /x\nRUN {_SHARED} until [ -e /meeting/slow ]; do sleep 0.1; done; exit 7\n"
+        "FROM slow\nCOPY --from=bad / /\n",
+        timeout=300,
+    )
+    assert "returned a non-zero code: 7" in said.splitlines()[-1]
+    assert "context canceled" in said
+    assert not left_over(built)
+    assert built.run("system", "fsck").returncode == 0
+    out = context.parent / "out"
+    assert "CACHED" in build(built, context, "FROM busybox AS bad\nRUN echo x > /x\n", f"--output={out}")
+
+
+@pytest.mark.crash
+def test_an_interrupt_ends_all_stages_and_leaves_nothing(built: Lamina, context: Path) -> None:
+    command = "RUN echo begun; sleep 600\n"
+    (context / "Dockerfile").write_text(
+        f"FROM busybox AS a\n{command}FROM busybox AS b\nRUN true\n{command}FROM a\nCOPY --from=b / /\n"
+    )
+    process = built.start("build", str(context))
+    assert process.stderr is not None
+    begun = 0
+    for line in process.stderr:
+        begun += line.rstrip().endswith(b" begun") and b"RUN" not in line
+        if begun == 2:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode
+    assert not left_over(built)
+    assert built.run("system", "fsck").returncode == 0
+
+
+def test_stages_in_a_circle_are_refused_before_anything_is_done(built: Lamina, context: Path) -> None:
+    said = refused(
+        built, context, "FROM busybox AS a\nCOPY --from=b / /\nFROM busybox AS b\nRUN true\nCOPY --from=a / /\n"
+    )
+    assert "circular dependency detected on stage: b" in said
+    assert "FROM" not in said
+
+
+def test_a_trigger_of_the_base_image_can_close_a_circle_too(built: Lamina, context: Path) -> None:
+    build(built, context, "FROM busybox\nONBUILD COPY --from=a /a /\n", "-t", "base")
+    said = refused(
+        built,
+        context,
+        "FROM busybox AS a\nCOPY --from=b /bin/true /x\nFROM base AS b\n"
+        "FROM scratch\nCOPY --from=a / /\nCOPY --from=b / /\n",
+        timeout=300,
+    )
+    assert "circular dependency detected on stage" in said
