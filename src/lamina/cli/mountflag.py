@@ -20,6 +20,9 @@ def parse_mount(value: str) -> dict[str, Any]:
             raise ValueError(f"invalid field '{field}' must be a key=value pair")
         _set(mount, key, text if equals else "true", field)
     _check(mount)
+    if "VolumeOptions" in mount:
+        options = mount["VolumeOptions"]
+        mount["VolumeOptions"] = {key: options[key] for key in ("NoCopy", "Labels", "DriverConfig") if key in options}
     return mount
 
 
@@ -47,22 +50,27 @@ def _set(mount: dict[str, Any], key: str, text: str, field: str) -> None:
     elif key == "bind-propagation":
         mount.setdefault("BindOptions", {})["Propagation"] = text.lower()
     elif key == "volume-nocopy":
-        mount.setdefault("VolumeOptions", {})["NoCopy"] = _boolean(key, text)
+        _volume_options(mount)["NoCopy"] = _boolean(key, text)
     elif key == "volume-label":
         name, _, label = text.partition("=")
-        mount.setdefault("VolumeOptions", {}).setdefault("Labels", {})[name] = label
+        _volume_options(mount).setdefault("Labels", {})[name] = label
     elif key == "volume-driver":
-        mount.setdefault("VolumeOptions", {}).setdefault("DriverConfig", {})["Name"] = text
+        _volume_options(mount)["DriverConfig"]["Name"] = text
     elif key == "volume-opt":
         name, _, option = text.partition("=")
-        driver = mount.setdefault("VolumeOptions", {}).setdefault("DriverConfig", {})
-        driver.setdefault("Options", {})[name] = option
+        _volume_options(mount)["DriverConfig"].setdefault("Options", {})[name] = option
     elif key == "tmpfs-size":
         mount.setdefault("TmpfsOptions", {})["SizeBytes"] = _size(key, text)
     elif key == "tmpfs-mode":
         mount.setdefault("TmpfsOptions", {})["Mode"] = _mode(key, text)
     else:
         raise ValueError(f"unexpected key '{key}' in '{field}'")
+
+
+def _volume_options(mount: dict[str, Any]) -> dict[str, Any]:
+    """docker's client sends an empty driver with any of them."""
+    options: dict[str, Any] = mount.setdefault("VolumeOptions", {"DriverConfig": {}})
+    return options
 
 
 def _check(mount: dict[str, Any]) -> None:

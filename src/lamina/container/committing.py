@@ -40,7 +40,7 @@ def commit(parts: Parts, container: Container, request: CommitRequest) -> Image:
     changed = instructions.apply(container.config, request.changes) if request.changes else {}
     config = configuring.merge(changed, container.config) if changed else container.config
     frozen = request.pause and container.running and not container.state["Paused"]
-    path = specification.cgroups_path(container.id, container.host_config.get("CgroupParent") or "")
+    path = specification.cgroup_of(container)
     if frozen:
         cgroup.freeze(path)
     try:

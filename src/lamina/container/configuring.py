@@ -29,7 +29,7 @@ def merge(wanted: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]
     for key in ("ExposedPorts", "Volumes", "Labels"):
         merged = {**(image.get(key) or {}), **(wanted.get(key) or {})}
         config[key] = merged or (wanted.get(key) if key != "Labels" else {})
-    config["Env"] = _environment(wanted.get("Env") or [], image.get("Env") or [])
+    config["Env"] = _environment(wanted.get("Env") or [], image.get("Env"))
     config["Healthcheck"] = {**(image.get("Healthcheck") or {}), **(wanted.get("Healthcheck") or {})} or None
     if not wanted.get("Entrypoint"):
         if not wanted.get("Cmd"):
@@ -52,9 +52,11 @@ def command(config: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _environment(wanted: list[str], image: list[str]) -> list[str]:
+def _environment(wanted: list[str], image: list[str] | None) -> list[str] | None:
+    if not wanted:
+        return image
     names = {entry.partition("=")[0] for entry in wanted}
-    return [*wanted, *(entry for entry in image if entry.partition("=")[0] not in names)]
+    return [*wanted, *(entry for entry in image or () if entry.partition("=")[0] not in names)]
 
 
 def _working_directory(path: str) -> str:

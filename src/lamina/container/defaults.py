@@ -11,6 +11,9 @@ SHM_SIZE = 64 << 20
 #: Docker's name for whatever runtime is the default.
 DEFAULT_RUNTIME = "runc"
 
+#: Members that are not there when they say nothing.
+_LEFT_OUT = ("StorageOpt", "Tmpfs", "Sysctls", "Mounts", "Init")
+
 
 def host_config(given: Mapping[str, Any], *, cgroup_namespace: str) -> dict[str, Any]:
     """All of Docker's members: what ``given`` says, the defaults elsewhere. Members that are unknown are dropped."""
@@ -41,9 +44,12 @@ def host_config(given: Mapping[str, Any], *, cgroup_namespace: str) -> dict[str,
         "PublishAllPorts": False,
         "ReadonlyRootfs": False,
         "SecurityOpt": None,
+        "StorageOpt": None,
+        "Tmpfs": None,
         "UTSMode": "",
         "UsernsMode": "",
         "ShmSize": SHM_SIZE,
+        "Sysctls": None,
         "Runtime": DEFAULT_RUNTIME,
         "ConsoleSize": [0, 0],
         "Isolation": "",
@@ -78,17 +84,17 @@ def host_config(given: Mapping[str, Any], *, cgroup_namespace: str) -> dict[str,
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
+        "Mounts": None,
         "MaskedPaths": list(MASKED_PATHS),
         "ReadonlyPaths": list(READONLY_PATHS),
+        "Init": None,
     }
     for key, value in given.items():
         if value is not None and key in result:
             result[key] = value
-    for key in ("Mounts", "Tmpfs", "Sysctls", "StorageOpt"):  # left out when empty
-        if given.get(key):
-            result[key] = given[key]
-    if given.get("Init") is not None:
-        result["Init"] = given["Init"]
+    for key in _LEFT_OUT:
+        if result[key] is None or (not result[key] and key != "Init"):
+            del result[key]
     return result
 
 

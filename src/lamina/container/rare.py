@@ -41,6 +41,9 @@ _MODULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 _ORDINARY = {"IpcMode": "private", "Isolation": "default", "VolumeDriver": "local"}
 
 
+_NO_PROPAGATION = ("", "private", "rprivate")
+
+
 class _Aspect(Protocol):
     def check(self, parts: Parts, container: Container) -> list[str]: ...
 
@@ -60,17 +63,27 @@ def check(parts: Parts, container: Container) -> list[str]:
 
 def write(document: dict[str, Any], container: Container, joined: Mapping[str, str]) -> None:
     """Put the settings into the runtime-spec document of a start."""
+    if joined.get("propagation"):
+        document["linux"]["rootfsPropagation"] = joined["propagation"]
     for aspect in _aspects(container.host_config):
         aspect.write(document, container, joined)
 
 
 def join(parts: Parts, container: Container) -> Mapping[str, str]:
-    """See :func:`lamina.container.sharing.join`."""
-    if not has_any(container.host_config, _SHARING):
-        return {}
-    from lamina.container import sharing  # few containers need it
+    """What :func:`lamina.container.sharing.join` finds, and as ``propagation`` what the root's mounts propagate to.
 
-    return sharing.join(parts, container)
+    :raises InvalidArgument: a bind mount can't propagate, with Docker's message.
+    """
+    found: dict[str, str] = {}
+    if any((point.get("Propagation") or "") not in _NO_PROPAGATION for point in container.mount_points.values()):
+        from lamina.container import propagation  # few containers need it
+
+        found["propagation"] = propagation.of_root(container, parts.root.path)
+    if has_any(container.host_config, _SHARING):
+        from lamina.container import sharing  # the same
+
+        found.update(sharing.join(parts, container))
+    return found
 
 
 def leave(parts: Parts, container_id: str) -> None:

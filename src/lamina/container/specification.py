@@ -45,6 +45,11 @@ def cgroups_path(container_id: str, parent: str = "") -> str:
     return f"{posixpath.normpath(f'/{parent}').rstrip('/') if parent else CGROUP_PARENT}/{container_id}"
 
 
+def cgroup_of(container: Container) -> str:
+    """The same for a container."""
+    return cgroups_path(container.id, container.host_config.get("CgroupParent") or "")
+
+
 def encode(container: Container, prepared: Prepared) -> bytes:
     """``config.json``. Raises :class:`~lamina.runtime.seccomp.ProfileUnavailable`."""
     host_config = container.host_config
@@ -64,7 +69,7 @@ def encode(container: Container, prepared: Prepared) -> bytes:
         hostname=container.config["Hostname"],
         mounts=tuple(_mounts(container)),
         namespaces=tuple(namespaces),
-        cgroups_path=cgroups_path(container.id, host_config.get("CgroupParent") or ""),
+        cgroups_path=cgroup_of(container),
         masked_paths=tuple(host_config.get("MaskedPaths") or ()),
         readonly_paths=tuple(host_config.get("ReadonlyPaths") or ()),
         sysctl=sysctl,

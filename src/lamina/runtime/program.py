@@ -236,7 +236,8 @@ class _Surroundings:
             return
         self._home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         process.unshare(process.CLONE_NEWNS)
-        mount.set_propagation("/", mount.MS_REC | mount.MS_SLAVE)
+        # Only there, and nowhere else: what a container mounts in an ``rshared`` bind mount is to reach the host.
+        mount.set_propagation(os.path.dirname(_UNIFIED_CONTROLLERS), mount.MS_PRIVATE)
         mount.bind(os.devnull, _UNIFIED_CONTROLLERS)
 
     def __exit__(self, *_: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.linux import process
+from lamina.linux import mount, process
 from lamina.runtime import cgroup
 from support.command import Lamina
 
@@ -190,3 +190,47 @@ def test_volumes_come_from_other_containers(box: Lamina, tmp_path: Path) -> None
     assert said(box, "--volumes-from", "data", "-v", "other:/named", "busybox", "ls", "/named") == []
     for text, words in (("nosuch", "No such container: nosuch"), ("data:bad", "invalid mode: bad")):
         assert words in box.run("create", "--volumes-from", text, "busybox").stderr
+
+
+def test_mounts_propagate_both_ways_where_they_are_shared(box: Lamina, tmp_path: Path) -> None:
+    shared = str(tmp_path / "shared")
+    os.makedirs(f"{shared}/mine")
+    os.makedirs(f"{shared}/hosts")
+    mount.bind(shared, shared)
+    try:
+        mount.set_propagation(shared, mount.MS_SHARED)
+        script = "mount -t tmpfs x /s/mine && touch /s/mine/made && until [ -e /s/hosts/made ]; do sleep 0.1; done"
+        bind = ["-v", f"{shared}:/s:rshared"]
+        box(
+            "run",
+            "-d",
+            "--name",
+            "both",
+            "--cap-add",
+            "SYS_ADMIN",
+            *bind,
+            "busybox",
+            "sh",
+            "-c",
+            f"{script}; umount /s/mine",
+        )
+        mount.mount("x", f"{shared}/hosts", "tmpfs")
+        Path(shared, "hosts", "made").touch()
+        assert box("wait", "both") == "0\n"
+        assert not mount.is_mount_point(f"{shared}/mine")
+    finally:
+        for point in mount.mount_points(shared):
+            mount.unmount(point, lazy=True)
+
+
+def test_what_can_not_propagate_is_refused(box: Lamina, tmp_path: Path) -> None:
+    private = str(tmp_path / "private")
+    os.mkdir(private)
+    mount.bind(private, private)
+    try:
+        mount.set_propagation(private, mount.MS_PRIVATE)
+        done = box.run("run", "--rm", "-v", f"{private}:/p:rshared", "busybox", "true")
+        assert done.returncode == 125
+        assert f"path {private} is mounted on {private} but it is not a shared mount." in done.stderr
+    finally:
+        mount.unmount(private)
