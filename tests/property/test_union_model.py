@@ -225,7 +225,8 @@ def kernels(options: MountOptions, point: str) -> Iterator[str]:
     text = (
         f"lowerdir={':'.join(options.lowerdirs)},upperdir={options.upperdir},workdir={options.workdir},redirect_dir=on"
     )
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"{text},index=off,metacopy=off", point], check=True)
+    metacopy = f"metacopy={'on' if options.metacopy else 'off'}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"{text},index=off,{metacopy}", point], check=True)
     try:
         yield point
     finally:
@@ -243,6 +244,11 @@ def ours(options: MountOptions, point: str) -> Iterator[str]:
 
 class Machine(RuleBasedStateMachine):
     """Four subjects, one sequence."""
+
+    metacopy = False
+
+    def options(self, upper: str) -> MountOptions:
+        return options_of(self.base, upper)._replace(metacopy=self.metacopy)
 
     def __init__(self) -> None:
         super().__init__()
@@ -262,9 +268,9 @@ class Machine(RuleBasedStateMachine):
         populate([f"{self.base}/top", f"{self.base}/bottom"])
         mounted = {"kernel": kernels, "mount": ours}
         for kind, mount in mounted.items():
-            point = self.stack.enter_context(mount(options_of(self.base, kind), f"{self.base}/{kind}-merged"))
+            point = self.stack.enter_context(mount(self.options(kind), f"{self.base}/{kind}-merged"))
             self.subjects[kind] = Subject(point)
-        library = Library(options_of(self.base, "library"))
+        library = Library(self.options("library"))
         self.stack.callback(library.union.close)
         self.subjects["library"] = library
         subprocess.run(
@@ -370,22 +376,28 @@ class Machine(RuleBasedStateMachine):
         """What one wrote, mounted by another."""
         expected = self.subjects["plain"].tree()
         self.stack.close()
-        with kernels(options_of(self.base, "mount"), f"{self.base}/kernel-merged") as point:
+        with kernels(self.options("mount"), f"{self.base}/kernel-merged") as point:
             assert plain_tree(point) == expected, "ours on the kernel's mount"
-        with kernels(options_of(self.base, "library"), f"{self.base}/kernel-merged") as point:
+        with kernels(self.options("library"), f"{self.base}/kernel-merged") as point:
             assert plain_tree(point) == expected, "the library's on the kernel's mount"
-        with ours(options_of(self.base, "kernel"), f"{self.base}/mount-merged") as point:
+        with ours(self.options("kernel"), f"{self.base}/mount-merged") as point:
             assert plain_tree(point) == expected, "the kernel's on our mount"
 
 
 KINDS = ("kernel", "mount", "library")
 
 
-def test_random_operations_give_the_same_everywhere() -> None:
+class MetacopyMachine(Machine):
+    """The same with files that have only their metadata in the upper layer."""
+
+    metacopy = True
+
+
+def run(machine: type[Machine], examples: int) -> None:
     run_state_machine_as_test(
-        Machine,
+        machine,
         settings=settings(
-            max_examples=10,
+            max_examples=examples,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
@@ -393,3 +405,11 @@ def test_random_operations_give_the_same_everywhere() -> None:
             print_blob=True,
         ),
     )
+
+
+def test_random_operations_give_the_same_everywhere() -> None:
+    run(Machine, 10)
+
+
+def test_random_operations_give_the_same_with_data_that_stays_below() -> None:
+    run(MetacopyMachine, 4)
