@@ -74,6 +74,14 @@ class Lookup:
                 return Hit(step, layer)
         return self._borrowed(state, key, created_by)
 
+    def apart(self, key: str) -> tuple[Step, Layer] | None:
+        """The step ``key``, whose layer is right on any other, and that layer, which stays while the build lasts."""
+        step = None if self._session.request.no_cache else self._cache.get(key)
+        if step is None or step.chain is None or step.diff_id is None:
+            return None
+        layer = self._session.hold(step.chain)
+        return (step, layer) if layer is not None else None
+
     def _borrowed(self, state: StageState, key: str, created_by: str) -> Hit | None:
         for lender in self._opened():
             lent = lender.lend(state, key, created_by)

@@ -124,5 +124,7 @@ def usage(root: DataRoot) -> tuple[int, int]:
     """How many steps and directories there are, and the bytes of their layers and files."""
     records = list(BuildCache(root).records())
     kept = _kept(root)
-    size = sum(record.step.size for record in records)
-    return len(records) + len(kept), size + sum(map(directory_size, kept))
+    sizes: dict[ChainID | None, int] = {}  # several steps may be one layer
+    for record in records:
+        sizes[record.step.chain] = max(record.step.size, sizes.get(record.step.chain, 0))
+    return len(records) + len(kept), sum(sizes.values()) + sum(map(directory_size, kept))

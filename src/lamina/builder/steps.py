@@ -17,7 +17,7 @@ from lamina.builder.selection import Selection, common_digest, excluder, joined,
 from lamina.builder.session import Session, default_network
 from lamina.builder.stage import StageState, digest_of
 from lamina.builder.tree import Excludes
-from lamina.digest import DiffID
+from lamina.digest import DiffID, chain_id
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expanded
 from lamina.dockerfile.parser import parse_instruction
@@ -131,12 +131,14 @@ class StageBuilder:
         name: str,
         *,
         comment: str = "",
+        apart: str = "",
     ) -> None:
         """One entry of the history: from the cache, or made now.
 
         :param command: words of ``created_by``.
         :param work: what changes files; ``None`` when nothing does.
         :param name: how it is shown; ``""`` for not at all.
+        :param apart: the key of a step whose layer would be the same on any others; ``""`` for others.
         """
         state, session = self._state, self._session
         state.container_config = {**state.config, "Cmd": list(command)}
@@ -151,10 +153,34 @@ class StageBuilder:
         diff_id, size = None, 0
         if work is not None:
             with session.step(name) as progress:
-                diff_id, size = self._made(work, progress)
+                moved = self._moved(apart, progress) if apart else None
+                diff_id, size = moved or self._made(work, progress, apart=bool(apart))
         step = Step(self._dated(key), None, diff_id, self._entry(command, comment, diff_id), size)
         self._reached(step, state.layer)
         session.lookup.remember(state.layer, step)
+        if apart and diff_id is not None:
+            session.lookup.remember(state.layer, step._replace(key=self._dated(apart)))
+
+    def _moved(self, apart: str, progress: StepProgress) -> tuple[DiffID, int] | None:
+        """Put a layer that was made on others onto the state's; ``None`` when there is none."""
+        state, session = self._state, self._session
+        known = session.lookup.apart(self._dated(apart))
+        if known is None:
+            return None
+        step, layer = known
+        assert step.diff_id is not None
+        there = session.hold(chain_id(state.chain, step.diff_id))
+        if there is None:
+            staged = session.stage_layer(state.layer)
+            try:
+                result = staged.fill(session.layers.tar(layer))
+            except BaseException:
+                session.drop(staged)
+                raise
+            assert result.diff_id == step.diff_id, "a layer's tar is what its DiffID says, or reading it fails"
+        progress.cached = True
+        state.layer = there or staged
+        return step.diff_id, step.size
 
     def _dated(self, key: str) -> str:
         """The key with the time that all files and texts get, where there is one."""
@@ -168,7 +194,7 @@ class StageBuilder:
         state.add_history(step.history, step.diff_id)
         state.trail.append((step, layer))
 
-    def _made(self, work: Work, progress: StepProgress) -> tuple[DiffID | None, int]:
+    def _made(self, work: Work, progress: StepProgress, *, apart: bool) -> tuple[DiffID | None, int]:
         """Do the work in a new layer on the state's."""
         from lamina.builder import execution  # most steps are cached, and need nothing of what it needs
 
@@ -176,7 +202,7 @@ class StageBuilder:
         staged = session.stage_layer(state.layer)
         failure = None
         try:
-            with staged.work(execution.initialiser(work)) as workspace:
+            with staged.work(execution.initialiser(work), apart=apart) as workspace:
                 try:
                     execution.perform(work, session, workspace.path, progress)
                 except CommandFailed as error:
@@ -274,20 +300,18 @@ class StageBuilder:
             digest = common_digest(keyword, selection, instruction.contents, target)
             comment = texts.copied(keyword, instruction.chown, digest, instruction.destination)
             unpack = instruction.unpack if isinstance(instruction, kinds.Add) else False
-            key = state.next_key(
-                "copy",
-                comment,
-                stage,
-                instruction.chmod,
-                instruction.exclude,
-                instruction.link,
-                target,
-                selection.facts,
-                unpack,
-            )
+            facts = (comment, stage, instruction.chmod, instruction.exclude, target, selection.facts, unpack)
+            # Names of owners are looked up in the layers below, so with them it is a copy like any other.
+            is_apart = instruction.link and set(instruction.chown) <= set("0123456789:")
             work = CopyFiles(selection, instruction.contents, target, instruction.chown, bool(stage), mode, excludes)
             command = texts.comment_command(state.config, comment, single=True)
-            self._step(command, key, work, name)
+            self._step(
+                command,
+                state.next_key("copy", instruction.link, *facts),
+                work,
+                name,
+                apart=digest_of("apart", *facts) if is_apart else "",
+            )
 
     def _selected(self, instruction: kinds.Copy | kinds.Add, target: str, stack: ExitStack) -> Selection:
         """What the sources mean; ``stack`` releases what they need."""

@@ -124,13 +124,16 @@ class Staged:
             job.abort()
             raise
 
-    def work(self, initialise: Callable[[str], None] | None = None) -> Workspace:
+    def work(self, initialise: Callable[[str], None] | None = None, *, apart: bool = False) -> Workspace:
         """A writable mount whose changes become this layer; enter it, change files, and seal it.
 
         :param initialise: see :class:`lamina.layer.workspace.Workspace`.
+        :param apart: the mount shows nothing of the layers below: the content would be the same on any others.
         """
         from lamina.layer.workspace import Workspace
 
+        if apart:
+            return Workspace(self._workplace, self, None, initialise)
         if isinstance(self.parent, Staged):
             self.parent._wait_filled()
         below = self.parent.cache_id if self.parent is not None else None

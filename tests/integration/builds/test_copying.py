@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.building import build, refused
+from support.building import build, inspect, refused
 from support.command import Lamina
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
@@ -86,3 +87,44 @@ def test_a_parent_that_is_a_link_does_not_lead_out_of_the_context(built: Lamina,
     os.symlink(files.parent / "outside", files / "door")
     for source in ("door/secret", "door/./secret", "./door/../../outside/secret"):
         assert "file not found" in refused(built, files, f"FROM scratch\nCOPY --parents {source} /to/\n")
+
+
+def test_a_linked_copy_is_cached_on_other_layers_too(built: Lamina, files: Path) -> None:
+    dockerfile = "FROM busybox\nRUN echo {number} > /below\nCOPY --link --chown=5:6 x /to/x\nCOPY x /plain\n"
+    build(built, files, dockerfile.format(number=1), "-t", "one")
+    said = build(built, files, dockerfile.format(number=2), "-t", "two", f"--output={files.parent}/out")
+    assert said.count("CACHED") == 1
+    out = files.parent / "out"
+    assert ((out / "below").read_text(), (out / "to/x/y/b.txt").read_text()) == ("2\n", "x/y/b.txt")
+    assert (out / "to/x/a.txt").stat().st_uid == 5
+    one, two = (inspect(built, name)["RootFS"]["Layers"] for name in ("one", "two"))
+    assert one[-3] != two[-3]
+    assert one[-2:] == two[-2:]
+    assert build(built, files, dockerfile.format(number=2)).count("CACHED") == 3
+    (files / "x" / "a.txt").write_text("changed")
+    assert build(built, files, dockerfile.format(number=2)).count("CACHED") == 1
+    assert built.run("system", "fsck").returncode == 0
+
+
+def test_a_linked_copy_does_not_follow_links_of_the_layers_below(built: Lamina, files: Path) -> None:
+    build(
+        built,
+        files,
+        "FROM busybox\nRUN mkdir /real && ln -s /real /door && echo kept > /real/kept\nCOPY --link x/a.txt /door/\n"
+        "COPY --link --chown=root x/a.txt /real/\n",
+        f"--output={files.parent}/out",
+    )
+    out = files.parent / "out"
+    assert not (out / "door").is_symlink()
+    assert sorted(os.listdir(out / "door")) == ["a.txt"]
+    assert sorted(os.listdir(out / "real")) == ["a.txt", "kept"]
+
+
+def test_a_linked_copy_moves_on_drivers_with_whole_trees_too(lamina_on: Any, files: Path, busybox_archive: str) -> None:
+    lamina = lamina_on(files.parent / "vfs", "--storage-driver", "vfs")
+    lamina("load", "--input", busybox_archive)
+    dockerfile = "FROM busybox\nCOPY {source} /below\nCOPY --link x/y /to\n"
+    build(lamina, files, dockerfile.format(source="x/a.txt"))
+    said = build(lamina, files, dockerfile.format(source="x/y/c.md"), f"--output={files.parent}/out")
+    assert said.count("CACHED") == 1
+    assert (files.parent / "out/below").read_text() + (files.parent / "out/to/b.txt").read_text() == "x/y/c.mdx/y/b.txt"
