@@ -165,7 +165,7 @@ class OverlayMarks:
             return None
         if stat.S_ISCHR(status.st_mode):
             return Mark.HIDDEN if status.st_rdev == 0 else status
-        if status.st_size == 0 and layer.index and stat.S_ISREG(status.st_mode):
+        if not status.st_size and layer.index and stat.S_ISREG(status.st_mode):
             return Mark.HIDDEN if attribute(layer, path, self._whiteout) is not None else status
         return status
 

@@ -24,6 +24,8 @@ from lamina.unionfs.options import MountOptions
 _NUMBER_RANGE = 1 << 56
 #: ``NAME_MAX``.
 _NAME_LIMIT = 255
+#: ``S_IFMT``.
+_KIND = 0o170000
 _stat, _fstat = os.stat, os.fstat
 
 
@@ -49,6 +51,7 @@ class Tree:
         self.upper_descriptor = -1 if self.upper is None else self.upper.descriptor
         user_attributes = _user_attributes(options)
         self.marks: Marks = marks_for(options.dialect, userxattr=user_attributes)
+        self._find = self.marks.find
         #: As the option, decided.
         self.redirect_dir = options.redirect_dir or ("follow" if user_attributes else "on")
         self._refuse_conflicts(user_attributes)
@@ -105,26 +108,27 @@ class Tree:
             return None
         if parent.upper:
             assert self.upper is not None
-            found = self.marks.find(self.upper, parent.path, name)
+            found = self._find(self.upper, parent.path, name)
             if isinstance(found, Mark):
                 return None
             if found is not None:
-                if stat.S_ISDIR(found.st_mode):
+                if found.st_mode & _KIND == stat.S_IFDIR:
                     return self._adopt_directory(parent, name, found)
                 return self._adopt_upper_file(parent, name, found)
         return self._lookup_lower(parent, name)
 
     def _lookup_lower(self, parent: DirectoryNode, name: bytes) -> Node | None:
         for directory in parent.lowers:
-            found = self.marks.find(directory.layer, directory.path, name)
+            layer, path = directory
+            found = self._find(layer, path, name)
             if found is None:
                 continue
-            if isinstance(found, Mark):
+            if found is Mark.HIDDEN:
                 return None
-            if stat.S_ISDIR(found.st_mode):
+            kind = found.st_mode & _KIND
+            if kind == stat.S_IFDIR:
                 return self._adopt_directory(parent, name, None)
-            number = found.st_ino + directory.layer.number_base
-            node = Node(parent, name, stat.S_IFMT(found.st_mode), number)
+            node = Node(parent, name, kind, found.st_ino + layer.number_base)
             node.lower = directory
             parent.children[name] = node
             if self.options.metacopy or (not found.st_blocks and found.st_size):
@@ -337,10 +341,8 @@ class Tree:
         """The merged names of a directory with kind and number, without ``.`` and ``..``."""
         if node.complete:
             return [Entry(name, child.kind, child.number) for name, child in node.children.items()]
-        if not node.lowers and node.upper and self.upper is not None and not self.upper.number_base:
-            if node.parent is None and node is not self.root:
-                return []
-            return self.marks.contents(self.upper, node.path, self.marks.directory(self.upper, node.path)).entries
+        if not (node.lowers if node.upper else node.lowers[1:]):
+            return self._listing_of_one(node)
         merged: dict[bytes, Entry] = {}
         hidden: set[bytes] = set()
         for layer, found in self.contents(node):
@@ -353,6 +355,14 @@ class Tree:
             hidden |= found.hidden
             hidden |= merged.keys()
         return list(merged.values())
+
+    def _listing_of_one(self, node: DirectoryNode) -> list[Entry]:
+        """Of a directory that one layer alone has."""
+        for layer, found in self.contents(node):
+            if not layer.number_base:
+                return found.entries
+            return [Entry(name, kind, number + layer.number_base) for name, kind, number in found.entries]
+        return []
 
     def _listed_number(self, directory: DirectoryNode, layer: Layer, entry: Entry) -> int:
         """As a lookup would say."""
