@@ -138,3 +138,43 @@ def test_a_privileged_container_differs_only_in_what_the_host_lacks(pair: Pair) 
     assert docker[1] == lamina[1]
     complete = "CAP_SYS_RESOURCE" in process.bounding_capabilities()
     assert lamina[0].err.startswith("" if complete else "WARNING: This host can not give the capabilities")
+
+
+#: What is asked of a container that runs, one after the other.
+UPDATES = """
+--memory 64m
+--memory 1m
+--memory 64m --memory-swap 128m
+--memory 32m
+--memory 256m
+--cpus 0.5
+--cpu-period 20000
+--cpu-shares 3 --pids-limit 10
+--cpuset-cpus 900
+--restart bad
+--restart unless-stopped
+--kernel-memory 10m
+--blkio-weight 100
+--memory-reservation 60m
+"""
+
+
+@pytest.mark.needs("crun")
+def test_update_says_and_records_the_same(changing: Pair, busybox_archive: str) -> None:
+    changing.daemon.docker("load", "-i", busybox_archive)
+    changing.lamina("load", "-i", busybox_archive)
+    run = ["run", "-d", "--name", "updated", "--network", "none", "busybox", "sleep", "600"]
+    ids = changing.daemon.docker(*run).strip(), changing.lamina(*run).strip()
+    try:
+        differences = []
+        for line in UPDATES.strip().splitlines():
+            docker, lamina = changing.ask("update", *shlex.split(line), "updated")
+            lamina = lamina._replace(err=lamina.err.replace(ids[1], ids[0]))
+            if docker != lamina:
+                differences.append(f"{line}\ndocker: {docker}\nlamina: {lamina}")
+        assert not differences, "\n".join(differences)
+        changing.same("update", "updated")
+        changing.same("update", "--pids-limit", "3", "nosuch")
+        changing.same("inspect", "--format", "{{json .HostConfig}}", "updated")
+    finally:
+        changing.ask("rm", "-f", "updated")

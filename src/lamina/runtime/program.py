@@ -164,6 +164,20 @@ class RuntimeProgram:
         finally:
             os.close(null)
 
+    def update(self, id: str, bundle: str, resources: dict[str, object]) -> None:
+        """Change limits of a running container: ``linux.resources``. Raises :class:`RuntimeFailed`."""
+        path = os.path.join(bundle, "resources.json")
+        with open(path, "w", encoding="ascii") as file:
+            json.dump(resources, file)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            status = self._call(bundle, ("update", "--resources", path, id), StandardStreams(null, null, null))
+        finally:
+            os.close(null)
+        if status != 0:
+            reason = _last_message(os.path.join(bundle, "log")) or f"exit status {status}"
+            raise RuntimeFailed(f"{self.name} did not terminate successfully: {reason}: unknown", ENGINE_FAILED)
+
     def enter(self, further: FurtherProcess) -> Entered:
         """Start a process in a running container.
 

@@ -234,3 +234,32 @@ def test_what_can_not_propagate_is_refused(box: Lamina, tmp_path: Path) -> None:
         assert f"path {private} is mounted on {private} but it is not a shared mount." in done.stderr
     finally:
         mount.unmount(private)
+
+
+# update
+
+
+@version_1
+def test_limits_of_a_running_container_change(box: Lamina) -> None:
+    id = started(box, "--name", "changing")
+    assert box("update", "-m", "64m", "--memory-swap", "128m", "--cpus", "0.3", "-c", "77", "changing") == "changing\n"
+    assert group("memory", id, "memory.limit_in_bytes") == str(64 * MB)
+    assert group("memory", id, "memory.memsw.limit_in_bytes") == str(128 * MB)
+    assert group("cpu", id, "cpu.cfs_quota_us") == "30000"
+    box("update", "-m", "256m", "--memory-swap", "-1", "--pids-limit", "9", "changing")
+    assert group("memory", id, "memory.limit_in_bytes") == str(256 * MB)
+    assert int(group("memory", id, "memory.memsw.limit_in_bytes")) > 1 << 60
+    assert group("pids", id, "pids.max") == "9"
+    host_config = json.loads(box("inspect", "changing"))[0]["HostConfig"]
+    wanted = {"Memory": 256 * MB, "MemorySwap": -1, "NanoCpus": 300_000_000, "CpuShares": 77, "PidsLimit": 9}
+    assert {name: host_config[name] for name in wanted} == wanted
+
+
+@version_1
+def test_a_stopped_container_starts_with_its_new_limits(box: Lamina) -> None:
+    id = box("create", "--name", "stopped", "busybox", "sleep", "600").strip()
+    box("update", "--pids-limit", "11", "--restart", "on-failure:3", "stopped")
+    box("start", "stopped")
+    assert group("pids", id, "pids.max") == "11"
+    policy = json.loads(box("inspect", "stopped"))[0]["HostConfig"]["RestartPolicy"]
+    assert policy == {"Name": "on-failure", "MaximumRetryCount": 3}

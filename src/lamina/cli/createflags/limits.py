@@ -8,8 +8,9 @@ from lamina.cli.command import CommandError, Options
 from lamina.cli.createflags import parsed
 from lamina.cli.flags import Flag, integer, switch, text, texts
 
-#: What ``update`` can change too; order and texts are docker's.
+#: What ``update`` can change too.
 CHANGEABLE: tuple[Flag, ...] = (
+    integer("blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
     integer("cpu-period", "Limit CPU CFS (Completely Fair Scheduler) period"),
     integer("cpu-quota", "Limit CPU CFS (Completely Fair Scheduler) quota"),
     integer("cpu-rt-period", "Limit CPU real-time period in microseconds"),
@@ -32,7 +33,6 @@ CHANGEABLE: tuple[Flag, ...] = (
 
 FLAGS: tuple[Flag, ...] = (
     *CHANGEABLE,
-    integer("blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
     texts("blkio-weight-device", "Block IO weight (relative device weight)", parse=parsed("weighted_device")),
     texts("device-read-bps", "Limit read rate (bytes per second) from a device", parse=parsed("device_bytes")),
     texts("device-read-iops", "Limit read rate (IO per second) from a device", parse=parsed("device_operations")),
@@ -67,6 +67,14 @@ _MEMBERS = (
 
 def config(options: Options) -> dict[str, Any]:
     return {}
+
+
+def changes(options: Options) -> dict[str, Any]:
+    """What ``update`` is to change, of the members that have a flag there."""
+    found = {member: options.value(name) for name, member in _MEMBERS if options.given(name)}
+    if options.given("pids-limit"):
+        found["PidsLimit"] = options.integer("pids-limit")
+    return found
 
 
 def host_config(options: Options) -> dict[str, Any]:
