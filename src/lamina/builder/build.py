@@ -14,6 +14,7 @@ from lamina.builder import sources
 from lamina.builder.cachedocument import INLINE
 from lamina.builder.graph import CircularDependency, StageGraph
 from lamina.builder.job import CommandFailed
+from lamina.builder.namedcontexts import NamedContexts, targets
 from lamina.builder.progress import Steps
 from lamina.builder.request import BuildRequest, BuildResult, Fetch
 from lamina.builder.schedule import Schedule
@@ -123,7 +124,9 @@ class _Build:
                 if default is not None:
                     default = expand(default, session.arguments.globals, dockerfile.escape)
                 session.arguments.declare_global(argument.name, default)
-        self._graph = StageGraph(dockerfile, session.arguments.globals, session.request.contexts)
+        self._contexts = NamedContexts(session, self._images)
+        aliases = targets(session.request.contexts)
+        self._graph = StageGraph(dockerfile, session.arguments.globals, self._contexts.replaced, aliases)
         self._schedule: Schedule[StageState] = Schedule(
             lambda number: self._build(dockerfile.stages[number]),
             lambda number: CircularDependency(dockerfile.stages[number]),
@@ -154,8 +157,8 @@ class _Build:
         state = StageState(self._session.arguments, self._session.platform, modern=bool(self._dockerfile.syntax))
         total = len(stage.instructions) + 1
         name = stage.name or (f"stage-{stage.number}" if len(self._dockerfile.stages) > 1 else "")
-        self._begin(state, stage, Shown(name, 1, total))
         builder = self._builder(state, stage)
+        self._begin(state, stage, Shown(name, 1, total), builder)
         builder.triggers()
         for number, instruction in enumerate(stage.instructions, 2):
             try:
@@ -165,7 +168,7 @@ class _Build:
                 raise
         return state
 
-    def _begin(self, state: StageState, stage: kinds.Stage, shown: Shown) -> None:
+    def _begin(self, state: StageState, stage: kinds.Stage, shown: Shown, builder: StageBuilder) -> None:
         session, escape = self._session, self._dockerfile.escape
         variables = session.arguments.globals
         base = expand(stage.source.base, variables, escape)
@@ -178,14 +181,17 @@ class _Build:
         if below is not None:
             state.begin_stage(self._schedule.get(below.number))
             return
-        context = session.request.contexts.get(base)
-        if context is not None and context.startswith("docker-image://"):
-            base = context.removeprefix("docker-image://")
         if base == sources.SCRATCH:
             state.begin_empty()
             return
+        context = self._contexts.get(base)
+        if context is not None and context.image is None:
+            state.begin_empty()
+            builder.copy_all(base, shown)
+            return
         with session.step(shown.of(f"FROM {base}")):
-            image = self._images.get(base, platform)
+            image = self._images.get(base, platform) if context is None else context.image
+            assert image is not None
         state.begin(image, session.transaction.hold(image.config.chain_id))
 
     def _place(self, name: str, inside: kinds.Stage) -> sources.Place:
@@ -193,9 +199,11 @@ class _Build:
         stage = self._graph.source(name, inside)
         if stage is not None:
             return sources.of_stage(self._session, self._schedule.get(stage.number), name)
-        context = sources.named_context(self._session, self._images, name)
+        context = self._contexts.get(name)
+        if context is not None and context.image is not None:
+            return sources.of_image(self._session, context.image, name)
         if context is not None:
-            return context
+            return sources.of_directory(self._session, context.directory, name)
         if name.isascii() and name.isdigit():
             reason = "refers to current build stage" if int(name[:6]) == inside.number else "index out of bounds"
             raise UnknownStage(f"invalid from flag value {name}: {reason}")

@@ -34,7 +34,7 @@ def stream(layers: FileLayerStore, file: IO[bytes], dockerfile: str = "") -> Ite
 
 
 @contextmanager
-def from_pieces(layers: FileLayerStore, pieces: Iterator[bytes], dockerfile: str = "") -> Iterator[Context]:
+def from_pieces(layers: FileLayerStore, pieces: Iterator[bytes], dockerfile: str | None = "") -> Iterator[Context]:
     """As :func:`stream`, for bytes that come in pieces."""
     head = b""
     while len(head) < _PEEK and (piece := next(pieces, b"")):
@@ -48,7 +48,7 @@ def from_pieces(layers: FileLayerStore, pieces: Iterator[bytes], dockerfile: str
         os.makedirs(path, 0o700)
         try:
             _extract(path, chain((head,), pieces))
-            yield extracted(path, dockerfile or DOCKERFILE)
+            yield extracted(path, dockerfile)
         finally:
             remove_tree(path)
 
@@ -78,8 +78,14 @@ def _extract(path: str, pieces: Iterator[bytes]) -> None:
         os.close(root)
 
 
-def extracted(path: str, dockerfile: str) -> Context:
-    """A directory whose files somebody else chose; no link leads out of it."""
+def extracted(path: str, dockerfile: str | None) -> Context:
+    """A directory whose files somebody else chose; no link leads out of it.
+
+    :param dockerfile: its path inside; ``""`` for docker's default, ``None`` when none is needed.
+    """
+    if dockerfile is None:
+        return Context(path, b"", "", remembered=False)
+    dockerfile = dockerfile or DOCKERFILE
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         text = _read(root, dockerfile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 
 from lamina.dockerfile.expansion import expand
 from lamina.dockerfile.failure import InvalidInstruction
@@ -24,9 +25,17 @@ class StageGraph:
 
     :param variables: what ``FROM`` lines may use.
     :param replaced: names that mean something else than a stage: those of ``--build-context``.
+    :param aliases: other names for stages.
     """
 
-    def __init__(self, dockerfile: Dockerfile, variables: Mapping[str, str], replaced: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        variables: Mapping[str, str],
+        replaced: Collection[str] = (),
+        aliases: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._aliases = aliases
         self.stages: tuple[Stage, ...] = dockerfile.stages
         self._variables = variables
         self._escape = dockerfile.escape
@@ -39,6 +48,7 @@ class StageGraph:
     def base(self, stage: Stage) -> Stage | None:
         """The earlier stage that ``FROM`` names; ``None`` for anything else. A number is the name of an image."""
         base = expand(stage.source.base, self._variables, self._escape)
+        base = self._aliases.get(base.lower(), base)
         if base.isdigit() or base.lower() in self._replaced:
             return None
         return self._named(base, stage.number)
@@ -47,6 +57,7 @@ class StageGraph:
         """The stage that ``--from=NAME`` means in ``stage``: the last one before it, or else the first one after it."""
         if name.lower() in self._replaced:
             return None
+        name = self._aliases.get(name.lower(), name)
         earlier = self._named(name, stage.number)
         if earlier is not None:
             return earlier

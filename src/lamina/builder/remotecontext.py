@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lamina.builder import contextstream, downloading, gitreference, gitrepository
 from lamina.builder.additions import proxies
-from lamina.builder.context import DOCKERFILE, BadContext, Context
+from lamina.builder.context import BadContext, Context
 from lamina.builder.gitreference import GitReference
 from lamina.builder.progress import Steps
 from lamina.builder.watch import Watch
@@ -42,11 +42,12 @@ class Surroundings(NamedTuple):
 
 @contextmanager
 def opened(
-    layers: FileLayerStore, text: str, surroundings: Surroundings, steps: Steps, dockerfile: str = ""
+    layers: FileLayerStore, text: str, surroundings: Surroundings, steps: Steps, dockerfile: str | None = ""
 ) -> Iterator[Context]:
     """The context that ``text`` names, see :func:`lamina.builder.context.is_remote`.
 
-    :param dockerfile: its path in the context; of a URL of a Dockerfile it is ignored, as docker does.
+    :param dockerfile: its path in the context; of a URL of a Dockerfile it is ignored, as docker does. ``None`` when
+        none is needed.
     :raises BadContext: it can't be had, or the text is malformed.
     """
     reference = gitreference.parse(text, context=True)
@@ -63,7 +64,7 @@ def opened(
         try:
             with steps.step(f"[internal] load git source {text}") as progress:
                 inside = clone(layers, reference, surroundings, path, Watch(progress.output))
-            yield contextstream.extracted(inside, dockerfile or DOCKERFILE)
+            yield contextstream.extracted(inside, dockerfile)
         finally:
             remove_tree(path)
 
@@ -106,7 +107,7 @@ def _inside(path: str, directory: str) -> str:
 
 @contextmanager
 def _downloaded(
-    layers: FileLayerStore, url: str, surroundings: Surroundings, dockerfile: str, watch: Watch
+    layers: FileLayerStore, url: str, surroundings: Surroundings, dockerfile: str | None, watch: Watch
 ) -> Iterator[Context]:
     transport = Transport(downloading.settings_with(surroundings.settings(), surroundings.arguments))
     with ExitStack() as stack:

@@ -26,7 +26,7 @@ class BuildRequest(NamedTuple):
     :ivar context: host path of the build context; ``""`` when there is none.
     :ivar ignored: what ``.dockerignore`` hides.
     :ivar remembered: whether digests of the context's files are kept for the next build.
-    :ivar contexts: ``--build-context``: name to host path, or to an image's name behind ``docker-image://``.
+    :ivar contexts: ``--build-context``: name to value, see :mod:`lamina.builder.namedcontexts`.
     :ivar target: name or number of the stage to build; ``""`` for the last one.
     :ivar labels: ``--label``.
     :ivar network: ``default``, ``host`` or ``none``, for ``RUN``.

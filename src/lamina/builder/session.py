@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lamina.builder.arguments import BuildArguments, platform_arguments
 from lamina.builder.distant import AnyLayer
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from lamina.builder.warden import Warden
     from lamina.registry.client import RegistryClient
     from lamina.registry.settings import Settings
+
+
+_T = TypeVar("_T")
 
 
 class Session:
@@ -62,6 +65,7 @@ class Session:
         self.arguments = BuildArguments(request.arguments, platform_arguments(platforms.host(), self.platform))
         self._lock = RLock()
         self._stack = ExitStack()
+        self._resources = ExitStack()
         self._cancelled = False
         self._warden: Warden | None = None
         self._garbage: list[Callable[[], None]] = []
@@ -87,6 +91,7 @@ class Session:
         finally:
             if self._context is not None:
                 self._context.close()
+            self._resources.close()
             self._stack.__exit__(*exception)  # type: ignore[arg-type]  # what the with statement gave
 
     def check(self) -> None:
@@ -101,6 +106,10 @@ class Session:
             warden = self._warden
         if warden is not None:
             warden.close()
+
+    def enter(self, resource: AbstractContextManager[_T]) -> _T:
+        """Have something that lasts as long as the session."""
+        return self._resources.enter_context(resource)
 
     def settings(self) -> Settings:
         """How to reach servers."""

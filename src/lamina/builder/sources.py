@@ -23,7 +23,6 @@ from lamina.oci.platform import from_text as platform_from_text
 if TYPE_CHECKING:
     from lamina.builder.distant import AnyLayer
 
-_IMAGE_CONTEXT = "docker-image://"
 SCRATCH = "scratch"
 
 
@@ -118,14 +117,8 @@ class Place:
                 tree.close()
 
 
-def named_context(session: Session, images: Images, name: str) -> Place | None:
-    """What ``--build-context NAME=...`` says, if it says something."""
-    value = session.request.contexts.get(name)
-    if value is None:
-        return None
-    if value.startswith(_IMAGE_CONTEXT):
-        return of_image(session, images.get(value.removeprefix(_IMAGE_CONTEXT)), name)
-    return Place(session, None, value, name)
+def of_directory(session: Session, path: str, shown: str) -> Place:
+    return Place(session, None, path, shown)
 
 
 def of_image(session: Session, image: Image, shown: str) -> Place:

@@ -113,6 +113,12 @@ class StageBuilder:
             command = texts.comment_command(state.config, comment)
             self._step(command, state.next_key("metadata", comment), None, name)
 
+    def copy_all(self, name: str, shown: Shown) -> None:
+        """``FROM`` a directory: all that is in the named context ``name``."""
+        text = f"FROM {name}"
+        origin = kinds.Origin("FROM", text, kinds.Location("--build-context", 1, 1))
+        self._copy(kinds.Copy(origin, (".",), (), "/", stage=name), shown.of(text))
+
     def label(self, name: str, value: str) -> None:
         """``--label``: an instruction at the very end."""
         origin = kinds.Origin("LABEL", f"LABEL {name}={value}", kinds.Location("--label", 1, 1))

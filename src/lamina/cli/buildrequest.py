@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
     from lamina.builder.remotecontext import Surroundings
     from lamina.builder.request import BuildRequest
+    from lamina.oci.platform import Platform
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 _SECRET_LIMIT = 500 << 10
@@ -23,7 +24,6 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
     """What the flags of ``build`` ask for."""
     from lamina.builder.cacheoptions import parse_export, parse_imports
     from lamina.builder.request import BuildRequest
-    from lamina.oci.platform import from_text
 
     arguments = _pairs(options.texts("build-arg"), context)
     if options.text("network") not in ("default", "host", "none"):
@@ -42,7 +42,7 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
         no_cache=options.on("no-cache"),
         pull=options.on("pull"),
         network=options.text("network"),
-        platform=from_text(options.text("platform")) if options.text("platform") else None,
+        platform=_platform(options.text("platform")),
         epoch=_epoch(arguments.get(_EPOCH) or context.environment.get(_EPOCH)),
         cache_from=tuple(wanted for word in options.texts("cache-from") for wanted in parse_imports(word)),
         cache_to=tuple(map(parse_export, options.texts("cache-to"))),
@@ -74,15 +74,27 @@ def _pairs(words: list[str], context: Context) -> dict[str, str]:
 
 
 def _contexts(words: list[str]) -> dict[str, str]:
+    if not words:
+        return {}
+    from lamina.builder.namedcontexts import is_local
+
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
             raise CommandError(f"invalid context value: {word}, expected key=value")
-        if not value.startswith("docker-image://") and not os.path.isdir(value):
+        if is_local(value) and not os.path.isdir(value):
             raise CommandError(f"failed to find local path {value}: no such directory")
         found[name.lower()] = value
     return found
+
+
+def _platform(text: str) -> Platform | None:
+    if "," in text:
+        raise CommandError(f"multi-platform build is not supported: choose one of {text}")
+    from lamina.oci.platform import from_text
+
+    return from_text(text) if text else None
 
 
 def _epoch(value: str | None) -> int | None:

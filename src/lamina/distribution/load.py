@@ -73,6 +73,19 @@ def load(
         return [_load(archive, one, stores, report) for one in _images(archive, platform)]
 
 
+def load_layout(path: str, stores: Stores, *, tag: str = "", digest: str = "", platform: Platform) -> ImageID:
+    """One image of an OCI layout on this host, without its names.
+
+    :param tag: of the image in the layout's index; with neither it nor ``digest`` the one that is called ``latest``, or
+        the only one.
+    :raises NotFound: there is no such image.
+    """
+    stores.root.require_writable()
+    with open_archive(path, stores.root.sub("tmp")) as archive:
+        one = oci_archive.read_one(archive, tag, digest, platform)
+        return _load(archive, one._replace(references=[]), stores, ignore).image_id
+
+
 def _images(archive: Archive, platform: Platform | None) -> list[ArchivedImage]:
     if archive.has(docker_archive.MANIFEST):
         return docker_archive.read(archive)

@@ -54,6 +54,31 @@ def read(archive: Archive, wanted: Platform, *, strict: bool) -> list[ArchivedIm
     return list(found.values())
 
 
+def read_one(archive: Archive, tag: str, digest: str, wanted: Platform) -> ArchivedImage:
+    """One image: that which the index calls ``tag``, has the digest, is called ``latest``, or is the only one.
+
+    Raises as :func:`read`; ``NotFound`` when there is none.
+    """
+    _check_layout(archive)
+    index = manifest.parse(read_small(archive, INDEX, MANIFEST_LIMIT), mediatype.OCI_INDEX, INDEX)
+    if not isinstance(index, Index):
+        raise InvalidArchive(f"{INDEX} is not an index")
+    entries = [entry for entry in index.manifests if not digest or entry.digest == digest]
+    named = [entry for entry in entries if _is_called(dict(entry.annotations), tag or "latest")]
+    if named or tag:
+        entries = named
+    chosen = _choose(entries, tag or digest or INDEX, wanted, strict=False)
+    if len(chosen) != 1:
+        what = f"{len(chosen)} images" if chosen else "no image"
+        raise NotFound(f"{INDEX} has {what} for {tag or digest or 'a name that was not given'}")
+    return _image(archive, chosen[0], wanted, strict=False)
+
+
+def _is_called(annotations: dict[str, str], tag: str) -> bool:
+    names = (annotations.get(_REF_NAME, ""), annotations.get(_CONTAINERD_NAME, ""))
+    return any(name == tag or name.endswith(f":{tag}") for name in names)
+
+
 def _check_layout(archive: Archive) -> None:
     if not archive.has(_LAYOUT):
         return
