@@ -160,7 +160,9 @@ class _Upper:
     def _whiteout(self, directory: bytes, name: bytes, below: bytes | None) -> Iterator[Finding]:
         if self._exists(None if below is None else _join(below, name)):
             return
-        stored = PREFIX + name if isinstance(self._marks, AufsMarks) else name
+        stored = name
+        if isinstance(self._marks, AufsMarks) or self._layer.status(directory + b"/" + name) is None:
+            stored = PREFIX + name  # fuse-overlayfs's dialect has both kinds
         path = self._layer.host_path(directory + b"/" + stored)
         yield Finding("whiteout", path, "whiteout of a name that no lower layer has", True)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.unionfs.check import findings, repair
 from lamina.unionfs.options import Dialect, IdRange, MountOptions
 from lamina.unionfs.owners import IdMap, Owners
 from lamina.unionfs.union import Union
@@ -65,6 +66,14 @@ def test_what_is_written_over_a_foreign_mark_is_overlayfs(options: MountOptions,
         assert union.listdir() == [b"attribute", b"gone", b"moved"]
         assert union.listdir("gone") == []
         assert union.listdir("moved") == [b"shown"]
+
+
+def test_foreign_marks_that_hide_nothing_are_mended(options: MountOptions, tmp_path: Path) -> None:
+    (tmp_path / "upper/dir/.wh.nothing").touch()
+    [finding] = findings(options)
+    assert (finding.kind, finding.path) == ("whiteout", f"{tmp_path}/upper/dir/.wh.nothing")
+    repair(finding)
+    assert list(findings(options)) == []
 
 
 def test_names_and_attributes_of_the_dialects_are_refused(options: MountOptions) -> None:
