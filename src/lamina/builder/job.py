@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lamina.errors import LaminaError
@@ -12,9 +13,9 @@ from lamina.errors import LaminaError
 class StepMount(NamedTuple):
     """Something that the command sees at ``target`` and no layer gets.
 
-    :ivar kind: ``bind`` or ``tmpfs``.
+    :ivar kind: ``bind``, ``tmpfs``, or ``overlay`` for a directory that can be written to and stays as it is.
     :ivar source: host path; ``""`` for a tmpfs.
-    :ivar options: of a tmpfs.
+    :ivar options: of a tmpfs or an overlay.
     """
 
     kind: str
@@ -32,7 +33,9 @@ class Job(NamedTuple):
     """One command.
 
     :ivar config: the stage's configuration.
-    :ivar arguments: build arguments, as additional environment.
+    :ivar arguments: additional environment.
+    :ivar limits: members of ``HostConfig``.
+    :ivar insecure: whether it gets all privileges.
     """
 
     command: list[str]
@@ -40,6 +43,8 @@ class Job(NamedTuple):
     arguments: dict[str, str]
     network: str
     mounts: tuple[StepMount, ...] = ()
+    limits: Mapping[str, Any] = MappingProxyType({})
+    insecure: bool = False
 
 
 class CommandFailed(LaminaError):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from lamina.builder import writable
 from lamina.builder.job import StepMount
 from lamina.builder.session import Session
 from lamina.builder.stage import StageState, digest_of
@@ -17,11 +18,13 @@ from lamina.dockerfile.expansion import expand
 from lamina.dockerfile.mount import Mount, parse_mount
 from lamina.errors import InvalidArgument, NotFound
 from lamina.filelock import FileLock
+from lamina.graphdriver.removal import remove_tree
 from lamina.linux import openat2
 
 if TYPE_CHECKING:
     from lamina.builder.steps import FindPlace
 
+_DEFAULT_AGENT = "default"
 #: Where scripts of heredocs are mounted.
 SCRIPTS = "/dev/pipes"
 CACHES = "lamina/build-cache/mounts"
@@ -35,12 +38,19 @@ class Mounts:
         self._place = place
         self._stack = stack
         self._state = state
+        #: Variables that the mounts give the command.
+        self.environment: dict[str, str] = {}
+        self._agents = 0
 
     def parse(self, text: str, variables: Mapping[str, str], escape: str) -> Mount:
         mount = parse_mount(text, lambda word: expand(word, variables, escape))
         if mount.type == "secret":
             name = mount.id or mount.source or posixpath.basename(mount.target)
+            if not mount.target and mount.env is not None:
+                return mount._replace(id=name, env=mount.env or name)
             mount = mount._replace(id=name, target=mount.target or f"/run/secrets/{posixpath.basename(name)}")
+        elif mount.type == "ssh":
+            mount = mount._replace(id=mount.id or _DEFAULT_AGENT, target=mount.target or self._agent_target())
         if not mount.target or "\0" in mount.target:
             raise InvalidArgument(f"RUN --mount={text}: invalid mount target")
         base = self._state.config.get("WorkingDir") or "/"
@@ -52,7 +62,10 @@ class Mounts:
         if mount.type == "bind":
             return [*facts, self._content(mount)]
         if mount.type == "cache":
-            return [*facts, mount.id, mount.mode, mount.uid, mount.gid]
+            content = self._content(mount) if mount.stage or mount.source else None
+            return [*facts, mount.id, mount.mode, mount.uid, mount.gid, content]
+        if mount.type == "ssh":
+            return [*facts, mount.id]
         if mount.type == "secret":
             return [*facts, mount.id, mount.env]
         return [*facts, mount.size]
@@ -66,8 +79,16 @@ class Mounts:
                 return [found.digest for found in tree.find(mount.source or ".")]
         return [found.digest for found in self._session.context().find(mount.source or ".")]
 
-    def prepare(self, mount: Mount) -> StepMount:
-        """Make it ready. Raises ``NotFound`` for a source or a required secret that is missing."""
+    def _agent_target(self) -> str:
+        """Where an agent's socket is when nobody says: the first, the second, ..."""
+        self._agents += 1
+        return f"/run/buildkit/ssh_agent.{self._agents - 1}"
+
+    def prepare(self, mount: Mount) -> StepMount | None:
+        """Make it ready; ``None`` when there is nothing to mount.
+
+        :raises NotFound: a source, a required secret or a required agent is missing.
+        """
         return _MAKERS[mount.type](self, mount)
 
     def script(self, name: str, content: str) -> StepMount:
@@ -95,8 +116,10 @@ class Mounts:
         else:
             directory = self._session.context().path
         source = self._inside(directory, mount.source)
-        # Written to, it would change a stage or the user's own files; BuildKit throws such changes away.
-        return StepMount("bind", mount.target, source, read_only=True)
+        if mount.read_only:
+            return StepMount("bind", mount.target, source)
+        overlay = self._session.root.driver_name == "overlay2"
+        return writable.discarded(mount.target, source, self._temporary(), overlay=overlay)
 
     def _inside(self, directory: str, path: str) -> str:
         """Host path of ``path`` in a directory; no link leads out of it."""
@@ -113,9 +136,9 @@ class Mounts:
             os.close(descriptor)
 
     def _cache(self, mount: Mount) -> StepMount:
-        if mount.stage or mount.source:
-            raise InvalidArgument("RUN --mount=type=cache: from and source are not supported by this version")
         name = digest_of(mount.id or mount.target)
+        if mount.stage:
+            name = digest_of(name, self._place(mount.stage).identity or mount.stage, mount.source)
         directory = self._session.root.sub(CACHES, name)
         lock = FileLock(self._session.root.sub("lamina/locks", f"build-cache-{name}"))
         if mount.sharing == "private" and not lock.acquire(wait=False):
@@ -127,23 +150,26 @@ class Mounts:
         data = os.path.join(directory, "data")
         if not os.path.isdir(data):
             os.makedirs(directory, 0o700, exist_ok=True)
-            os.makedirs(data, exist_ok=True)
-            os.chmod(data, mount.mode if mount.mode is not None else 0o755)
-            os.chown(data, mount.uid or 0, mount.gid or 0)
+            self._fill_cache(mount, data)
         os.utime(directory)
         return StepMount("bind", mount.target, data, read_only=mount.read_only)
 
     def _tmpfs(self, mount: Mount) -> StepMount:
-        return StepMount("tmpfs", mount.target, read_only=False, options=f"size={mount.size}" if mount.size else "")
+        size = f",size={mount.size}" if mount.size else ""
+        return StepMount("tmpfs", mount.target, read_only=False, options=f"exec{size}")
 
-    def _secret(self, mount: Mount) -> StepMount:
-        if mount.env is not None:
-            raise InvalidArgument("RUN --mount=type=secret: env is not supported by this version")
+    def _secret(self, mount: Mount) -> StepMount | None:
         content = self._session.request.secrets.get(mount.id)
         if content is None:
             if mount.required:
                 raise InvalidArgument(f"secret {mount.id}: not found")
-            return StepMount("tmpfs", mount.target, read_only=True, options="size=4k")
+            return None
+        if mount.env is not None:
+            if b"\0" in content:
+                raise InvalidArgument(f"secret {mount.id}: it can't be a variable: it has a zero byte")
+            self.environment[mount.env or mount.id] = content.decode("utf-8", "surrogateescape")
+            if not mount.target:
+                return None
         path = os.path.join(self._temporary(), hashlib.sha256(mount.id.encode()).hexdigest()[:16])
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
@@ -152,11 +178,47 @@ class Mounts:
             file.write(content)
         return StepMount("bind", mount.target, path)
 
-    def _ssh(self, mount: Mount) -> StepMount:
-        raise InvalidArgument("RUN --mount=type=ssh is not supported by this version")
+    def _ssh(self, mount: Mount) -> StepMount | None:
+        source = self._session.request.agents.get(mount.id)
+        if source is None:
+            if mount.required:
+                raise InvalidArgument(f"unset ssh forward key {mount.id}: build with --ssh {mount.id}")
+            return None
+        from lamina.builder.agent import ForwardedAgent
+
+        mode = mount.mode if mount.mode is not None else 0o600
+        agent = ForwardedAgent(source, self._temporary(), mode=mode, owner=(mount.uid or 0, mount.gid or 0))
+        self._stack.callback(agent.close)
+        self.environment.setdefault("SSH_AUTH_SOCK", mount.target)
+        return StepMount("bind", mount.target, agent.path)
+
+    def _fill_cache(self, mount: Mount, data: str) -> None:
+        """A new cache: empty, or what ``from`` and ``source`` name."""
+        fresh = f"{data}.{os.getpid()}"
+        if mount.stage or mount.source:
+            self._bind_source(mount, fresh)
+        else:
+            os.mkdir(fresh)
+            os.chmod(fresh, 0o755)
+        if mount.mode is not None:
+            os.chmod(fresh, mount.mode)
+        if mount.uid is not None or mount.gid is not None or not mount.stage:
+            os.chown(fresh, mount.uid or 0, mount.gid or 0)
+        try:
+            os.rename(fresh, data)
+        except OSError:  # another build was faster
+            remove_tree(fresh)
+
+    def _bind_source(self, mount: Mount, target: str) -> None:
+        with ExitStack() as stack:
+            if mount.stage:
+                directory = stack.enter_context(self._place(mount.stage).directory())
+            else:
+                directory = self._session.context().path
+            writable.copied(self._inside(directory, mount.source), target)
 
 
-_MAKERS: dict[str, Callable[[Mounts, Mount], StepMount]] = {
+_MAKERS: dict[str, Callable[[Mounts, Mount], StepMount | None]] = {
     "bind": Mounts._bind,
     "cache": Mounts._cache,
     "tmpfs": Mounts._tmpfs,

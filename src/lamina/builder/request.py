@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lamina.builder.cacheoptions import CacheExport, CacheImport
 from lamina.builder.tree import Matcher
@@ -36,6 +36,9 @@ class BuildRequest(NamedTuple):
     :ivar cache_from: caches that are believed beside this root's.
     :ivar cache_to: caches that get the steps of this build.
     :ivar keep_failed: make an image of the stage whose command failed, as that left it.
+    :ivar agents: ``--ssh``: id to host path of an SSH agent's socket.
+    :ivar limits: members of Docker's ``HostConfig`` for every ``RUN``.
+    :ivar allowed: entitlements: ``security.insecure``.
     :ivar squash: put all that was added to the base into one layer.
     """
 
@@ -59,6 +62,9 @@ class BuildRequest(NamedTuple):
     cache_to: tuple[CacheExport, ...] = ()
     squash: bool = False
     keep_failed: bool = False
+    agents: Mapping[str, str] = _NOTHING
+    limits: Mapping[str, Any] = MappingProxyType({})
+    allowed: frozenset[str] = frozenset()
 
 
 class BuildResult(NamedTuple):

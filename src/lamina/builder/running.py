@@ -86,7 +86,7 @@ def run(
         undo.callback(rmtree, bundle, ignore_errors=True)
         prepared = _prepare(container, merged, bundle, root.sub("lamina/index"))
         atomicfile.write(f"{bundle}/config.json", specification.encode(container, prepared), sync=False)
-        order = Order(id, bundle, job.command[0], specification.cgroups_path(id))
+        order = Order(id, bundle, job.command[0], specification.cgroups_path(id, container.host_config["CgroupParent"]))
         read, pending = _start(warden, order)
         undo.pop_all()  # the warden removes the bundle from now on
     try:
@@ -131,7 +131,12 @@ def _relay(descriptor: int, output: Output) -> bytes:
 
 def _container(job: Job, id: str) -> Container:
     """The record of a container that nobody will see."""
-    host_config = defaults.host_config({"NetworkMode": job.network}, cgroup_namespace=specification.cgroup_namespace())
+    host_config = defaults.host_config(
+        {**job.limits, "NetworkMode": job.network, "Privileged": job.insecure},
+        cgroup_namespace=specification.cgroup_namespace(),
+    )
+    if job.insecure:
+        host_config["MaskedPaths"] = host_config["ReadonlyPaths"] = None
     config = dockerconfig.complete(job.config)
     config["Hostname"] = os.uname().nodename if job.network == "host" else id[:12]
     config["Env"] = [*(config["Env"] or ()), *(f"{name}={value}" for name, value in job.arguments.items())]
@@ -144,8 +149,9 @@ def _container(job: Job, id: str) -> Container:
             continue
         points[mount.target] = {
             "Destination": mount.target,
-            "Type": "volume",
+            "Type": mount.kind if mount.kind == "overlay" else "volume",
             "Source": mount.source,
+            "Options": mount.options,
             "RW": not mount.read_only,
             "Propagation": "rprivate",
         }

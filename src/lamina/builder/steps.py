@@ -21,7 +21,7 @@ from lamina.digest import DiffID, chain_id
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expanded
 from lamina.dockerfile.parser import parse_instruction
-from lamina.errors import Unsupported
+from lamina.errors import InvalidArgument, Unsupported
 
 #: DiffID of a tar without entries: 1024 zero bytes.
 EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
@@ -55,6 +55,9 @@ class CopyFiles(NamedTuple):
     mode: permissions.Permissions | None
     excludes: Excludes | None
 
+
+#: What ``RUN --security`` may say beside ``sandbox``, and what must be allowed for it.
+_INSECURE, _ENTITLEMENT = "insecure", "security.insecure"
 
 #: What changes files.
 Work = MakeDirectory | CopyFiles | Job
@@ -258,6 +261,8 @@ class StageBuilder:
 
     def _run(self, instruction: kinds.Run, name: str) -> None:
         state, session = self._state, self._session
+        if instruction.security == _INSECURE and _ENTITLEMENT not in session.request.allowed:
+            raise InvalidArgument(f"{_ENTITLEMENT} is not allowed: build with --allow {_ENTITLEMENT}")
         words, script = self._command(instruction.command)
         environment = state.environment()
         visible = state.arguments.visible(environment)
@@ -267,14 +272,17 @@ class StageBuilder:
             mounts = mounting.Mounts(session, self._place, stack, state)
             wanted = [mounts.parse(text, state.variables(), self._escape) for text in instruction.mounts]
             identity = [mounts.identity(mount) for mount in wanted]
-            key = state.next_key("run", recorded, network, instruction.security, identity, script)
+            hosts = session.request.limits.get("ExtraHosts")
+            key = state.next_key("run", recorded, network, instruction.security, identity, script, hosts)
 
             prepared: tuple[StepMount, ...] = ()
             if (wanted or script) and session.lookup.find(state, self._dated(key), texts.created_by(recorded)) is None:
-                prepared = tuple(mounts.prepare(mount) for mount in wanted)
+                prepared = tuple(made for mount in wanted if (made := mounts.prepare(mount)) is not None)
                 if script:
                     prepared += (mounts.script(*script),)
-            job = Job(words, state.config, state.arguments.environment(environment), network, prepared)
+            variables = {**state.arguments.environment(environment), **mounts.environment}
+            insecure = instruction.security == _INSECURE
+            job = Job(words, state.config, variables, network, prepared, session.request.limits, insecure)
             self._step(recorded, key, job, name)
 
     def _command(self, command: kinds.CommandLine) -> tuple[list[str], tuple[str, str] | None]:
@@ -355,11 +363,5 @@ class UnsupportedInstruction(Unsupported):
 
 def _refuse_unsupported(instruction: kinds.Instruction) -> None:
     """Raises :class:`UnsupportedInstruction`."""
-    what = ""
-    if isinstance(instruction, kinds.Run):
-        if instruction.security != "sandbox":
-            what = f"RUN --security={instruction.security}"
-        elif instruction.devices:
-            what = "RUN --device"
-    if what:
-        raise UnsupportedInstruction(f"{what} is not supported by this version")
+    if isinstance(instruction, kinds.Run) and instruction.devices:
+        raise UnsupportedInstruction("RUN --device is not supported by this version")

@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from lamina.cli.buildlimits import FLAGS
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch, text, texts
 from lamina.errors import LaminaError
@@ -23,13 +24,16 @@ COMMAND = Command(
     summary="Build an image from a Dockerfile",
     arguments=exactly(1),
     flags=(
+        *FLAGS,
+        texts("allow", "Allow extra privileged entitlement (e.g., security.insecure)", type_name="stringArray"),
         texts("build-arg", "Set build-time variables"),
         texts("build-context", "Additional build contexts (e.g., name=path)", type_name="stringArray"),
         switch("check", "Check the Dockerfile, build nothing"),
         texts("cache-from", "Caches to believe (e.g., user/app:cache, type=local,src=path)", type_name="stringArray"),
         texts("cache-to", "Caches to write (e.g., user/app:cache, type=local,dest=path)", type_name="stringArray"),
         text("file", "Name of the Dockerfile (Default is 'PATH/Dockerfile')", short="f"),
-        switch("force-rm", "Always remove intermediate containers", default=True, hidden=True),
+        switch("compress", "Compress the build context using gzip"),
+        switch("force-rm", "Always remove intermediate containers"),
         text("iidfile", "Write the image ID to the file"),
         texts("label", "Set metadata for an image"),
         switch("load", "Keep the image here, which is what happens anyway (shorthand for --output=type=docker)"),
@@ -43,8 +47,9 @@ COMMAND = Command(
         switch("pull", "Always attempt to pull a newer version of the image"),
         switch("push", "Push the image to its registry (shorthand for --output=type=registry)"),
         switch("quiet", "Suppress the build output and print image ID on success", short="q"),
-        switch("rm", "Remove intermediate containers after a successful build", default=True, hidden=True),
+        switch("rm", "Remove intermediate containers after a successful build", default=True),
         texts("secret", "Secret to expose to the build (e.g., id=mysecret,src=/local/secret)", type_name="stringArray"),
+        texts("ssh", "SSH agent socket to expose to the build (default|<id>=<socket>)", type_name="stringArray"),
         switch("squash", "Squash newly built layers into a single new layer"),
         texts("tag", "Name and optionally a tag in the 'name:tag' format", short="t"),
         text("target", "Set the target build stage to build"),

@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from lamina.cli.buildfailure import wants_kept
+from lamina.cli.buildlimits import host_config
+from lamina.cli.buildsecrets import agent, secret
 from lamina.cli.command import CommandError, Context, Options
-from lamina.errors import InvalidArgument
 from lamina.reference import Reference
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from lamina.oci.platform import Platform
 
 _EPOCH = "SOURCE_DATE_EPOCH"
-_SECRET_LIMIT = 500 << 10
+_ENTITLEMENTS = ("network.host", "security.insecure")
 
 
 def requested(context: Context, options: Options, prepared: BuildContext, tags: tuple[Reference, ...]) -> BuildRequest:
@@ -48,8 +49,18 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
         cache_to=tuple(map(parse_export, options.texts("cache-to"))),
         squash=options.on("squash"),
         keep_failed=wants_kept(options),
-        secrets=dict(_secret(word, context) for word in options.texts("secret")),
+        secrets=dict(secret(word, context) for word in options.texts("secret")),
+        agents=dict(agent(word, context) for word in options.texts("ssh")),
+        limits=host_config(context, options),
+        allowed=_allowed(options.texts("allow")),
     )
+
+
+def _allowed(words: list[str]) -> frozenset[str]:
+    for word in words:
+        if word not in _ENTITLEMENTS:
+            raise CommandError(f"invalid entitlement {word}: choose one of {', '.join(_ENTITLEMENTS)}")
+    return frozenset(words)
 
 
 def surroundings(context: Context, options: Options) -> Surroundings:
@@ -103,22 +114,3 @@ def _epoch(value: str | None) -> int | None:
     if not (value.isascii() and value.isdigit()) or len(value) > 11:
         raise CommandError(f"invalid {_EPOCH}: {value}")
     return int(value)
-
-
-def _secret(word: str, context: Context) -> tuple[str, bytes]:
-    """``id=NAME[,src=PATH|,env=NAME]``."""
-    fields = dict(field.partition("=")[::2] for field in word.split(","))
-    name = fields.get("id", "")
-    if not name or set(fields) - {"id", "src", "source", "env", "type"}:
-        raise CommandError(f"invalid secret: {word}")
-    source = fields.get("src") or fields.get("source")
-    if source is None and (fields.get("env") or name) in context.environment:
-        return name, context.environment[fields.get("env") or name].encode("utf-8", "surrogateescape")
-    try:
-        with open(source or name, "rb") as file:
-            content = file.read(_SECRET_LIMIT + 1)
-    except OSError as error:
-        raise CommandError(f"failed to stat {source or name}: {os.strerror(error.errno or 0).lower()}") from None
-    if len(content) > _SECRET_LIMIT:
-        raise InvalidArgument(f"secret {name} too big: at most 500KB")
-    return name, content

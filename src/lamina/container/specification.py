@@ -155,6 +155,8 @@ def _mount(point: dict[str, Any]) -> oci.Mount:
         return oci.Mount(
             point["Destination"], "tmpfs", "tmpfs", ("noexec", "nosuid", "nodev", "rprivate", *read_only, *words)
         )
+    if point["Type"] == "overlay":  # of a build: what it changes is thrown away
+        return oci.Mount(point["Destination"], "overlay", "overlay", tuple(point["Options"].split(",")))
     propagation = (point["Propagation"],) if point.get("Propagation") else ()
     return oci.Mount(point["Destination"], "bind", source(point), ("rbind", *read_only, *propagation))
 

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from lamina.image.store import FileImageStore
     from lamina.layer.finding import Report
     from lamina.layer.store import FileLayerStore
+    from lamina.network.service import Networks
     from lamina.registry.client import RegistryClient
     from lamina.registry.credentials import CredentialSource
     from lamina.registry.settings import Proxies
-    from lamina.network.service import Networks
     from lamina.volume.store import VolumeStore
 
 __all__ = ["DEFAULT_ROOT", "Engine"]
