@@ -51,10 +51,8 @@ _Handler = Callable[[int], None]
 def start(bound: Sequence[Bound], address: str, listening: Listening | None) -> int:
     """Fork the process for these ports of the container at ``address`` and for its names; its pid.
 
-    It ends with its parent. 0 when there is nothing to do.
+    It ends with its parent.
     """
-    if not bound and listening is None:
-        return 0
     parent = os.getpid()
     pid = os.fork()
     if pid:

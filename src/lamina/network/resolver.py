@@ -47,6 +47,10 @@ class Listening(NamedTuple):
     given: tuple[str, ...]
     servers: Callable[[], Sequence[str]]
 
+    @property
+    def address(self) -> str:
+        return ADDRESS
+
     def close(self) -> None:
         """The namespace stays open."""
         self.datagrams.close()
@@ -117,13 +121,16 @@ class Relay:
             except OSError:
                 socket.close()
                 continue
-            question.socket = socket
-            question.deadline = time.monotonic() + _SECONDS
-            key = socket.fileno()
-            self._questions[key] = question
-            self._loop.watch(key, select.POLLIN, lambda _: self._answer(key))
+            self._wait(question, socket)
             return
         self._reply(question, question.last or _failure(question.data))
+
+    def _wait(self, question: _Question, socket: Socket) -> None:
+        key = socket.fileno()
+        question.socket = socket
+        question.deadline = time.monotonic() + _SECONDS
+        self._questions[key] = question
+        self._loop.watch(key, select.POLLIN, lambda _: self._answer(key))
 
     def _answer(self, key: int) -> None:
         question = self._questions[key]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from lamina.errors import InvalidArgument
+from lamina.errors import InvalidArgument, Unsupported
 from lamina.linux import netns
 from lamina.linux.netlink import IPVLAN_MODES, MACVLAN_MODES, Rtnetlink
 from lamina.linux.nftables import Nfnetlink
@@ -192,15 +192,21 @@ class Plugging(NamedTuple):
             index = self.links.index(parent)
         with suppress(OSError):
             self.links.set_up(index)
-        self.links.add_vlan(
-            endpoint.interface,
-            network.driver,
-            mode,
-            parent=index,
-            namespace=namespace.descriptor,
-            mac=mac_bytes(endpoint.mac) if endpoint.mac else b"",
-            mtu=network.mtu,
-        )
+        mac = mac_bytes(endpoint.mac) if endpoint.mac else b""
+        try:
+            self.links.add_vlan(
+                endpoint.interface,
+                network.driver,
+                mode,
+                parent=index,
+                namespace=namespace.descriptor,
+                mac=mac,
+                mtu=network.mtu,
+            )
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                raise Unsupported(f"the kernel has no {network.driver} interfaces") from error
+            raise
 
 
 def set_default_routes(endpoints: list[Endpoint], namespace: Namespace) -> None:

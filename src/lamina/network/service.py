@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lamina.dataroot import DataRoot
 from lamina.linux.netlink import Rtnetlink
-from lamina.network import naming, proxy, resolver
+from lamina.network import naming
 from lamina.network.bridges import Bridges
 from lamina.network.contract import (
     BRIDGE,
@@ -20,12 +20,14 @@ from lamina.network.contract import (
     Publication,
     Request,
 )
-from lamina.network.creation import make
 from lamina.network.firewall import open_filter
 from lamina.network.ipam import Addresses
 from lamina.network.ports import Bound, bind, overlaps, requests, shown
 from lamina.network.sandbox import Namespace, Plugging, Settings, set_default_routes
 from lamina.network.store import NetworkStore
+
+if TYPE_CHECKING:
+    from lamina.network.resolver import Listening
 
 
 class Wanted(Protocol):
@@ -104,6 +106,8 @@ class Networks:
 
     def create(self, request: Request) -> Network:
         """See :func:`lamina.network.creation.make`."""
+        from lamina.network.creation import make  # no container needs it
+
         return make(self._root, self.store, self.bridges, request)
 
     def remove(self, text: str) -> Network:
@@ -179,12 +183,12 @@ class Networks:
             if self._servers(holding):
                 listening = self._listen(wanted, namespace.descriptor)
                 undo.callback(listening.close)
-                holding = holding._replace(resolver=resolver.ADDRESS)
+                holding = holding._replace(resolver=listening.address)
             self.store.hold(wanted.id, holding)
             if bound:
                 self.bridges.firewall.publish(filter, holding.address, holding.publications)
             naming.announce(self.store, [self.store.find(endpoint.network) for endpoint in endpoints])
-            helper = proxy.start(bound, holding.address, listening)
+            helper = _start_helper(bound, holding.address, listening)
             links.close()
             filter.close()
             for one in bound:
@@ -257,8 +261,10 @@ class Networks:
             self.bridges.firewall.unpublish(filter, holding.address, holding.publications)
         return holding._replace(address="", publications=())
 
-    def _listen(self, wanted: Wanted, namespace: int) -> resolver.Listening:
+    def _listen(self, wanted: Wanted, namespace: int) -> Listening:
         """Sockets for names in the container's namespace; which servers there are is looked up at each question."""
+        from lamina.network import resolver  # a container on the default network needs none
+
         return resolver.listen(
             namespace,
             [str(address) for address in wanted.host_config.get("Dns") or ()],
@@ -282,6 +288,14 @@ class Networks:
             with suppress(NoSuchNetwork):
                 found.append(self.store.find(endpoint.network))
         return found
+
+
+def _start_helper(bound: Sequence[Bound], address: str, listening: Listening | None) -> int:
+    if not bound and listening is None:
+        return 0
+    from lamina.network import proxy  # most containers have nothing for it to do
+
+    return proxy.start(bound, address, listening)
 
 
 def _require_removable(network: Network) -> None:

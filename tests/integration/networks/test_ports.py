@@ -1,0 +1,130 @@
+"""Published ports: from where they are reached, on which address, and what happens when they are taken."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from support.hosts import HOST, LaminaOn
+
+pytestmark = [pytest.mark.root]
+
+WEB = ("busybox", "sh", "-c", "echo hello >/tmp/index.html; httpd -f -p 80 -h /tmp")
+ECHO = ("busybox", "busybox", "udpsvd", "-E", "0.0.0.0", "7", "cat")
+
+
+def wait_for(condition: Any, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def ports(box: LaminaOn, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(box("container", "inspect", "-f", "{{json .NetworkSettings.Ports}}", name))
+    return found
+
+
+def test_a_published_port_is_reached_from_everywhere(box: LaminaOn) -> None:
+    box("run", "-d", "-p", "8000:80", *WEB)
+    host = box.host
+    wait_for(lambda: host.get("127.0.0.1", 8000) == "hello\n")
+    assert host.get("::1", 8000) == "hello\n"
+    assert host.get(HOST, 8000) == "hello\n"
+    assert host.get(HOST, 8000, other=True) == "hello\n"
+    for address in (HOST, "172.17.0.1"):  # another container's call, and its own gateway
+        assert box("run", "--rm", "busybox", "wget", "-qO-", f"http://{address}:8000/") == "hello\n"
+    box("network", "create", "elsewhere")
+    assert box("run", "--rm", "--network", "elsewhere", "busybox", "wget", "-qO-", f"http://{HOST}:8000/") == "hello\n"
+
+
+def test_a_container_reaches_its_own_published_port(box: LaminaOn) -> None:
+    box("run", "-d", "--name", "web", "-p", "8000:80", *WEB)
+    wait_for(lambda: box.host.get("127.0.0.1", 8000) == "hello\n")
+    assert box("exec", "web", "wget", "-qO-", f"http://{HOST}:8000/") == "hello\n"
+
+
+def test_a_port_is_published_on_the_address_asked_for_alone(box: LaminaOn) -> None:
+    box("run", "-d", "-p", "127.0.0.1:8000:80", "-p", f"{HOST}:8001:80", *WEB)
+    host = box.host
+    wait_for(lambda: host.get("127.0.0.1", 8000) == "hello\n")
+    assert host.get(HOST, 8000) == host.get(HOST, 8000, other=True) == host.get("::1", 8000) == ""
+    assert host.get(HOST, 8001) == host.get(HOST, 8001, other=True) == "hello\n"
+    assert host.get("127.0.0.1", 8001) == ""
+
+
+def test_the_loopback_network_is_not_routed(box: LaminaOn) -> None:
+    """CVE-2020-8558: a neighbour sends packets for 127.0.0.1 to the host's hardware address."""
+    with box.host.inside():
+        listening = socket.create_server(("127.0.0.1", 8002))
+    with listening:
+        box("run", "-d", "-p", "127.0.0.1:8000:80", *WEB)
+        wait_for(lambda: box.host.get("127.0.0.1", 8000) == "hello\n")
+        box.host.run("ip", "address", "del", "127.0.0.1/8", "dev", "lo", other=True)
+        box.host.run("ip", "route", "add", "127.0.0.0/8", "via", HOST, "dev", "wire0", "onlink", other=True)
+        for port in (8000, 8002):
+            assert box.host.get("127.0.0.1", port, other=True) == ""
+        for name in box.host.interfaces():
+            said = box.host.run("cat", f"/proc/sys/net/ipv4/conf/{name}/route_localnet").stdout
+            assert said == "0\n"
+
+
+def test_datagrams_find_there_and_back(box: LaminaOn) -> None:
+    for port, address in ((8007, "127.0.0.1"), (8008, "::1"), (8009, HOST)):  # the server serves one caller
+        box("run", "-d", "-p", f"{port}:7/udp", *ECHO)
+        wait_for(lambda port=port, address=address: box.host.ask(address, port, b"hello") == b"hello")
+
+
+def test_much_data_arrives_whole_through_the_proxy(box: LaminaOn) -> None:
+    script = "head -c 8000000 /dev/zero >/tmp/index.html; httpd -f -p 80 -h /tmp"
+    box("run", "-d", "-p", "8000:80", "busybox", "sh", "-c", script)
+    wait_for(lambda: box.host.get("127.0.0.1", 8000) != "")
+    wait_for(lambda: len(box.host.get("127.0.0.1", 8000)) == 8_000_000)
+    assert len(box.host.get("::1", 8000)) == 8_000_000
+
+
+def test_a_taken_port_is_told_before_the_start(box: LaminaOn) -> None:
+    box("run", "-d", "--name", "web", "-p", "8000:80", *WEB)
+    done = box.run("run", "--name", "late", "-p", "8000:80", "busybox", "true")
+    assert done.returncode == 125
+    assert "driver failed programming external connectivity on endpoint late (" in done.stderr
+    assert "): Bind for 0.0.0.0:8000 failed: port is already allocated." in done.stderr
+    assert box("ps", "-a", "--filter", "name=late", "--format", "{{.Status}}") == "Created\n"
+    box("rm", "-f", "web")
+    box("start", "late")
+
+    with box.host.inside():
+        somebody = socket.create_server(("0.0.0.0", 8001))
+    with somebody:
+        done = box.run("run", "--rm", "-p", "8001:80", "busybox", "true")
+    assert "Error starting userland proxy: listen tcp4 0.0.0.0:8001: bind: address already in use." in done.stderr
+    done = box.run("run", "--rm", "-p", "1.2.3.4:8001:80", "busybox", "true")
+    assert "listen tcp4 1.2.3.4:8001: bind: cannot assign requested address." in done.stderr
+    assert box.run("run", "--rm", "-p", "8001:80/sctp", "busybox", "true").returncode == 125
+
+
+def test_ranges_and_random_ports(box: LaminaOn) -> None:
+    box("run", "-d", "--name", "one", "-p", "7000-7002:7000-7002", "-p", "9000/udp", "--expose", "90", *WEB)
+    found = ports(box, "one")
+    assert found["7001/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": "7001"}, {"HostIp": "::", "HostPort": "7001"}]
+    assert found["90/tcp"] is None
+    random = found["9000/udp"][0]["HostPort"]
+    assert {place["HostPort"] for place in found["9000/udp"]} == {random}
+    shown = f"90/tcp, 0.0.0.0:7000-7002->7000-7002/tcp, :::7000-7002->7000-7002/tcp, 0.0.0.0:{random}->9000/udp, "
+    assert box("ps", "--format", "{{.Ports}}") == f"{shown}:::{random}->9000/udp\n"
+    assert box("port", "one", "7000") == "0.0.0.0:7000\n:::7000\n"
+    assert box("ps", "-q", "--filter", "publish=7002") != ""
+    assert box("ps", "-q", "--filter", "publish=7003") == ""
+    assert box("ps", "-q", "--filter", "expose=90") != ""
+    done = box.run("port", "one", "99")
+    assert (done.returncode, done.stderr) == (1, "Error: No public port '99/tcp' published for one\n")
+
+    for name in ("first", "second"):
+        box("run", "-d", "--name", name, "-p", "8100-8101:80", "busybox", "sleep", "1000")
+    assert [ports(box, name)["80/tcp"][0]["HostPort"] for name in ("first", "second")] == ["8100", "8101"]
+    box("run", "-d", "--name", "all", "-P", "--expose", "81-82", "busybox", "sleep", "1000")
+    assert {key for key, places in ports(box, "all").items() if places} == {"81/tcp", "82/tcp"}
