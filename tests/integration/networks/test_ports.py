@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import threading
 import time
 from typing import Any
 
 import pytest
 
+from lamina.linux import netns
 from support.hosts import HOST, LaminaOn
 
 pytestmark = [pytest.mark.root]
 
 WEB = ("busybox", "sh", "-c", "echo hello >/tmp/index.html; httpd -f -p 80 -h /tmp")
-ECHO = ("busybox", "busybox", "udpsvd", "-E", "0.0.0.0", "7", "cat")
 
 
 def wait_for(condition: Any, seconds: float = 20) -> None:
@@ -74,9 +76,26 @@ def test_the_loopback_network_is_not_routed(box: LaminaOn) -> None:
 
 
 def test_datagrams_find_there_and_back(box: LaminaOn) -> None:
-    for port, address in ((8007, "127.0.0.1"), (8008, "::1"), (8009, HOST)):  # the server serves one caller
-        box("run", "-d", "-p", f"{port}:7/udp", *ECHO)
-        wait_for(lambda port=port, address=address: box.host.ask(address, port, b"hello") == b"hello")
+    box("run", "-d", "--name", "one", "-p", "8007:7/udp", "busybox", "sleep", "1000")
+    sandbox = box("container", "inspect", "-f", "{{.NetworkSettings.SandboxKey}}", "one").strip()
+    descriptor = os.open(sandbox, os.O_RDONLY)
+    with netns.entered(descriptor):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    os.close(descriptor)
+    with server:
+        server.bind(("0.0.0.0", 7))
+        server.settimeout(20)
+
+        def echo() -> None:
+            for _ in range(3):
+                data, peer = server.recvfrom(1000)
+                server.sendto(data, peer)
+
+        echoing = threading.Thread(target=echo)
+        echoing.start()
+        for address in ("127.0.0.1", "::1", HOST):
+            assert box.host.ask(address, 8007, address.encode()) == address.encode()
+        echoing.join()
 
 
 def test_much_data_arrives_whole_through_the_proxy(box: LaminaOn) -> None:
