@@ -36,6 +36,7 @@ from lamina.oci import platform as platforms
 from lamina.version import MAKER
 
 if TYPE_CHECKING:
+    from lamina.builder.wasting import Waste
     from lamina.registry.client import RegistryClient
     from lamina.registry.settings import Settings
 
@@ -69,7 +70,8 @@ def build(
     failure = None
     with Session(root, layers, images, request, steps, settings=settings, client=client) as session:
         try:
-            image = _built(session, dockerfile, fetch, client)
+            image, stage = _built(session, dockerfile, fetch, client)
+            waste = waste_of(session, stage) if request.advise else ()
         except CommandFailed as error:
             if session.failed is None:
                 raise
@@ -81,7 +83,31 @@ def build(
         raise failure
     for line in warnings:
         steps.warn(line)
-    return BuildResult(image.id, image, warnings)
+    return BuildResult(image.id, image, warnings, waste)
+
+
+def seen_waste(
+    root: DataRoot, layers: FileLayerStore, images: FileImageStore, request: BuildRequest
+) -> tuple[Waste, ...]:
+    """What wastes space in what ``request`` would build, if all of it has been built before; nothing is done.
+
+    :raises NotBuilt: it has not. Other errors are those of :func:`build`.
+    """
+    root.require_writable()
+    dockerfile = parse(request.dockerfile, name=request.dockerfile_name)
+    with Session(root, layers, images, request._replace(only_cached=True), Steps()) as session:
+        return waste_of(session, _Build(session, dockerfile, None).target())
+
+
+def waste_of(session: Session, stage: StageState) -> tuple[Waste, ...]:
+    """What wastes space in a stage whose layers exist."""
+    from lamina.builder.wasting import Made, find_waste
+
+    if session.request.squash:
+        return ()
+    made = [Made(done.layer.chain_id, done.location) for done in stage.trail if done.step.diff_id and done.layer]
+    base = stage.base.config.chain_id if stage.base is not None else None
+    return tuple(find_waste(session.root, session.layers, base, made))
 
 
 def _built(
@@ -89,7 +115,7 @@ def _built(
     dockerfile: kinds.Dockerfile,
     fetch: Fetch | None,
     client: Callable[[], RegistryClient] | None,
-) -> Image:
+) -> tuple[Image, StageState]:
     work = _Build(session, dockerfile, fetch)
     try:
         stage = work.target()
@@ -108,7 +134,7 @@ def _built(
         result = cacheexport.Result(stage, work.stages, session.lookup.picks)
         stores = Stores(session.root, session.layers, session.images)
         cacheexport.export(session.request.cache_to, result, stores, client, session.steps)
-    return image
+    return image, stage
 
 
 class _Build:

@@ -19,7 +19,7 @@ from lamina.builder.cacheimport import blob_path, tagged
 from lamina.builder.cacheoptions import CacheExport
 from lamina.builder.distant import AnyLayer, Blob, Distant
 from lamina.builder.progress import Steps
-from lamina.builder.stage import StageState
+from lamina.builder.stage import Done, StageState
 from lamina.digest import DiffID, Digest, hasher
 from lamina.distribution.stores import Stores
 from lamina.errors import Conflict, LaminaError
@@ -92,9 +92,9 @@ def export(
             steps.warn(f"[Warning] exporting cache to {one.name}: {error}")
 
 
-def _trail(result: Result, *, all: bool) -> list[tuple[Step, AnyLayer | None]]:
+def _trail(result: Result, *, all: bool) -> list[Done]:
     stages = result.stages if all else [result.target]
-    found = {step.key: (step, layer) for stage in stages for step, layer in stage.trail}
+    found = {done.step.key: done for stage in stages for done in stage.trail}
     return list(found.values())
 
 
@@ -106,12 +106,10 @@ def _open(wanted: CacheExport, stores: Stores, client: Callable[[], RegistryClie
     return _Registry(parse_tagged(wanted.name), stores, client())
 
 
-def _export(
-    trail: list[tuple[Step, AnyLayer | None]], picks: dict[str, Pick], stores: Stores, destination: _Destination
-) -> None:
+def _export(trail: list[Done], picks: dict[str, Pick], stores: Stores, destination: _Destination) -> None:
     steps: dict[str, Step] = {}
     layers: dict[DiffID, Descriptor] = {}
-    for step, layer in trail:
+    for step, layer, _ in trail:
         steps[step.key] = step._replace(chain=layer.chain_id if layer is not None else None)
         if step.diff_id is not None and step.diff_id not in layers:
             layers[step.diff_id] = _brought(layer, stores, destination)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.builder.cacheoptions import CacheExport, CacheImport
 from lamina.builder.tree import Matcher
@@ -12,6 +12,9 @@ from lamina.digest import ImageID
 from lamina.image.contract import Image
 from lamina.oci.platform import Platform
 from lamina.reference import Reference
+
+if TYPE_CHECKING:
+    from lamina.builder.wasting import Waste
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -36,6 +39,8 @@ class BuildRequest(NamedTuple):
     :ivar cache_from: caches that are believed beside this root's.
     :ivar cache_to: caches that get the steps of this build.
     :ivar keep_failed: make an image of the stage whose command failed, as that left it.
+    :ivar advise: find out what wastes space in the result.
+    :ivar only_cached: do nothing; the first step that is not in the cache ends the build.
     :ivar agents: ``--ssh``: id to host path of an SSH agent's socket.
     :ivar limits: members of Docker's ``HostConfig`` for every ``RUN``.
     :ivar allowed: entitlements: ``security.insecure``.
@@ -62,6 +67,8 @@ class BuildRequest(NamedTuple):
     cache_to: tuple[CacheExport, ...] = ()
     squash: bool = False
     keep_failed: bool = False
+    advise: bool = False
+    only_cached: bool = False
     agents: Mapping[str, str] = _NOTHING
     limits: Mapping[str, Any] = MappingProxyType({})
     allowed: frozenset[str] = frozenset()
@@ -71,8 +78,10 @@ class BuildResult(NamedTuple):
     """What was built.
 
     :ivar warnings: lines for the user.
+    :ivar waste: what wastes space, when the request wants to know.
     """
 
     image_id: ImageID
     image: Image
     warnings: tuple[str, ...] = ()
+    waste: tuple[Waste, ...] = ()

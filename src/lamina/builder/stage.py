@@ -6,11 +6,12 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.builder.arguments import BuildArguments, StageArguments
 from lamina.builder.cache import Step
 from lamina.digest import ChainID, DiffID, ImageID
+from lamina.dockerfile.instructions import Location
 from lamina.image.contract import Image
 from lamina.oci.platform import Platform
 
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
     from lamina.builder.distant import AnyLayer
 
 _DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Done(NamedTuple):
+    """A step that a stage has behind it.
+
+    :ivar layer: the one on top after it.
+    :ivar location: of its instruction.
+    """
+
+    step: Step
+    layer: AnyLayer | None
+    location: Location
 
 
 class StageState:
@@ -29,7 +42,7 @@ class StageState:
     :ivar key: the cache key of the step that made all this.
     :ivar layer: the top layer, complete, in the making or elsewhere; ``None`` for an empty tree.
     :ivar history: entries as they stand in the image's configuration.
-    :ivar trail: the steps so far, each with the layer on top after it, those of the stages below included.
+    :ivar trail: the steps so far, those of the stages below included.
     :ivar cached: whether every step so far came from the cache.
     """
 
@@ -44,7 +57,7 @@ class StageState:
         self.command_set = False
         self.key = ""
         self.layer: AnyLayer | None = None
-        self.trail: list[tuple[Step, AnyLayer | None]] = []
+        self.trail: list[Done] = []
         self.diff_ids: list[DiffID] = []
         self.history: list[dict[str, Any]] = []
         self.container_config: dict[str, Any] = {}
@@ -124,7 +137,7 @@ class StageState:
 
 def inline_keys(stage: StageState) -> list[str]:
     """The keys of a stage's steps by entry of its history; ``""`` for those of the base image."""
-    steps = [step.key for step, _ in stage.trail]
+    steps = [done.step.key for done in stage.trail]
     base = stage.base.config.document.get("history") or () if stage.base is not None else ()
     return ["" for _ in base] + steps
 

@@ -15,13 +15,13 @@ from lamina.builder.picking import of_place
 from lamina.builder.progress import StepProgress
 from lamina.builder.selection import Selection, common_digest, excluder, joined, of_copy, of_tree
 from lamina.builder.session import Session, default_network
-from lamina.builder.stage import StageState, digest_of
+from lamina.builder.stage import Done, StageState, digest_of
 from lamina.builder.tree import Excludes
 from lamina.digest import DiffID, chain_id
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expanded
 from lamina.dockerfile.parser import parse_instruction
-from lamina.errors import InvalidArgument, Unsupported
+from lamina.errors import InvalidArgument, NotFound, Unsupported
 
 #: DiffID of a tar without entries: 1024 zero bytes.
 EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
@@ -88,6 +88,7 @@ class StageBuilder:
         self._state = state
         self._escape = escape
         self._place = place
+        self._location = kinds.Location("", 0, 0)
 
     def triggers(self) -> None:
         """Carry out the base image's ``ONBUILD`` instructions."""
@@ -101,6 +102,7 @@ class StageBuilder:
     def carry_out(self, instruction: kinds.Instruction, shown: Shown) -> None:
         """One instruction."""
         state = self._state
+        self._location = instruction.origin.location
         wanted = expanded(instruction, state.variables(), self._escape)
         _refuse_unsupported(wanted)
         name = shown.of(instruction.origin.text)
@@ -119,12 +121,14 @@ class StageBuilder:
     def copy_all(self, name: str, shown: Shown) -> None:
         """``FROM`` a directory: all that is in the named context ``name``."""
         text = f"FROM {name}"
-        origin = kinds.Origin("FROM", text, kinds.Location("--build-context", 1, 1))
+        self._location = kinds.Location("--build-context", 1, 1)
+        origin = kinds.Origin("FROM", text, self._location)
         self._copy(kinds.Copy(origin, (".",), (), "/", stage=name), shown.of(text))
 
     def label(self, name: str, value: str) -> None:
         """``--label``: an instruction at the very end."""
-        origin = kinds.Origin("LABEL", f"LABEL {name}={value}", kinds.Location("--label", 1, 1))
+        self._location = kinds.Location("--label", 1, 1)
+        origin = kinds.Origin("LABEL", f"LABEL {name}={value}", self._location)
         wanted = kinds.Label(origin, (kinds.Pair(name, value),))
         comment = metadata.apply(self._state, wanted)
         command = texts.comment_command(self._state.config, comment or "")
@@ -158,6 +162,8 @@ class StageBuilder:
                 with session.step(name) as progress:
                     progress.cached = True
             return
+        if session.request.only_cached:
+            raise NotBuilt(f"{name or texts.created_by(command)}: not in the cache")
         state.cached = False
         diff_id, size = None, 0
         if work is not None:
@@ -201,7 +207,7 @@ class StageBuilder:
         state = self._state
         state.key, state.layer = step.key, layer
         state.add_history(step.history, step.diff_id)
-        state.trail.append((step, layer))
+        state.trail.append(Done(step, layer, self._location))
 
     def _made(self, work: Work, progress: StepProgress, *, apart: bool) -> tuple[DiffID | None, int]:
         """Do the work in a new layer on the state's."""
@@ -355,6 +361,10 @@ def destination(working_directory: str, text: str) -> str:
     joined = posixpath.normpath(posixpath.join("/", working_directory, text))
     joined = "/" + joined.lstrip("/")
     return joined.rstrip("/") + "/" if text.endswith(("/", "/.")) or text == "." else joined
+
+
+class NotBuilt(NotFound):
+    """A step has not been done, and is not to be."""
 
 
 class UnsupportedInstruction(Unsupported):

@@ -25,6 +25,7 @@ COMMAND = Command(
     arguments=exactly(1),
     flags=(
         *FLAGS,
+        switch("advise", "Say what wastes space in the image"),
         texts("allow", "Allow extra privileged entitlement (e.g., security.insecure)", type_name="stringArray"),
         texts("build-arg", "Set build-time variables"),
         texts("build-context", "Additional build contexts (e.g., name=path)", type_name="stringArray"),
@@ -60,6 +61,7 @@ COMMAND = Command(
 
 def run(context: Context, options: Options) -> int:
     from lamina.builder.progress import Steps
+    from lamina.cli.buildadvice import advice
     from lamina.cli.buildcheck import check_only
     from lamina.cli.buildfailure import tell_failure
     from lamina.cli.buildoutput import deliver, names_of, wanted_outputs, write_files
@@ -90,6 +92,8 @@ def run(context: Context, options: Options) -> int:
             tell_failure(context, options, error, request)
             raise
     write_files(options, result, tags, pushed)
+    if result.waste:
+        context.warn("\n".join(advice(result.waste, request)))
     if (quiet or not context.stderr.isatty()) and not any(output.destination == "-" for output in outputs):
         context.print(result.image_id)
     return 0

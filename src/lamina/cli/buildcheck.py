@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lamina.cli.buildadvice import advice
 from lamina.cli.command import Context
 from lamina.cli.excerpt import excerpt, source_lines
 from lamina.errors import LaminaError
 
 if TYPE_CHECKING:
     from lamina.builder.request import BuildRequest
+    from lamina.builder.wasting import Waste
     from lamina.dockerfile.rules import Finding
 
 
@@ -36,7 +38,17 @@ def check_only(context: Context, request: BuildRequest) -> int:
     lines = source_lines(request.dockerfile)
     for finding in findings:
         context.print(_shown(finding, lines))
+    for text in advice(_waste(context, request), request):
+        context.print(text)
     return 1 if findings else 0
+
+
+def _waste(context: Context, request: BuildRequest) -> tuple[Waste, ...]:
+    """What wastes space, as far as the cache knows: nothing is known of what was not built here as it stands."""
+    try:
+        return context.engine().builds.seen_waste(request)
+    except (LaminaError, OSError):
+        return ()
 
 
 def _count(number: int) -> str:

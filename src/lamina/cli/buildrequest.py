@@ -49,6 +49,7 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
         cache_to=tuple(map(parse_export, options.texts("cache-to"))),
         squash=options.on("squash"),
         keep_failed=wants_kept(options),
+        advise=options.on("advise"),
         secrets=dict(secret(word, context) for word in options.texts("secret")),
         agents=dict(agent(word, context) for word in options.texts("ssh")),
         limits=host_config(context, options),

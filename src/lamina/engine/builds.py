@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.builder.build import build
+from lamina.builder.build import build, seen_waste
 from lamina.builder.progress import StepProgress, StepReport, Steps
 from lamina.builder.progress import ignore as ignore_steps
 from lamina.builder.request import BuildRequest, BuildResult
@@ -16,6 +16,7 @@ from lamina.reference import Reference
 
 if TYPE_CHECKING:
     from lamina.builder.verifying import Difference
+    from lamina.builder.wasting import Waste
     from lamina.distribution.push import PushResult
     from lamina.engine import Engine
 
@@ -60,6 +61,14 @@ class Builds:
         if not found:
             first = self.run(request._replace(no_cache=False), steps)
         return Verified(first, second, found)
+
+    def seen_waste(self, request: BuildRequest) -> tuple[Waste, ...]:
+        """What wastes space in what ``request`` builds, if that was built before.
+
+        Raises as :func:`lamina.builder.build.seen_waste`.
+        """
+        engine = self._engine
+        return seen_waste(engine.root, engine.layers, engine.image_store, request)
 
     def push(self, names: Iterable[Reference], report: StepReport | Steps = ignore_steps) -> list[PushResult]:
         """Send an image to the registries of its names, a step for each."""
