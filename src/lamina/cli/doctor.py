@@ -1,0 +1,75 @@
+"""``lamina doctor``."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
+from lamina.cli.flags import text
+from lamina.cli.listing import Column, Listing
+from lamina.errors import LaminaError
+
+if TYPE_CHECKING:
+    from lamina.engine.doctor import Finding
+    from lamina.engine.hostfacts import Driver
+
+COMMAND = Command(
+    usage="[OPTIONS]",
+    summary="Look at the host and say what works, what does not, and what mends it",
+    description=(
+        "Look at the host and say what works, what does not, and the command that mends it.\n"
+        "The exit code is 1 when something fails that containers need, and 0 otherwise."
+    ),
+    arguments=NO_ARGUMENTS,
+    flags=(text("format", "Format the output as json, or each finding using a Go template"),),
+)
+
+
+def run(context: Context, options: Options) -> int:
+    import pwd
+
+    from lamina.engine import doctor, hostfacts
+
+    place, drivers, trouble = _data_root(context)
+    uid = os.geteuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    findings = doctor.examine(hostfacts.gather(place, drivers, user, trouble))
+    template = options.text("format")
+    if template == "json":
+        context.print(json.dumps([finding._asdict() for finding in findings], indent=2))
+    elif template:
+        _LISTING.write(context.stdout, findings, template)
+    else:
+        for finding in findings:
+            context.print(f"{finding.state:8} {finding.name}: {finding.what}")
+            if finding.remedy and finding.state != doctor.WORKS:
+                context.print(f"{'':8} mend it: {finding.remedy}")
+    return 1 if any(finding.state == doctor.FAILS for finding in findings) else 0
+
+
+def _data_root(context: Context) -> tuple[str, tuple[Driver, ...], str]:
+    """Path of the data root, its graph drivers, and why it can't be opened."""
+    from lamina.engine.hostfacts import Driver
+
+    try:
+        engine = context.engine()
+        return engine.root.path, tuple(Driver(*choice) for choice in engine.driver_choices), ""
+    except (LaminaError, OSError) as error:
+        return context.root or "/var/lib", (), str(error)
+
+
+_LISTING: Listing[Finding] = Listing(
+    "*lamina.finding",
+    (
+        Column("Name", "NAME", lambda finding: finding.name),
+        Column("State", "STATE", lambda finding: finding.state),
+        Column("What", "WHAT", lambda finding: finding.what),
+        Column("Remedy", "REMEDY", lambda finding: finding.remedy),
+    ),
+    ("State", "Name", "What", "Remedy"),
+)
