@@ -17,6 +17,10 @@ PREDEFINED = frozenset(
 )
 
 
+#: Arguments that are said to the builder itself.
+_OF_THE_BUILDER = ("BUILDKIT_", "SOURCE_DATE_EPOCH")
+
+
 def platform_arguments(build: Platform, target: Platform) -> dict[str, str]:
     """``BUILDPLATFORM``, ``TARGETARCH`` and so on."""
     found = {}
@@ -53,7 +57,7 @@ class BuildArguments:
 
     def unused(self) -> list[str]:
         """Given arguments that nothing declared, sorted."""
-        return sorted(set(self.given) - self.used - PREDEFINED)
+        return sorted(name for name in set(self.given) - self.used - PREDEFINED if not name.startswith(_OF_THE_BUILDER))
 
 
 class StageArguments:

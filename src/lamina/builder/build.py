@@ -83,7 +83,7 @@ def build(
         raise failure
     for line in warnings:
         steps.warn(line)
-    return BuildResult(image.id, image, warnings, waste)
+    return BuildResult(image.id, image, warnings, waste, session.cached)
 
 
 def seen_waste(
@@ -122,6 +122,7 @@ def _built(
         if session.request.squash:
             squash(session, stage)
         session.lookup.near(stage.layer)
+        session.cached = stage.cached
     except BaseException:
         with suppress(LaminaError, OSError):  # what is raised says more
             session.publish()

@@ -66,9 +66,11 @@ def is_remote(text: str) -> bool:
     """Whether the argument of ``build`` names something elsewhere: a URL or a git repository."""
     if text.startswith(("http://", "https://", "github.com/")):
         return True
+    if ":" not in text or os.path.exists(text):
+        return False
     from lamina.builder import gitreference  # most builds have a directory
 
-    return not os.path.exists(text) and gitreference.parse(text, context=True) is not None
+    return gitreference.parse(text, context=True) is not None
 
 
 def _matcher(path: str, dockerfile: str) -> Matcher | None:

@@ -79,9 +79,11 @@ class BuildResult(NamedTuple):
 
     :ivar warnings: lines for the user.
     :ivar waste: what wastes space, when the request wants to know.
+    :ivar cached: whether every step of the wanted stage was in the cache.
     """
 
     image_id: ImageID
     image: Image
     warnings: tuple[str, ...] = ()
     waste: tuple[Waste, ...] = ()
+    cached: bool = False

@@ -41,6 +41,7 @@ class Session:
     :ivar arguments: build arguments of all stages.
     :ivar steps: tells of what is done.
     :ivar lookup: knows what was done before.
+    :ivar cached: whether all that was wanted had been done before.
     :ivar failed: the stage whose command failed, as that left it, when the request wants it kept.
     """
 
@@ -66,6 +67,7 @@ class Session:
         self._lock = RLock()
         self._stack = ExitStack()
         self._resources = ExitStack()
+        self.cached = False
         self._cancelled = False
         self._warden: Warden | None = None
         self._garbage: list[Callable[[], None]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 
 from lamina.errors import InvalidArgument
@@ -14,6 +13,8 @@ def fields(text: str) -> list[str]:
     """The fields as they stand. Raises ``InvalidArgument``."""
     if '"' not in text:
         return text.split(",")
+    import csv  # hardly anybody quotes
+
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as error:

@@ -62,7 +62,7 @@ COMMAND = Command(
 def run(context: Context, options: Options) -> int:
     from lamina.builder.progress import Steps
     from lamina.cli.buildadvice import advice
-    from lamina.cli.buildcheck import check_only
+    from lamina.cli.buildcheck import check_only, refuse_violations, tell_findings
     from lamina.cli.buildfailure import tell_failure
     from lamina.cli.buildoutput import deliver, names_of, wanted_outputs, write_files
     from lamina.cli.buildprogress import reporter
@@ -84,6 +84,7 @@ def run(context: Context, options: Options) -> int:
         request = requested(context, options, prepared, tags)
         if options.on("check"):
             return check_only(context, request)
+        refuse_violations(context, request)
         try:
             result = _built(context, request, steps, verify=options.on("verify"))
             pushed = deliver(context, outputs, result, tags, steps)
@@ -91,6 +92,8 @@ def run(context: Context, options: Options) -> int:
             report.close()
             tell_failure(context, options, error, request)
             raise
+        if not (quiet or result.cached):
+            tell_findings(context, request, steps)
     write_files(options, result, tags, pushed)
     if result.waste:
         context.warn("\n".join(advice(result.waste, request)))

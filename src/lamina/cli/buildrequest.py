@@ -46,7 +46,7 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
         platform=_platform(options.text("platform")),
         epoch=_epoch(arguments.get(_EPOCH) or context.environment.get(_EPOCH)),
         cache_from=tuple(wanted for word in options.texts("cache-from") for wanted in parse_imports(word)),
-        cache_to=tuple(map(parse_export, options.texts("cache-to"))),
+        cache_to=tuple(map(parse_export, [*options.texts("cache-to"), *_inline(arguments)])),
         squash=options.on("squash"),
         keep_failed=wants_kept(options),
         advise=options.on("advise"),
@@ -62,6 +62,11 @@ def _allowed(words: list[str]) -> frozenset[str]:
         if word not in _ENTITLEMENTS:
             raise CommandError(f"invalid entitlement {word}: choose one of {', '.join(_ENTITLEMENTS)}")
     return frozenset(words)
+
+
+def _inline(arguments: dict[str, str]) -> list[str]:
+    """``--build-arg BUILDKIT_INLINE_CACHE=1``, the older way to ask for it."""
+    return ["type=inline"] if arguments.get("BUILDKIT_INLINE_CACHE", "").lower() in ("1", "t", "true") else []
 
 
 def surroundings(context: Context, options: Options) -> Surroundings:

@@ -58,6 +58,7 @@ class Surroundings(NamedTuple):
     :param ignored: the context's ``.dockerignore``, or ``None`` without one.
     :param environment: the variables of a base image by its name, ``None`` for an image that is not at hand: then
         nothing can be said about variables in what is built on it.
+    :param platform: what a base image is for, by its name, ``None`` for an image that is not at hand.
     """
 
     arguments: Mapping[str, str] = {}
@@ -65,6 +66,7 @@ class Surroundings(NamedTuple):
     target: str = ""
     ignored: PatternMatcher | None = None
     environment: Callable[[str], Mapping[str, str] | None] = lambda name: {} if name == "scratch" else None
+    platform: Callable[[str], Platform | None] = lambda name: None
 
 
 def check(
@@ -243,7 +245,22 @@ class _Checking:
     def _begin(self, stage: Stage, arguments: Mapping[str, str]) -> _StageState:
         base = _expanded(stage.source.base, arguments, self._dockerfile.escape)
         parent = self._states.get(base.lower())
-        return parent.copy() if parent else _StageState(self._surroundings.environment(base))
+        if parent:
+            return parent.copy()
+        self._base_platform(stage.source, base, arguments)
+        return _StageState(self._surroundings.environment(base))
+
+    def _base_platform(self, source: From, image: str, arguments: Mapping[str, str]) -> None:
+        actual = self._surroundings.platform(image)
+        text = _expanded(source.platform, arguments, self._dockerfile.escape) or arguments["TARGETPLATFORM"]
+        if actual is None or not text:
+            return
+        try:
+            finding = base_platform_finding(source, image, actual, platforms.from_text(text))
+        except InvalidArgument:
+            return  # the build says so
+        if finding is not None and self._options.with_comments(source.origin.comments).wants(finding.rule):
+            self.findings.append(finding)
 
     def _instructions(self, stage: Stage, state: _StageState, arguments: Mapping[str, str]) -> None:
         once: dict[type, Instruction] = {}
