@@ -38,7 +38,7 @@ bench-builds: setup ## Compare builds with docker's classic builder and buildah 
 bench-containers: setup ## Compare running, starting and entering containers with docker (needs root)
 	@$(BIN)/python -m bench.containers $(ARGS)
 
-bench-union: setup ## Compare our union file system with overlayfs, fuse-overlayfs and unionfs-fuse (needs root)
+bench-union: setup ## Compare our union file system with overlayfs, fuse-overlayfs and unionfs-fuse; writes its part of bench/RESULTS.md (needs root)
 	@$(BIN)/python -m bench.union $(ARGS)
 
 clean: ## Remove what set-up, tests and demo have made in this folder

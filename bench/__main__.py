@@ -43,8 +43,7 @@ def main() -> int:
     page = report.text(results)
     print(page)
     if options.output:
-        with open(options.output, "w") as file:
-            file.write(page)
+        report.write_part(options.output, page)
     return 0
 
 

@@ -48,6 +48,37 @@ def text(results: Results) -> str:
     return "\n".join(parts)
 
 
+def write_part(path: str, part: str) -> None:
+    """Put ``part``, which begins with a heading of the first level, in the place of the one with the same heading.
+
+    A part with another heading stays as it is; a new one goes to the end.
+    """
+    parts: list[str] = []
+    if os.path.exists(path):
+        with open(path) as file:
+            for line in file:
+                if line.startswith("# ") or not parts:
+                    parts.append("")
+                parts[-1] += line
+    heading = part.splitlines()[0]
+    places = [number for number, known in enumerate(parts) if known.startswith(f"{heading}\n")]
+    part = part.rstrip("\n") + "\n"
+    if places:
+        parts[places[0]] = part
+    else:
+        parts.append(part)
+    with open(path, "w") as file:
+        file.write("\n".join(one.rstrip("\n") + "\n" for one in parts))
+
+
+def machine(directory: str) -> str:
+    """Processor, memory, the file system of ``directory``, system."""
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {_memory_size()}, {_file_system(directory)}; {_distribution()}, "
+        f"Linux {platform.release()}, Python {platform.python_version()}"
+    )
+
+
 def _head(results: Results) -> str:
     lines = [
         "# Benchmark results",

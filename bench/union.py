@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from bench import measure
+from bench import measure, report
 from bench.images import EPOCH, MIRROR, SUITE
 
 LAMINA = os.path.join(os.path.dirname(sys.executable), "lamina")
@@ -26,6 +26,8 @@ WALK_FILES = 200_000
 MEMORY_GOAL = 100 << 20
 SOURCES = 60
 
+#: Where ``RESULTS.md`` tells of it.
+HEADING = "# Union file systems"
 #: Kinds of union; the first two are what the others are held against.
 KINDS = ("overlay", "fuse-overlayfs", "unionfs-fuse", "lamina")
 
@@ -231,13 +233,43 @@ def table(times: dict[str, dict[str, list[float]]]) -> str:
 
 
 def judged(place: str, times: dict[str, dict[str, list[float]]]) -> Iterator[str]:
-    """A line for each goal."""
+    """A row for each goal."""
     for goal in GOALS[place]:
         by_kind = times.get(goal.step, {})
         if "lamina" in by_kind and goal.next_to in by_kind:
             ratio = statistics.median(by_kind["lamina"]) / statistics.median(by_kind[goal.next_to])
-            verdict = "met" if ratio <= goal.ratio else "MISSED"
-            yield f"{place}: {goal.step}: {ratio:.2f} of {goal.next_to}, at most {goal.ratio:.2f}: {verdict}"
+            verdict = "met" if ratio <= goal.ratio else "**missed**"
+            yield f"| {goal.step}, {place} | {goal.next_to} | {goal.ratio:.2f} | {ratio:.2f} | {verdict} |"
+
+
+class Report:
+    """What is printed, and written to ``RESULTS.md``."""
+
+    def __init__(self, directory: str, rounds: int) -> None:
+        self._about = (
+            f"Measured on {report.now()} by `make bench-union`, {rounds} rounds; medians in seconds. In each round "
+            "every union does the same in turn, each round in another order; unionfs-fuse takes part in the first. "
+            f"Machine: {report.machine(directory)}, load {os.getloadavg()[0]:.1f} at the start."
+        )
+        self._tables: list[str] = []
+        self._goals: list[str] = []
+
+    def add(self, place: str, times: dict[str, dict[str, list[float]]]) -> None:
+        """The times on one backing file system."""
+        self._tables.append(f"## Unions on {place}\n\n{table(times)}")
+        self._goals += judged(place, times)
+
+    def add_memory(self, used: int) -> None:
+        """Resident bytes of our server after the walk."""
+        verdict = "met" if used <= MEMORY_GOAL else "**missed**"
+        what = f"memory after a walk over {WALK_FILES} files"
+        self._goals.append(f"| {what} | | {MEMORY_GOAL >> 20} MiB | {used >> 20} MiB | {verdict} |")
+
+    def text(self) -> str:
+        """The part of the page."""
+        head = "| what | next to | at most | measured | |\n|---|---|---|---|---|"
+        goals = "\n".join([head, *self._goals])
+        return "\n\n".join([HEADING, self._about, "## Goals of the union", goals, *self._tables]) + "\n"
 
 
 def _archive(cache: str) -> str:
@@ -251,14 +283,15 @@ def _archive(cache: str) -> str:
     return path
 
 
-def _run(place: str, base: str, archive: str, steps: frozenset[str], rounds: int) -> Bench:
+def _run(base: str, archive: str, steps: frozenset[str], rounds: int) -> dict[str, dict[str, list[float]]]:
     prepare_lower(base, archive)
     bench = Bench(base, archive, steps)
     for number in range(rounds):
-        for kind in [*KINDS[number % len(KINDS) :], *KINDS[: number % len(KINDS)]]:
-            bench.round(kind)
-    print(f"\n## {place}\n\n{table(bench.times)}\n", *judged(place, bench.times), sep="\n", flush=True)
-    return bench
+        turn = number % len(KINDS)
+        for kind in [*KINDS[turn:], *KINDS[:turn]]:
+            if kind != "unionfs-fuse" or number == 0:  # nothing is held against it, and it is slow
+                bench.round(kind)
+    return bench.times
 
 
 @contextmanager
@@ -279,24 +312,27 @@ def main() -> int:
     parser.add_argument("--cache", default=os.path.expanduser("~/.cache/lamina-bench"))
     parser.add_argument("--no-disk", action="store_true", help="tmpfs only")
     parser.add_argument("--steps", default="git,make,stream,memory", help="besides extract, find, du, rm")
+    parser.add_argument("--output", default=os.path.join(os.path.dirname(__file__), "RESULTS.md"), help="'' for none")
     options = parser.parse_args()
     if os.geteuid() != 0:
         print("bench.union: mounting needs root", file=sys.stderr)
         return 1
     archive = _archive(options.cache)
     steps = frozenset(options.steps.split(","))
+    found = Report(os.path.dirname(options.work), options.rounds)
     with _tmpfs(f"{options.work}-tmpfs") as base:
-        _run("tmpfs", base, archive, steps, options.rounds)
+        found.add("tmpfs", _run(base, archive, steps, options.rounds))
     if "memory" in steps:
         with _tmpfs(f"{options.work}-tmpfs") as base:
-            used = memory_after_walk(base)
-        verdict = "met" if used <= MEMORY_GOAL else "MISSED"
-        print(f"memory after a walk over {WALK_FILES} files: {used >> 20} MiB, at most {MEMORY_GOAL >> 20}: {verdict}")
+            found.add_memory(memory_after_walk(base))
     if not options.no_disk:
         try:
-            _run("disk", options.work, archive, frozenset(), options.rounds)
+            found.add("disk", _run(options.work, archive, frozenset(), options.rounds))
         finally:
             shutil.rmtree(options.work, ignore_errors=True)
+    print(found.text())
+    if options.output:
+        report.write_part(options.output, found.text())
     return 0
 
 
