@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lamina.cli.command import CommandError, Context
 from lamina.errors import LaminaError
@@ -27,18 +27,55 @@ def check_terminal(context: Context, *, stdin: bool, terminal: bool) -> None:
         raise CommandError("the input device is not a TTY")
 
 
-def relay(context: Context, container: Container, attachment: Attachment, *, proxy: bool) -> int:
+class Manner(NamedTuple):
+    """How a person is attached.
+
+    :ivar proxy: whether signals to this process go to the container's.
+    :ivar keys: ``--detach-keys``; ``""`` for the usual ones.
+    :ivar redraw: whether a program that draws its screen is to do so again.
+    :ivar silent: whether leaving by the keys is a success about which nothing is said.
+    """
+
+    proxy: bool = True
+    keys: str = ""
+    redraw: bool = False
+    silent: bool = False
+
+
+def check_keys(text: str) -> None:
+    """Raises :class:`CommandError` for what is no sequence of keys."""
+    from lamina.container.detaching import InvalidKeys, parse_keys
+
+    try:
+        parse_keys(text)
+    except InvalidKeys as error:
+        raise CommandError(f"Error response from daemon: {error}") from None
+
+
+def relay(context: Context, container: Container, attachment: Attachment, manner: Manner) -> int:
     """Exchange bytes until the container has ended; its exit code."""
+    from lamina.container.detaching import Detached, DetachKeys, parse_keys
+
     config = container.config
     context.stdout.flush()
     stdin = context.stdin.fileno() if config["AttachStdin"] else None
     stdout = context.stdout.fileno() if config["AttachStdout"] else None
     stderr = context.stderr.fileno() if config["AttachStderr"] else None
-    with ExitStack() as stack:
-        if proxy:
-            stack.enter_context(_signals_proxied(context, container.id))
-        stack.enter_context(terminal_followed(context, attachment, stdin=stdin, terminal=config["Tty"]))
-        return attachment.relay(stdin, stdout, stderr)
+    keys = DetachKeys(parse_keys(manner.keys)) if config["Tty"] and stdin is not None else None
+    try:
+        with ExitStack() as stack:
+            if manner.proxy:
+                stack.enter_context(_signals_proxied(context, container.id))
+            if manner.redraw and config["Tty"] and context.stdout.isatty():
+                columns, rows = os.get_terminal_size(context.stdout.fileno())
+                attachment.resize(rows + 1, columns + 1)  # a change of size is what programs redraw for
+            stack.enter_context(terminal_followed(context, attachment, stdin=stdin, terminal=config["Tty"]))
+            return attachment.relay(stdin, stdout, stderr, keys)
+    except Detached:
+        attachment.close()
+        if manner.silent:
+            return 0
+        raise CommandError("read escape sequence") from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lamina.cli.attaching import check_terminal, terminal_followed
+from lamina.cli.attaching import check_keys, check_terminal, terminal_followed
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.createflags.program import parse_variable, variables
 from lamina.cli.flags import switch, text, texts
@@ -60,7 +60,7 @@ def _reap() -> None:
 
 
 def _run(context: Context, options: Options, warm: Callable[[], object]) -> int:
-    _check(options)
+    check_keys(options.text("detach-keys"))
     request = _request(context, options)
     if not options.on("detach"):
         check_terminal(context, stdin=options.on("interactive"), terminal=options.on("tty"))
@@ -71,15 +71,6 @@ def _run(context: Context, options: Options, warm: Callable[[], object]) -> int:
         if options.on("detach")
         else _attached(context, options, container, request)
     )
-
-
-def _check(options: Options) -> None:
-    from lamina.container.detaching import InvalidKeys, parse_keys
-
-    try:
-        parse_keys(options.text("detach-keys"))
-    except InvalidKeys as error:
-        raise CommandError(f"Error response from daemon: {error}") from None
 
 
 def _request(context: Context, options: Options) -> ExecRequest:
@@ -131,7 +122,7 @@ def _detached(context: Context, container: Container, request: ExecRequest) -> i
 
 def _attached(context: Context, options: Options, container: Container, request: ExecRequest) -> int:
     from lamina.container import execution
-    from lamina.container.detaching import DetachKeys, parse_keys
+    from lamina.container.detaching import Detached, DetachKeys, parse_keys
 
     context.stdout.flush()
     out, err = context.stdout.fileno(), context.stderr.fileno()
@@ -141,7 +132,7 @@ def _attached(context: Context, options: Options, container: Container, request:
         running = execution.start(container, _place(context, container), request)
         with terminal_followed(context, running.streams, stdin=stdin, terminal=request.terminal):
             return running.relay(stdin, out, err, keys)
-    except execution.Detached:
+    except Detached:
         raise CommandError("read escape sequence") from None
     except LaminaError as error:
         # Docker says it where the process would have spoken.

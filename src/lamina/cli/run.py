@@ -21,7 +21,7 @@ COMMAND = Command(
     flags=(
         *creating.FLAGS,
         switch("detach", "Run container in background and print container ID", short="d"),
-        text("detach-keys", "Override the key sequence for detaching a container", hidden=True),
+        text("detach-keys", "Override the key sequence for detaching a container"),
         switch("sig-proxy", "Proxy received signals to the process", default=True),
     ),
 )
@@ -35,6 +35,7 @@ def run(context: Context, options: Options) -> int:
     detached = options.on("detach")
     if detached and options.texts("attach"):
         raise CommandError("Conflicting options: -a and -d")
+    attaching.check_keys(options.text("detach-keys"))
     if not detached:
         attaching.check_terminal(context, stdin=options.on("interactive"), terminal=options.on("tty"))
     container = creating.create(context, options, "run", detached=detached)
@@ -47,7 +48,12 @@ def run(context: Context, options: Options) -> int:
             return 0
         attachment = service.start_attached(container.id)
         assert attachment is not None, "nobody else knows the container yet"
-        return attaching.relay(context, container, attachment, proxy=options.on("sig-proxy"))
+        return attaching.relay(
+            context,
+            container,
+            attachment,
+            attaching.Manner(options.on("sig-proxy"), options.text("detach-keys"), silent=True),
+        )
     except (LaminaError, OSError) as error:
         raise _start_failed(context, container, error) from error
 

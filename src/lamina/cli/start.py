@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
-from lamina.cli.flags import switch
-from lamina.errors import LaminaError
+from lamina.cli.flags import switch, text
+from lamina.errors import LaminaError, NotFound
 
 COMMAND = Command(
     usage="[OPTIONS] CONTAINER [CONTAINER...]",
@@ -12,6 +12,7 @@ COMMAND = Command(
     arguments=at_least(1),
     flags=(
         switch("attach", "Attach STDOUT/STDERR and forward signals", short="a"),
+        text("detach-keys", "Override the key sequence for detaching a container"),
         switch("interactive", "Attach container's STDIN", short="i"),
     ),
 )
@@ -32,6 +33,7 @@ def run(context: Context, options: Options) -> int:
             failed.append(name)
         else:
             context.print(name)
+            context.stdout.flush()
     if failed:
         raise CommandError(f"Error: failed to start containers: {', '.join(failed)}")
     return 0
@@ -41,11 +43,16 @@ def _attached(context: Context, options: Options) -> int:
     from lamina.cli import attaching
 
     service = context.engine().container_service
-    container = service.get(options.arguments[0])
+    attaching.check_keys(options.text("detach-keys"))
+    try:
+        container = service.get(options.arguments[0])
+    except NotFound as error:
+        raise CommandError(f"Error: {error}") from None
     container.config["AttachStdin"] = options.on("interactive") and container.config["OpenStdin"]
     container.config["AttachStdout"] = container.config["AttachStderr"] = True
     attaching.check_terminal(context, stdin=container.config["AttachStdin"], terminal=container.config["Tty"])
     attachment = service.start_attached(container.id)
     if attachment is None:
-        raise CommandError("You cannot attach to a running container, it was started by another client")
-    return attaching.relay(context, container, attachment, proxy=True)
+        attachment = service.attach(container.id, stdin=container.config["AttachStdin"])
+    manner = attaching.Manner(not container.config["Tty"], options.text("detach-keys"), silent=True)
+    return attaching.relay(context, container, attachment, manner)

@@ -7,6 +7,7 @@ import select
 
 from lamina.atomicfile import write_all
 from lamina.container import frames
+from lamina.container.detaching import Detached, DetachKeys
 from lamina.errors import SystemFailure
 
 
@@ -43,14 +44,20 @@ class Attachment:
         if frame != frames.STARTED:
             raise MonitorLost("the container's monitor ended before the container started")
 
+    def send(self, frame: bytes) -> None:
+        """Send one frame, of which none must be under way."""
+        self._sent(frame)
+
     def resize(self, rows: int, columns: int) -> None:
         """Tell the container's terminal its size."""
         self._sent(frames.resize(rows, columns))
 
-    def relay(self, stdin: int | None, stdout: int | None, stderr: int | None) -> int:
+    def relay(self, stdin: int | None, stdout: int | None, stderr: int | None, keys: DetachKeys | None = None) -> int:
         """Move bytes until the container has ended; its exit code. ``None`` for streams that are not attached.
 
         A stream that can't be written any more is dropped, the others go on.
+
+        :param keys: watched in the input; ``None`` watches none. :raises Detached: they were typed.
         """
         targets = {frames.OUT: stdout, frames.ERR: stderr}
         # Input that the monitor can't take yet must not keep its output from being read: it would wait, too.
@@ -63,7 +70,7 @@ class Attachment:
                 poll.register(stdin, select.POLLIN)
             for descriptor, events in poll.poll():
                 if descriptor == stdin:
-                    pending = _input_frame(stdin)
+                    pending = _input_frame(stdin, keys)
                     if pending == frames.INPUT_END:
                         stdin = None
                     continue
@@ -102,13 +109,19 @@ class Attachment:
             self._descriptor = -1
 
 
-def _input_frame(stdin: int) -> bytes:
-    """The next piece of input as a frame, or the frame for its end."""
+def _input_frame(stdin: int, keys: DetachKeys | None) -> bytes:
+    """The next piece of input as a frame, or the frame for its end; ``b""`` when a key may begin a sequence."""
     try:
         data = os.read(stdin, frames.CHUNK)
     except OSError:
         data = b""
-    return frames.INPUT + data if data else frames.INPUT_END
+    if not data:
+        return frames.INPUT_END
+    if keys is not None:
+        data, detached = keys.feed(data)
+        if detached:
+            raise Detached
+    return frames.INPUT + data if data else b""
 
 
 def _deliver(frame: bytes, targets: dict[bytes, int | None]) -> None:

@@ -31,6 +31,10 @@ def parse_keys(text: str) -> bytes:
     return bytes(found)
 
 
+class Detached(Exception):
+    """The detach keys were typed; the container's process goes on."""
+
+
 class DetachKeys:
     """Watches what is typed. A sequence that was begun is held back until it is clear whether it is one."""
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from lamina import atomicfile
 from lamina.container import users
-from lamina.container.detaching import DetachKeys
+from lamina.container.detaching import Detached, DetachKeys
 from lamina.container.jsonlog import STDERR, STDOUT
 from lamina.container.record import Container
 from lamina.container.rundirectory import RunDirectory
@@ -58,10 +58,6 @@ class Place(NamedTuple):
 
     run: RunDirectory
     runtime: RuntimeProgram
-
-
-class Detached(Exception):
-    """The detach keys were typed; the process goes on."""
 
 
 class Execution:

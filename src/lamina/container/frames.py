@@ -7,7 +7,9 @@ and everything else arrive as they were sent.
 from __future__ import annotations
 
 import json
-from _socket import AF_UNIX, SOCK_SEQPACKET, socketpair
+import os
+from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
+from collections.abc import Callable
 from typing import NamedTuple
 
 #: Most bytes of output or input in one frame.
@@ -17,6 +19,9 @@ CHUNK = 32 << 10
 STARTED, FAILED, OUT, ERR, EXITED = b"S", b"F", b"O", b"E", b"X"
 # From the client
 INPUT, INPUT_END, RESIZE = b"I", b"C", b"W"
+#: The first frame of a client that came later: ``b"A"`` to get output and give input, ``b"a"`` for output only,
+#: ``b"N"`` to learn the next exit code only, ``b"K"`` to end the wait for the next start.
+ATTACH, ATTACH_OUTPUT, NEXT_EXIT, CANCEL = b"A", b"a", b"N", b"K"
 #: Never sent.
 NOTHING = b"-"
 
@@ -48,3 +53,36 @@ def exited(code: int) -> bytes:
 
 def resize(rows: int, columns: int) -> bytes:
     return RESIZE + f"{rows} {columns}".encode()
+
+
+#: Name of the socket in a run directory.
+_SOCKET = "attach"
+_BACKLOG = 64
+
+
+def listen(directory: str) -> socket:
+    """The socket of a run directory on which clients come; it does not block."""
+    listener = socket(AF_UNIX, SOCK_SEQPACKET)
+    listener.setblocking(False)
+    _with_short_path(directory, listener.bind)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def connect(directory: str) -> int:
+    """A descriptor that is connected to the monitor of a run directory. Raises :class:`OSError` when there is none."""
+    connection = socket(AF_UNIX, SOCK_SEQPACKET)
+    try:
+        _with_short_path(directory, connection.connect)
+        return connection.detach()
+    finally:
+        connection.close()
+
+
+def _with_short_path(directory: str, action: Callable[[str], object]) -> None:
+    """A socket's address holds 107 bytes, a data root's path may be longer: a way through /proc is short."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        action(f"/proc/self/fd/{handle}/{_SOCKET}")
+    finally:
+        os.close(handle)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from lamina import atomicfile
-from lamina.container import frames, hostfiles, monitor, mounts, rare, rootfs, signals, specification, users
+from lamina.container import frames, hostfiles, monitor, mounts, networking, rare, removal, rootfs, specification, users
 from lamina.container.attachment import Attachment, StartFailed
-from lamina.container.parts import Parts
-from lamina.container.record import PAUSED, Container
+from lamina.container.parts import NetworkOpened, Parts
+from lamina.container.record import Container
+from lamina.container.restarting import RestartPolicy
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.specification import Prepared
-from lamina.container.states import NotRunning
 from lamina.container.store import NoSuchContainer
-from lamina.errors import Conflict, InvalidArgument, LaminaError, NotFound, SystemFailure
+from lamina.errors import InvalidArgument, LaminaError
 from lamina.layer.database import MountNotFound
 from lamina.runtime.program import ENGINE_FAILED
 
@@ -24,29 +23,6 @@ from lamina.runtime.program import ENGINE_FAILED
 LOST = 255
 #: Exit code in the state of a container that could not be started for a reason of the engine's own.
 _NOT_STARTED = 128
-_STOP_SECONDS = 10
-_KILL_SECONDS = 30.0
-
-
-class StillRunning(Conflict):
-    """A running container is removed by force or not at all."""
-
-    def __init__(self, container_id: str, status: str) -> None:
-        if status == PAUSED:
-            message = (
-                f"You cannot remove a paused container {container_id}. "
-                "Unpause and then stop the container before attempting removal or force remove"
-            )
-        else:
-            message = (
-                f"You cannot remove a running container {container_id}. "
-                "Stop the container before attempting removal or force remove"
-            )
-        super().__init__(message)
-
-
-class WillNotDie(SystemFailure):
-    """SIGKILL had no effect in time."""
 
 
 # Starting
@@ -86,14 +62,15 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
     """Prepare everything and fork the monitor, which from then on undoes it; the client's end of its socket."""
     run = parts.run_directory(container.id)
     runtime = parts.runtime()
+    container.document.update(RestartCount=0, HasBeenManuallyStopped=False)
     with ExitStack() as undo:
         undo.callback(_unmount, parts, container.id)
         merged = parts.layers.mount(container.id, volatile=container.auto_remove)
-        prepared = _prepare(parts, container, merged)
         lock = run.claim()
         undo.callback(run.remove)
         undo.callback(os.close, lock)
-        atomicfile.write(run.sub("config.json"), specification.encode(container, prepared), sync=False)
+        undo.callback(release, parts, container.id)
+        prepare(parts, container, merged)
         ours, theirs = frames.pair()
         plan = monitor.Plan(
             container=container,
@@ -102,7 +79,7 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
             lock=lock,
             client=theirs,
             attached=attached,
-            cgroups_path=specification.cgroups_path(container.id, container.host_config.get("CgroupParent") or ""),
+            cgroups_path=specification.cgroup_of(container),
             log_path=container.document["LogPath"],
             reopen=lambda: MonitorHousehold(parts.reopened()),
         )
@@ -116,6 +93,20 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
         undo.pop_all()
     os.close(lock)
     return ours
+
+
+def prepare(parts: Parts, container: Container, merged: str) -> None:
+    """Make what one run needs, here and in the run directory, which exists: before a start and before each restart.
+
+    :param merged: the mounted file system.
+    """
+    prepared = _prepare(parts, container, merged)
+    run = parts.run_directory(container.id)
+    atomicfile.write(run.sub("config.json"), specification.encode(container, prepared), sync=False)
+
+
+def release(parts: Parts, container_id: str) -> None:
+    """Give back what :func:`prepare` took for one run. Idempotent; the container may have been removed."""
 
 
 def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
@@ -132,9 +123,16 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
         user = users.resolve(root, container.config["User"], groups)
     finally:
         os.close(root)
-    hostfiles.write(container, directory)
+    if not networking.share_files(parts, container):
+        hostfiles.write(container, directory, gateway=networking.host_gateway(parts, container))
     container.document["LogPath"] = parts.store.log_path(container.id)
-    return Prepared(merged, user, parts.root.sub("lamina/index"), rare.join(parts, container))
+    return Prepared(
+        merged,
+        user,
+        parts.root.sub("lamina/index"),
+        rare.join(parts, container),
+        networking.namespace_path(parts, container),
+    )
 
 
 def _prepare_source(parts: Parts, point: dict[str, object]) -> None:
@@ -169,27 +167,64 @@ class MonitorHousehold:
         self._parts = parts
         # A dockerd that started on this root now would take the container for a dead one of its own.
         parts.root.begin_writing()
+        self._network: NetworkOpened | None = None
+
+    def open_network(self, container: Container) -> None:
+        self._network = networking.open(self._parts, container)
 
     def save(self, container: Container) -> None:
         self._parts.store.save(container)
 
-    def exited(self, id: str, code: int, *, oom_killed: bool) -> None:
+    def exited(self, id: str, code: int, *, oom_killed: bool) -> bool:
         store = self._parts.store
         try:
             with store.lock(id):
                 container = store.load(id)
+                again = _is_started_again(container, code, cancelled=self._parts.run_directory(id).cancelled())
                 container.set_exited(code, oom_killed=oom_killed)
+                networking.forget(container)
+                if again:
+                    container.set_restarting()
                 store.save(container)
+                return again
         except NoSuchContainer:
-            return
+            return False
+
+    def left(self, id: str) -> None:
+        if self._network is not None:
+            networking.end(self._parts, id, self._network)
+            self._network = None
+        release(self._parts, id)
+
+    @contextmanager
+    def restarting(self, id: str) -> Iterator[Container | None]:
+        store = self._parts.store
+        try:
+            with store.lock(id):
+                container = store.load(id)
+                if self._parts.run_directory(id).cancelled():
+                    container.set_stopped()
+                    store.save(container)
+                    yield None
+                    return
+                prepare(self._parts, container, self._parts.layers.mount(id))
+                yield container
+        except NoSuchContainer:
+            yield None
+
+    def failed(self, id: str, code: int, message: str) -> None:
+        container = self._parts.store.load(id)
+        container.set_failed(_NOT_STARTED if code == ENGINE_FAILED else code, message)
+        self._parts.store.save(container)
 
     def unmount(self, id: str) -> None:
+        self.left(id)
         _unmount(self._parts, id)
 
     def remove(self, id: str) -> None:
         try:
             with self._parts.store.lock(id):
-                _delete(self._parts, self._parts.store.load(id), volumes=True)
+                removal.delete(self._parts, self._parts.store.load(id), volumes=True)
         except NoSuchContainer:
             return
 
@@ -206,15 +241,23 @@ def reconcile(parts: Parts, container: Container) -> Container:
     _clean_up(parts, container, run)
     if container.running:
         container.set_exited(LOST, error=failure)
+        networking.forget(container)
         parts.store.save(container)
     run.remove()
     return container
+
+
+def _is_started_again(container: Container, code: int, *, cancelled: bool) -> bool:
+    stopped = bool(container.document.get("HasBeenManuallyStopped"))
+    policy = RestartPolicy.of(container.host_config)
+    return not cancelled and policy.wants(code, int(container.document.get("RestartCount") or 0), stopped=stopped)
 
 
 def _clean_up(parts: Parts, container: Container, run: RunDirectory) -> None:
     """Undo what a monitor would have undone."""
     if run.exists():
         parts.runtime().delete(container.id, run.path)
+    networking.close(parts, container.id)
     _unmount(parts, container.id)
 
 
@@ -226,114 +269,7 @@ def current(parts: Parts, container_id: str) -> Container:
         return container
     with parts.store.lock(container_id):
         container = reconcile(parts, parts.store.load(container_id))
-    if container.auto_remove and not container.running:  # its monitor would have removed it
-        remove(parts, container_id, volumes=True)
-        raise NoSuchContainer(container_id)
+        if container.auto_remove and not container.running:  # its monitor would have removed it
+            removal.delete(parts, container, volumes=True)
+            raise NoSuchContainer(container_id)
     return container
-
-
-# Ending
-
-
-def send_signal(parts: Parts, container_id: str, number: int) -> None:
-    """Signal the first process. Raises :class:`NotRunning`."""
-    container = current(parts, container_id)
-    if not container.running:
-        raise NotRunning(container_id)
-    try:
-        handle = os.pidfd_open(container.pid)
-    except ProcessLookupError:
-        raise NotRunning(container_id) from None
-    try:
-        # The pid may have been given to somebody else before the handle was made, but then the state says so by now.
-        again = parts.store.load(container_id)
-        if not again.running or again.pid != container.pid:
-            raise NotRunning(container_id)
-        signal.pidfd_send_signal(handle, number)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(handle)
-
-
-def kill(parts: Parts, container_id: str, text: str = "KILL") -> None:
-    """``docker kill``: with SIGKILL it returns when the container has ended."""
-    number = signals.number(text)
-    send_signal(parts, container_id, number)
-    if number == signal.SIGKILL and not parts.run_directory(container_id).wait(_KILL_SECONDS)[0]:
-        raise WillNotDie(f"Container {container_id} could not be killed in {_KILL_SECONDS:.0f} seconds")
-
-
-def stop(parts: Parts, container_id: str, timeout: int | None = None) -> None:
-    """Ask it to end, and kill it after ``timeout`` seconds (default: the container's, else 10; -1: never)."""
-    with parts.store.lock(container_id):
-        container = reconcile(parts, parts.store.load(container_id))
-        if not container.running:
-            return
-        container.document["HasBeenManuallyStopped"] = True
-        parts.store.save(container)
-    if timeout is None:
-        configured = container.config.get("StopTimeout")
-        timeout = _STOP_SECONDS if configured is None else int(configured)
-    try:
-        send_signal(parts, container_id, signals.number(container.config.get("StopSignal") or signals.DEFAULT_STOP))
-        if not parts.run_directory(container_id).wait(None if timeout < 0 else float(timeout))[0]:
-            kill(parts, container_id)
-    except (NotRunning, NoSuchContainer):
-        return
-
-
-def wait(parts: Parts, container_id: str) -> int:
-    """Exit code, once it does not run. A container that never ran has 0."""
-    run = parts.run_directory(container_id)
-    _, code = run.wait()
-    if code is not None:
-        return code
-    container = current(parts, container_id)
-    return wait(parts, container_id) if container.running else container.exit_code
-
-
-def remove(parts: Parts, container_id: str, *, force: bool = False, volumes: bool = False) -> None:
-    """Delete a container, with ``volumes`` also its anonymous volumes.
-
-    :raises StillRunning: it runs and ``force`` is off.
-    """
-    if force:
-        with suppress(NotRunning):
-            kill(parts, container_id)
-    with parts.store.lock(container_id):
-        container = reconcile(parts, parts.store.load(container_id))
-        if container.running:
-            raise StillRunning(container_id, container.status)
-        _delete(parts, container, volumes=volumes)
-
-
-def _delete(parts: Parts, container: Container, *, volumes: bool) -> None:
-    """The caller holds the container's lock."""
-    with parts.layers.container_operation(container.id):
-        parts.store.unpublish(container.id)
-        parts.layers.remove_writable(container.id)
-        parts.store.forget(container.id)
-    if volumes:
-        _remove_anonymous_volumes(parts, container)
-
-
-def _remove_anonymous_volumes(parts: Parts, container: Container) -> None:
-    for point in container.mount_points.values():
-        # A volume without a source in its Spec was named by nobody.
-        if point["Type"] != mounts.VOLUME or (point.get("Spec") or {}).get("Source"):
-            continue
-        users_of_volume = volume_users(parts, str(point["Name"]))
-        try:
-            parts.volumes.remove(str(point["Name"]), users_of_volume)
-        except (NotFound, Conflict):
-            continue  # gone, or another container has it too
-
-
-def volume_users(parts: Parts, name: str) -> list[str]:
-    """Ids of the containers that have the volume."""
-    return [
-        container.id
-        for container in parts.store.all()
-        if any(point["Type"] == mounts.VOLUME and point["Name"] == name for point in container.mount_points.values())
-    ]

@@ -1,8 +1,8 @@
 """The monitor: one process per running container, forked from whoever starts it.
 
 It is the parent of the container's first process (as a subreaper), owns its pipes or terminal, writes its log, serves
-the client that started it, waits, records the state and cleans up. It outlives the client: nothing of what it does
-depends on anybody reading the other end of its socket.
+the clients that are attached, waits, records the state, starts it again where the restart policy says so, and cleans
+up. It outlives the client: nothing of what it does depends on anybody reading the other end of a socket.
 """
 
 import os
@@ -11,12 +11,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple, NoReturn, Protocol
 
 from lamina.container import frames, jsonlog, rundirectory
+from lamina.container.clients import Client, Clients
 from lamina.container.frames import Failure
 from lamina.container.record import Container
+from lamina.container.restarting import Pauses
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.streams import Streams
 from lamina.errors import LaminaError
@@ -25,7 +27,7 @@ from lamina.runtime import cgroup
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram
 
 _READ = frames.CHUNK
-#: How much of a client's input may wait for a container that does not read.
+#: How much of the clients' input may wait for a container that does not read.
 _INPUT_LIMIT = 256 << 10
 #: How long output is read after the first process ended, when something outside its pid namespace keeps a pipe open.
 _DRAIN_SECONDS = 2.0
@@ -34,11 +36,24 @@ _DRAIN_SECONDS = 2.0
 class Household(Protocol):
     """What the monitor needs of the engine, opened afresh in the monitor's process."""
 
+    def open_network(self, container: Container) -> None:
+        """Make what the container needs for its next run; :meth:`left` ends it."""
+
     def save(self, container: Container) -> None:
         """Write the state."""
 
-    def exited(self, id: str, code: int, *, oom_killed: bool) -> None:
-        """Record the end, by what is on disk now: others may have changed the files meanwhile."""
+    def exited(self, id: str, code: int, *, oom_killed: bool) -> bool:
+        """Record the end, by what is on disk now: others may have changed the files meanwhile. Whether the container
+        is to be started again; its state is ``restarting`` then."""
+
+    def left(self, id: str) -> None:
+        """Give back what a run has for itself; the file system stays mounted."""
+
+    def restarting(self, id: str) -> AbstractContextManager[Container | None]:
+        """Hold the container, prepared for another start; ``None`` when somebody has stopped or removed it."""
+
+    def failed(self, id: str, code: int, message: str) -> None:
+        """Another start did not work: that is the end."""
 
     def unmount(self, id: str) -> None: ...
 
@@ -89,20 +104,15 @@ def _main(plan: Plan) -> NoReturn:
 
 
 class Monitor:
-    """One run of one container."""
+    """All runs of one container from a start by a person to the end."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._id = plan.container.id
-        config = plan.container.config
-        self._once = bool(config.get("StdinOnce"))
-        self._streams = Streams(terminal=bool(config.get("Tty")), open_stdin=bool(config.get("OpenStdin")))
-        self._client = Client(plan.client)
-        self._splitters = {name: jsonlog.Splitter() for name in (jsonlog.STDOUT, jsonlog.STDERR)}
-        self._input = bytearray()
-        self._input_ended = False
-        self._pid = 0
-        self._code: int | None = None
+        self._clients = Clients(plan.run.path)
+        self._starter = self._clients.add(plan.client, wants_output=plan.attached)
+        self._pauses = Pauses()
+        self._wakeup = _watch_children()
 
     def run(self) -> None:
         try:
@@ -112,7 +122,7 @@ class Monitor:
             raise
 
     def _leave_word(self, error: BaseException) -> None:
-        """Say why this ends early: to the client, and for whoever looks after the container next."""
+        """Say why this ends early: to the clients, and for whoever looks after the container next."""
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
@@ -120,101 +130,205 @@ class Monitor:
         message = f"the container's monitor failed: {type(error).__name__}: {error}{where}"
         with suppress(OSError):
             self._plan.run.leave_failure(message)
-        self._client.send(Failure(message, ENGINE_FAILED).encode())
+        self._clients.dismiss(Failure(message, ENGINE_FAILED).encode())
 
     def _run(self) -> None:
-        wakeup = self._watch_children()
+        plan = self._plan
         try:
-            household = self._plan.reopen()
+            household = plan.reopen()
             try:
-                self._pid = self._start()
+                household.open_network(plan.container)
+                run = self._start(plan.container)
             except BaseException:
+                household.left(self._id)
                 household.unmount(self._id)
                 raise
         except (LaminaError, OSError) as error:
             self._failed(error)
             return
-        self._plan.container.set_running(self._pid)
-        household.save(self._plan.container)
-        self._client.send(frames.STARTED)
-        if not self._plan.attached:
-            self._client.close()
-        log = jsonlog.Writer(self._plan.log_path)
-        self._relay(wakeup, log)
+        plan.container.set_running(run.pid)
+        household.save(plan.container)
+        self._starter.send(frames.STARTED)
+        if not plan.attached:
+            self._starter.close()
+        log = jsonlog.Writer(plan.log_path)
+        code = self._watch(run, log, household)
         log.close()
-        self._finish(household)
+        self._finish(household, code)
 
-    def _watch_children(self) -> int:
-        """A descriptor that becomes readable when a child has ended."""
-        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        return read
+    def _watch(self, run: "Run", log: jsonlog.Writer, household: Household) -> int:
+        """Stay with it from run to run; the last exit code."""
+        while True:
+            begun = time.monotonic()
+            code = run.relay(log)
+            # The pid is not reaped before the state says that nothing runs: nobody can signal a process that took it.
+            oom_killed = cgroup.oom_killed(self._plan.cgroups_path)
+            again = household.exited(self._id, code, oom_killed=oom_killed)
+            _reap_all()
+            # With its first process its pid namespace ended, and what the runtime keeps goes with the run directory.
+            if not cgroup.remove(self._plan.cgroups_path):
+                self._plan.runtime.delete(self._id, self._plan.run.path)
+            household.left(self._id)
+            if not again:
+                return code
+            self._plan.run.forget_run()
+            self._clients.dismiss(frames.exited(code))
+            self._pause(self._pauses.after(time.monotonic() - begun))
+            following = self._start_again(household)
+            if following is None:
+                return code
+            run = following
 
-    def _start(self) -> int:
-        plan, streams = self._plan, self._streams
-        console = streams.listen_for_console(plan.run.path) if streams.terminal else None
-        pid = plan.runtime.run_detached(
-            self._id,
-            plan.run.path,
-            streams.inherited,
-            command=plan.container.command[0],
-            console_socket=console,
-            # Should this process be killed now, the runtime would still start the container: until it has done so
-            # nobody may clean up.
-            held=plan.lock,
-        )
-        streams.started()
-        return pid
+    def _start_again(self, household: Household) -> "Run | None":
+        with household.restarting(self._id) as container:
+            if container is None:
+                return None
+            try:
+                household.open_network(container)
+                run = self._start(container)
+            except (LaminaError, OSError) as error:
+                code = error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED
+                household.failed(self._id, code, str(error))
+                household.left(self._id)
+                return None
+            container.set_running(run.pid)
+            household.save(container)
+            return run
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next start; shorter when somebody wants no next start."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self._plan.run.cancelled():
+            poll = select.poll()
+            self._clients.register(poll, reading=True)
+            for descriptor, events in poll.poll(left * 1000):
+                if descriptor == self._clients.listener:
+                    self._clients.accept()
+                elif descriptor in self._clients:
+                    client = self._clients[descriptor]
+                    if events & select.POLLOUT:
+                        client.push()
+                    if events & ~select.POLLOUT:
+                        _between_runs(client, client.receive())
+
+    def _start(self, container: Container) -> "Run":
+        plan = self._plan
+        config = container.config
+        streams = Streams(terminal=bool(config.get("Tty")), open_stdin=bool(config.get("OpenStdin")))
+        try:
+            console = streams.listen_for_console(plan.run.path) if streams.terminal else None
+            pid = plan.runtime.run_detached(
+                self._id,
+                plan.run.path,
+                streams.inherited,
+                command=container.command[0],
+                console_socket=console,
+                # Should this process be killed now, the runtime would still start the container: until it has done so
+                # nobody may clean up.
+                held=plan.lock,
+            )
+            streams.started()
+        except BaseException:
+            streams.close()
+            raise
+        return Run(pid, streams, self._clients, self._wakeup, once=bool(config.get("StdinOnce")))
 
     def _failed(self, error: LaminaError | OSError) -> None:
         """Undo, and tell the starter, who holds the container's lock and records why."""
         code = error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED
         self._plan.run.remove()
         os.close(self._plan.lock)
-        self._client.send(Failure(str(error), code).encode())
-        self._client.flush()
+        self._clients.dismiss(Failure(str(error), code).encode())
+        self._clients.linger()
 
-    # While it runs
+    def _finish(self, household: Household, code: int) -> None:
+        plan = self._plan
+        self._clients.close_listener()
+        household.unmount(self._id)
+        if plan.container.auto_remove:
+            household.remove(self._id)
+        rundirectory.leave_exit_code(plan.lock, code)
+        plan.run.remove()
+        os.close(plan.lock)
+        self._clients.dismiss(frames.exited(code))
+        self._clients.linger()
 
-    def _relay(self, wakeup: int, log: jsonlog.Writer) -> None:
-        """Move bytes until the first process has ended and its output was read."""
+
+def _between_runs(client: Client, frame: bytes) -> None:
+    """A client speaks while nothing runs: only who waits for the next exit may stay."""
+    if frame not in (frames.NOTHING, frames.NEXT_EXIT):
+        client.close()
+
+
+def _watch_children() -> int:
+    """A descriptor that becomes readable when a child has ended."""
+    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    return read
+
+
+class Run:
+    """One run: from the start of the first process to its end.
+
+    :ivar pid: of the first process.
+    """
+
+    def __init__(self, pid: int, streams: Streams, clients: Clients, wakeup: int, *, once: bool) -> None:
+        self.pid = pid
+        self._streams = streams
+        self._clients = clients
+        self._wakeup = wakeup
+        self._once = once
+        self._splitters = {name: jsonlog.Splitter() for name in (jsonlog.STDOUT, jsonlog.STDERR)}
+        self._input = bytearray()
+        self._input_ended = False
+        self._code: int | None = None
+
+    def relay(self, log: jsonlog.Writer) -> int:
+        """Move bytes until the first process has ended and its output was read; its exit code. It is not reaped."""
         deadline = 0.0
         while self._code is None or (self._streams.sources and time.monotonic() < deadline):
-            timeout = None if self._code is None else max(0.0, deadline - time.monotonic()) * 1000
-            for descriptor, events in self._wait(wakeup, timeout):
-                if descriptor == wakeup:
-                    _drain(wakeup)
-                elif descriptor in self._streams.sources:
-                    self._output(descriptor, log)
-                elif descriptor == self._client.descriptor:
-                    self._serve(events)
-                elif descriptor == self._streams.sink:
-                    self._feed()
+            timeout = None if self._code is None else max(0.0, deadline - time.monotonic())
+            for descriptor, events in self._wait(timeout):
+                self._handle(descriptor, events, log)
             if self._code is None:
-                self._code = _exit_code_of(self._pid)
+                self._code = _exit_code_of(self.pid)
                 deadline = time.monotonic() + _DRAIN_SECONDS
-            elif self._client.behind:  # what it has not taken yet must not be lost
+            elif self._clients.patience(time.monotonic()):  # what somebody has not taken yet must not be lost
                 deadline = time.monotonic() + _DRAIN_SECONDS
         for name, splitter in self._splitters.items():
             with suppress(OSError):
                 log.write(splitter.rest(), name, time.time_ns())
+        self._streams.close()
+        return self._code
 
-    def _wait(self, wakeup: int, timeout: float | None) -> list[tuple[int, int]]:
+    def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
         poll = select.poll()
-        poll.register(wakeup, select.POLLIN)
-        client = self._client
-        if not client.behind:
+        poll.register(self._wakeup, select.POLLIN)
+        self._clients.register(poll, reading=len(self._input) < _INPUT_LIMIT)
+        patience = self._clients.patience(time.monotonic())
+        if patience:
+            timeout = patience if timeout is None else min(timeout, patience)
+        else:
             for source in self._streams.sources:
                 poll.register(source, select.POLLIN)
-        if client.descriptor >= 0:
-            wanted = select.POLLOUT if client.behind else 0
-            if len(self._input) < _INPUT_LIMIT:
-                wanted |= select.POLLIN
-            poll.register(client.descriptor, wanted)
         if self._input and self._streams.sink >= 0:
             poll.register(self._streams.sink, select.POLLOUT)
-        return poll.poll(timeout)
+        # One millisecond more: rounding down would wake up again and again before the time.
+        return poll.poll(None if timeout is None else timeout * 1000 + 1)
+
+    def _handle(self, descriptor: int, events: int, log: jsonlog.Writer) -> None:
+        if descriptor == self._wakeup:
+            _drain(descriptor)
+        elif descriptor in self._streams.sources:
+            self._output(descriptor, log)
+        elif descriptor in self._clients:
+            self._serve(self._clients[descriptor], events)
+        elif descriptor == self._streams.sink:
+            self._feed()
+        elif descriptor == self._clients.listener:
+            self._clients.accept()
 
     def _output(self, descriptor: int, log: jsonlog.Writer) -> None:
         name = self._streams.sources[descriptor]
@@ -223,106 +337,40 @@ class Monitor:
             return
         with suppress(OSError):  # a full disk costs the log, not the container
             log.write(self._splitters[name].feed(data), name, time.time_ns())
-        self._client.send((frames.OUT if name == jsonlog.STDOUT else frames.ERR) + data)
+        self._clients.output((frames.OUT if name == jsonlog.STDOUT else frames.ERR) + data)
 
-    def _serve(self, events: int) -> None:
-        """A frame from the client, or room for more to it."""
+    def _serve(self, client: Client, events: int) -> None:
+        """A frame from a client, or room for more to it."""
         if events & select.POLLOUT:
-            self._client.push()
+            client.push()
         if not events & (select.POLLIN | select.POLLHUP | select.POLLERR):
             return
-        frame = self._client.receive()
+        frame = client.receive()
         kind, payload = frame[:1], frame[1:]
-        if kind == frames.INPUT:
+        if kind in (frames.ATTACH, frames.ATTACH_OUTPUT):
+            client.wants_output = True
+            client.gives_input = kind == frames.ATTACH
+            client.send(frames.STARTED)
+        elif kind == frames.INPUT:
             self._input += payload
             self._feed()
         elif kind == frames.INPUT_END:
-            self._input_ended = True
-            self._feed()
+            self._end_input(client)
         elif kind == frames.RESIZE:
             rows, columns = payload.split()
             self._streams.resize(int(rows), int(columns))
         elif not frame:
-            self._client.close()
-            self._input_ended = self._input_ended or self._once
-            self._feed()
+            client.close()
+            self._end_input(client)
+
+    def _end_input(self, client: Client) -> None:
+        """Input of a container that is attached to once ends with its client's."""
+        if client.gives_input and self._once:
+            self._input_ended = True
+        self._feed()
 
     def _feed(self) -> None:
         self._streams.feed(self._input, ended=self._input_ended)
-
-    # The end
-
-    def _finish(self, household: Household) -> None:
-        plan = self._plan
-        assert self._code is not None
-        # The pid is not reaped before the state says that nothing runs: nobody can signal a process that took it over.
-        oom_killed = cgroup.oom_killed(plan.cgroups_path)
-        household.exited(self._id, self._code, oom_killed=oom_killed)
-        _reap_all()
-        # With its first process its pid namespace ended, and what the runtime keeps goes with the run directory.
-        if not cgroup.remove(plan.cgroups_path):
-            plan.runtime.delete(self._id, plan.run.path)
-        household.unmount(self._id)
-        if plan.container.auto_remove:
-            household.remove(self._id)
-        rundirectory.leave_exit_code(plan.lock, self._code)
-        plan.run.remove()
-        os.close(plan.lock)
-        self._client.send(frames.exited(self._code))
-        self._client.flush()
-
-
-class Client:
-    """The monitor's end of the socket to the client. Never blocks until :meth:`flush`."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._pending: list[bytes] = []
-        os.set_blocking(descriptor, False)
-
-    @property
-    def behind(self) -> bool:
-        """Whether the client has not taken what was sent. Output is not read then: the container waits for it."""
-        return bool(self._pending)
-
-    def send(self, frame: bytes) -> None:
-        if self.descriptor >= 0:
-            self._pending.append(frame)
-            self.push()
-
-    def push(self) -> None:
-        """Send what is pending, as much as goes."""
-        try:
-            while self._pending:
-                os.write(self.descriptor, self._pending[0])
-                del self._pending[0]
-        except BlockingIOError:
-            return
-        except OSError:
-            self.close()
-
-    def receive(self) -> bytes:
-        """One frame; ``b""`` when the client is gone."""
-        try:
-            return os.read(self.descriptor, _READ + 1)
-        except BlockingIOError:
-            return frames.NOTHING
-        except OSError:
-            return b""
-
-    def flush(self) -> None:
-        """Send the rest, waiting for the client, and close."""
-        if self.descriptor >= 0:
-            os.set_blocking(self.descriptor, True)
-            self.push()
-        self.close()
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._pending.clear()
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
 
 
 def _drain(descriptor: int) -> None:

@@ -4,6 +4,8 @@
 
     monitor       held (flock) by the monitor for its life; then holds the exit code
     failure       why the monitor ended early, one line; absent unless it did
+    attach        socket of the monitor's, on which clients come
+    cancelled     there once somebody has stopped the container: it is not started again
     config.json   the bundle: runtime-spec document
     pid log state what the runtime keeps
 
@@ -18,10 +20,13 @@ import os
 import time
 from contextlib import suppress
 
+from lamina.container import frames
 from lamina.graphdriver.removal import remove_tree
 
 _LOCK = "monitor"
 _FAILURE = "failure"
+_STATE = "state"
+_CANCELLED = "cancelled"
 _FAILURE_LIMIT = 4096
 _POLL_LONGEST = 0.02
 
@@ -82,6 +87,24 @@ class RunDirectory:
         finally:
             os.close(descriptor)
 
+    def cancel(self) -> None:
+        """Note that the container is not to be started again, and wake a monitor that waits for its time. Idempotent.
+
+        The caller holds the container's lock.
+        """
+        with suppress(FileNotFoundError):
+            os.close(os.open(self.sub(_CANCELLED), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with suppress(OSError):
+            connection = frames.connect(self.path)
+            try:
+                os.write(connection, frames.CANCEL)
+            finally:
+                os.close(connection)
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return os.path.exists(self.sub(_CANCELLED))
+
     def leave_failure(self, message: str) -> None:
         """Note why the monitor ends early, for :meth:`failure`. Raises :class:`OSError`."""
         with open(self.sub(_FAILURE), "w", encoding="utf-8", errors="backslashreplace") as file:
@@ -94,6 +117,11 @@ class RunDirectory:
                 return file.read(_FAILURE_LIMIT)
         except FileNotFoundError:
             return ""
+
+    def forget_run(self) -> None:
+        """Remove what the runtime kept of a run that has ended, before another one."""
+        with suppress(OSError):
+            remove_tree(self.sub(_STATE))
 
     def remove(self) -> None:
         """Idempotent."""

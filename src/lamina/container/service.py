@@ -74,6 +74,7 @@ class ContainerService:
 
     def create(self, request: CreateRequest) -> Container:
         """See :func:`lamina.container.creation.create`."""
+        RestartPolicy.of(request.host_config).check()
         return creation.create(self._parts, request)
 
     def start(self, text: str) -> None:

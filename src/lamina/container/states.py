@@ -15,6 +15,13 @@ class IsPaused(Conflict):
     """A paused container can't be entered, nor attached to, nor paused again."""
 
 
+class NotPaused(Conflict):
+    """Only a paused container can be unpaused."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"Container {container_id} is not paused")
+
+
 class IsRestarting(Conflict):
     """Between the end of a run and the next start there is nothing to enter or to attach to."""
 

@@ -97,14 +97,18 @@ class ContainerStore:
         path = os.path.join(self.directory(container.id), CONFIG)
         atomicfile.write(path, gojson.encode(container.document) + b"\n", sync=sync)
 
+    def save_host_config(self, container: Container) -> None:
+        """Replace ``hostconfig.json``."""
+        path = os.path.join(self.directory(container.id), HOST_CONFIG)
+        atomicfile.write(path, gojson.encode(container.host_config) + b"\n", mode=0o644, sync=False)
+
     def add(self, container: Container, *, sync: bool) -> None:
         """Make the directory and write both files. The caller holds :meth:`naming`."""
         directory = self.directory(container.id)
         os.makedirs(self._home, 0o710, exist_ok=True)
         os.mkdir(directory, 0o710)
         os.mkdir(os.path.join(directory, "checkpoints"), 0o700)
-        encoded = gojson.encode(container.host_config) + b"\n"
-        atomicfile.write(os.path.join(directory, HOST_CONFIG), encoded, mode=0o644, sync=False)
+        self.save_host_config(container)
         self.save(container, sync=sync)
 
     def unpublish(self, id: str) -> None:

@@ -69,6 +69,26 @@ class Container:
         """Ask it to end; after ``timeout`` seconds (default: its own, else 10) kill it."""
         self._engine.container_service.stop(self.id, timeout)
 
+    def restart(self, timeout: int | None = None) -> None:
+        """:meth:`stop` and :meth:`start`."""
+        self._engine.container_service.restart(self.id, timeout)
+
+    def pause(self) -> None:
+        """Stop all its processes where they are. Raises ``Conflict`` when it does not run."""
+        self._engine.container_service.pause(self.id)
+
+    def unpause(self) -> None:
+        """Let them go on."""
+        self._engine.container_service.unpause(self.id)
+
+    def rename(self, name: str) -> None:
+        """Give it another name. Raises ``Conflict`` when it is taken."""
+        self._engine.container_service.rename(self.id, name)
+
+    def attach(self, *, stdin: bool = False) -> Attachment:
+        """A connection to it, which the caller relays or closes. Raises ``Conflict`` when it does not run."""
+        return self._engine.container_service.attach(self.id, stdin=stdin)
+
     def kill(self, signal: str = "KILL") -> None:
         """Send a signal by name or number."""
         self._engine.container_service.kill(self.id, signal)

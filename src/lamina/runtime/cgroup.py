@@ -71,6 +71,19 @@ def _own_group(home: str, membership: str) -> str:
     return unified
 
 
+def processes(path: str, home: str = _HOME) -> list[int]:
+    """Pids of all processes of the group and the groups below it; none when it is gone."""
+    top = f"{home}/{path.lstrip('/')}" if is_unified(home) else f"{home}/pids/{path.lstrip('/')}"
+    found = []
+    for directory, _, _ in os.walk(top):
+        try:
+            with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+                found += [int(line) for line in file]
+        except OSError:
+            continue
+    return sorted(found)
+
+
 def remove(path: str, home: str = _HOME) -> bool:
     """Remove a group without processes from every hierarchy; ``False`` when something is left for the runtime to do."""
     parents = [home] if is_unified(home) else [f"{home}/{name}" for name in os.listdir(home)]
