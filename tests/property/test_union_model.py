@@ -225,8 +225,8 @@ def kernels(options: MountOptions, point: str) -> Iterator[str]:
     text = (
         f"lowerdir={':'.join(options.lowerdirs)},upperdir={options.upperdir},workdir={options.workdir},redirect_dir=on"
     )
-    metacopy = f"metacopy={'on' if options.metacopy else 'off'}"
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"{text},index=off,{metacopy}", point], check=True)
+    switches = f"index={'on' if options.inode_index else 'off'},metacopy={'on' if options.metacopy else 'off'}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"{text},{switches}", point], check=True)
     try:
         yield point
     finally:
@@ -246,9 +246,10 @@ class Machine(RuleBasedStateMachine):
     """Four subjects, one sequence."""
 
     metacopy = False
+    index = False
 
     def options(self, upper: str) -> MountOptions:
-        return options_of(self.base, upper)._replace(metacopy=self.metacopy)
+        return options_of(self.base, upper)._replace(metacopy=self.metacopy, inode_index=self.index)
 
     def __init__(self) -> None:
         super().__init__()
@@ -266,6 +267,11 @@ class Machine(RuleBasedStateMachine):
         ):
             os.mkdir(f"{self.base}/{name}")
         populate([f"{self.base}/top", f"{self.base}/bottom"])
+        if self.index:
+            for layer, name in (("top", "a/b/a"), ("bottom", "c/c/x"), ("bottom", "a/a")):
+                for other in ("a/l", "b/c/l", "c/l"):
+                    with contextlib.suppress(OSError):
+                        os.link(f"{self.base}/{layer}/{name}", f"{self.base}/{layer}/{other}")
         mounted = {"kernel": kernels, "mount": ours}
         for kind, mount in mounted.items():
             point = self.stack.enter_context(mount(self.options(kind), f"{self.base}/{kind}-merged"))
@@ -393,6 +399,12 @@ class MetacopyMachine(Machine):
     metacopy = True
 
 
+class IndexMachine(Machine):
+    """The same with lower files of several names, which stay one file."""
+
+    index = True
+
+
 def run(machine: type[Machine], examples: int) -> None:
     run_state_machine_as_test(
         machine,
@@ -413,3 +425,7 @@ def test_random_operations_give_the_same_everywhere() -> None:
 
 def test_random_operations_give_the_same_with_data_that_stays_below() -> None:
     run(MetacopyMachine, 4)
+
+
+def test_random_operations_give_the_same_with_hard_links_that_stay_together() -> None:
+    run(IndexMachine, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lamina.unionfs.copyup import CopyUp
 from lamina.unionfs.dialects import FuseOverlayfsMarks
 from lamina.unionfs.layer import Layer
+from lamina.unionfs.linked import LinkIndex
 from lamina.unionfs.making import Making
 from lamina.unionfs.node import DirectoryNode
 from lamina.unionfs.removing import Removing
@@ -34,10 +35,19 @@ class Changes:
         kind = SettlingMaking if isinstance(tree.marks, FuseOverlayfsMarks) else Making
         self.making = kind(tree, self.work, self.copy_up)
         self.removing = Removing(tree, self.work, self.making)
+        self.index: LinkIndex | None = None
+        if tree.options.inode_index:
+            try:
+                self.index = tree.index = LinkIndex(tree, self.work, self.copy_up)
+            except BaseException:
+                self.work.close()
+                raise
         self.renaming = Renaming(tree, self.copy_up, self.making, self.removing)
 
     def close(self) -> None:
         """Idempotent."""
+        if self.index is not None:
+            self.index.close()
         self.work.close()
 
 

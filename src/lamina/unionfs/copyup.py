@@ -71,6 +71,10 @@ class CopyUp:
                 self.before_data(node, status.st_size)
             staged = self.stage(node, location.layer, location.path, status, size)
         target = parent.path + b"/" + node.name
+        entry = None
+        index = self._tree.index
+        if index is not None and node.kind != stat.S_IFDIR and status.st_nlink > 1:
+            entry = index.stage(staged, self._work.layer, location, status.st_nlink)
         times = os.stat(parent.path, dir_fd=upper.descriptor, follow_symlinks=False)
         try:
             os.rename(staged, target, src_dir_fd=self._work.descriptor, dst_dir_fd=upper.descriptor)
@@ -94,6 +98,8 @@ class CopyUp:
                 self._tree.metacopies.pop(node, None)
                 self._move_descriptors(node, upper.descriptor, target)
             node.lower = None
+            if index is not None and entry is not None:
+                index.copied(node, entry)
 
     def _can_borrow(self, node: Node, status: os.stat_result) -> bool:
         return self._tree.options.metacopy and node.kind == stat.S_IFREG and status.st_size > 0

@@ -51,7 +51,7 @@ class MountOptions(NamedTuple):
     redirect_dir: str | None = None
     #: ``on``, ``auto`` or ``off``: numbers are unique over all layers in any case.
     xino: str = "auto"
-    #: The kernel's ``index``, which keeps a lower file's hard links together over copy-up; refused.
+    #: The kernel's ``index``, which keeps a lower file's hard links together over copy-up.
     inode_index: bool = False
     #: Copy up a changed file's metadata only, and its data before it is first written to.
     metacopy: bool = False
@@ -91,7 +91,7 @@ class MountOptions(NamedTuple):
         if self.metacopy:
             self._check_metacopy()
         if self.inode_index:
-            raise Unsupported("index=on: a lower file's hard links part at copy-up, as in overlayfs without it")
+            self._check_index()
         if self.nfs_export:
             raise Unsupported("nfs_export=on: a FUSE mount can't give out lasting file handles")
         self._check_directories()
@@ -103,6 +103,14 @@ class MountOptions(NamedTuple):
             raise InvalidArgument(f"conflicting options: metacopy=on,redirect_dir={self.redirect_dir}")
         if self.userxattr:
             raise InvalidArgument("conflicting options: userxattr,metacopy=on")
+
+    def _check_index(self) -> None:
+        if self.dialect is not Dialect.OVERLAY:
+            raise Unsupported(f"index=on: {self.dialect.value}'s dialect does not know it")
+        if self.metacopy:
+            raise Unsupported("index=on: not together with metacopy=on")
+        if self.userxattr:
+            raise Unsupported("index=on: needs trusted.overlay attributes, which exclude userxattr")
 
     def _check_directories(self) -> None:
         for path in (*self.lowerdirs, *(() if self.upperdir is None else (self.upperdir,))):

@@ -68,6 +68,8 @@ class Removing:
 
     def remember(self, node: Node) -> None:
         """Keep the status of a file that is about to lose its last name; the kernel may still ask for it."""
+        if self._tree.index is not None:
+            self._tree.index.before_removal(node)
         if node.upper and node in self._tree.borrowers and not node.aliases:
             self._making.copy_up.complete(node)  # from then on its open file is all there is of it
         if node.lookups and not node.aliases and not (node.upper and node.descriptors):

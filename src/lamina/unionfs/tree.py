@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from typing import Protocol
 
 from lamina.errors import Unsupported
 from lamina.linux.process import effective_capabilities
@@ -27,6 +28,31 @@ _NAME_LIMIT = 255
 #: ``S_IFMT``.
 _KIND = 0o170000
 _stat, _fstat = os.stat, os.fstat
+
+
+class Index(Protocol):
+    """What the tree asks the index of hard links, if there is one (:class:`lamina.unionfs.linked.LinkIndex`)."""
+
+    def lookup(self, parent: DirectoryNode, name: bytes, directory: LowerDirectory, status: os.stat_result) -> Node:
+        """The node of a lower file with several names."""
+
+    def forget(self, node: Node) -> None:
+        """The tree lets go of a node."""
+
+    def before_removal(self, node: Node) -> None:
+        """A name of ``node`` is about to go."""
+
+    def dropped(self, node: Node) -> None:
+        """A name of ``node`` is gone."""
+
+    def stage(self, staged: bytes, work: Layer, location: LowerDirectory, links: int) -> bytes:
+        """Name a copy in the work directory in the index."""
+
+    def copied(self, node: Node, entry: bytes) -> None:
+        """``node`` was copied up."""
+
+    def shown_links(self, node: Node, links: int) -> int:
+        """How many names a file has in the union."""
 
 
 class Tree:
@@ -59,6 +85,8 @@ class Tree:
         self.metacopies: dict[Node, Data] = {}
         #: Their open files, which are not of their own version.
         self.borrowers: dict[Node, list[int]] = {}
+        #: What keeps hard links together; set by who may change the union.
+        self.index: Index | None = None
         self._metacopy = getattr(self.marks, "metacopy", "")
         prefix = getattr(self.marks, "prefix", "")
         #: Where a copied-up file remembers its number; empty when the dialect has no place for it.
@@ -71,9 +99,10 @@ class Tree:
         self.root = self._make_root()
 
     def _refuse_conflicts(self, user_attributes: bool) -> None:
-        if self.options.metacopy and user_attributes:
+        if user_attributes and (self.options.metacopy or self.options.inode_index):
             self.close()
-            raise Unsupported("metacopy=on: needs trusted.overlay attributes, which are root's")
+            word = "metacopy=on" if self.options.metacopy else "index=on"
+            raise Unsupported(f"{word}: needs trusted.overlay attributes, which are root's")
 
     def _open(self, path: str, index: int, *, work: str | None = None) -> Layer:
         layer = Layer(path, index, work=work)
@@ -114,7 +143,7 @@ class Tree:
             if found is not None:
                 if found.st_mode & _KIND == stat.S_IFDIR:
                     return self._adopt_directory(parent, name, found)
-                return self._adopt_upper_file(parent, name, found)
+                return self.adopt_upper_file(parent, name, found)
         return self._lookup_lower(parent, name)
 
     def _lookup_lower(self, parent: DirectoryNode, name: bytes) -> Node | None:
@@ -128,6 +157,8 @@ class Tree:
             kind = found.st_mode & _KIND
             if kind == stat.S_IFDIR:
                 return self._adopt_directory(parent, name, None)
+            if self.index is not None and found.st_nlink > 1:
+                return self.index.lookup(parent, name, directory, found)
             node = Node(parent, name, kind, found.st_ino + layer.number_base)
             node.lower = directory
             parent.children[name] = node
@@ -137,7 +168,7 @@ class Tree:
             return node
         return None
 
-    def _adopt_upper_file(self, parent: DirectoryNode, name: bytes, status: os.stat_result) -> Node:
+    def adopt_upper_file(self, parent: DirectoryNode, name: bytes, status: os.stat_result) -> Node:
         self.found = status
         if status.st_nlink > 1:
             known = self.linked.get(status.st_ino)
@@ -256,6 +287,8 @@ class Tree:
             node.aliases = node.aliases[1:] or None
         elif node.parent is parent and node.name == name:
             node.parent = None
+        if self.index is not None:
+            self.index.dropped(node)
 
     def forget(self, node: Node) -> None:
         """Let go of what is known about ``node``; it can be looked up again."""
@@ -263,6 +296,8 @@ class Tree:
             return
         if self.metacopies:
             self.metacopies.pop(node, None)
+        if self.index is not None:
+            self.index.forget(node)
         if node.parent is not None:
             self._forget_name(node, node.parent, node.name)
         for parent, name in node.aliases or ():

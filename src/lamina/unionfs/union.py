@@ -91,6 +91,8 @@ class Union:
             blocks = os.stat(place, dir_fd=directory, follow_symlinks=False).st_blocks
         if isinstance(node, DirectoryNode):
             links = directory_links(self.tree, node, links)
+        elif self.tree.index is not None:
+            links = self.tree.index.shown_links(node, links)
         return Status(
             status.st_mode,
             node.number,

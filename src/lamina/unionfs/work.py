@@ -36,6 +36,7 @@ class WorkDirectory:
             raise InvalidArgument(f"workdir {base!r} is not a directory")
         if os.stat(base).st_dev != upper.device:
             raise InvalidArgument("workdir and upperdir must be on the same file system")
+        self._base, self._upper = base, upper
         self._lock = _lock(upper, base)
         try:
             path = os.path.join(base, "work")
@@ -50,6 +51,12 @@ class WorkDirectory:
         self._count = itertools.count()
         for name in os.listdir(self.layer.prefix):
             self.remove(name)
+
+    def sibling(self, name: str) -> Layer:
+        """A directory beside this one, made if it is missing."""
+        path = os.path.join(self._base, name)
+        os.makedirs(path, 0o700, exist_ok=True)
+        return Layer(path, 0, same_mount=self._upper)
 
     def new_name(self) -> bytes:
         """A path inside that is free. Safe to call from any thread."""

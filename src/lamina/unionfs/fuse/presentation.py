@@ -59,7 +59,7 @@ def present(session: Session, table: list[Handler]) -> None:
 
 def _changes_anything(options: MountOptions) -> bool:
     counting = options.static_nlink or options.dialect is Dialect.FUSE_OVERLAYFS
-    return options.metacopy or counting or not Owners.of(options).plain
+    return options.metacopy or options.inode_index or counting or not Owners.of(options).plain
 
 
 class _Presentation:
@@ -129,6 +129,8 @@ class _Presentation:
         mode, links, uid, gid = _FIELDS.unpack_from(reply, place + _FIELDS_AT)
         if self._links and stat.S_ISDIR(mode) and node.last is None and isinstance(node, DirectoryNode):
             links = directory_links(self._tree, node, links)
+        if self._tree.index is not None:
+            links = self._tree.index.shown_links(node, links)
         if node in self._tree.metacopies:
             directory, path = self._tree.data_place(node)
             blocks = os.stat(path, dir_fd=directory, follow_symlinks=False).st_blocks
