@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
-from lamina.builder.cache import BuildCache, Record
-from lamina.builder.mounting import CACHES
-from lamina.builder.stored import DOWNLOADS, REPOSITORIES
+from lamina.builder.cache import PICKS, BuildCache
+from lamina.builder.cachelist import CacheEntry, entries, matches
 from lamina.builder.sums import SUMS
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.filelock import FileLock
 from lamina.graphdriver.removal import remove_tree
 from lamina.image.store import FileImageStore
-from lamina.layer.content import directory_size
-from lamina.layer.database import list_directory
 from lamina.layer.store import FileLayerStore
 from lamina.oci import timestamp
+
+_NONE: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class Pruned(NamedTuple):
     """What went.
 
-    :ivar removed: keys of steps and names of cache mounts.
+    :ivar removed: keys of steps and names of directories.
     :ivar reclaimed: bytes.
     """
 
@@ -39,12 +39,14 @@ def prune(
     all: bool = False,
     until: str | None = None,
     keep: int = 0,
+    filters: Mapping[str, Sequence[str]] = _NONE,
 ) -> Pruned:
     """Remove build cache.
 
-    :param all: also steps whose layers an image has, and digests of files.
+    :param all: also steps whose layers an image has, and what files and layers turned out to be.
     :param until: a duration or a time: only what was last used before it.
-    :param keep: bytes of layers and cache mounts that may stay, those used last.
+    :param keep: bytes of layers and directories that may stay, those used last.
+    :param filters: see :func:`lamina.builder.cachelist.matches`.
     :raises InvalidMoment: ``until`` is neither.
     """
     root.require_writable()
@@ -53,21 +55,33 @@ def prune(
     with layers.operation(), layers.lock():
         used = set() if all else _stacks(images, layers)
         old = [
-            record
-            for record in sorted(cache.records(), key=lambda record: record.used, reverse=True)
-            if (before is None or record.used < before) and record.step.chain not in used
+            entry
+            for entry in sorted(entries(root), key=lambda entry: entry.used, reverse=True)
+            if (before is None or entry.used < before) and matches(entry, filters) and not _needed(entry, used)
         ]
-        gone, keep = _beyond(old, keep)
-        for record in gone:
-            cache.remove(record.step.key)
-        candidates = {record.step.chain for record in gone if record.step.chain is not None}
+        gone = _beyond(old, keep)
+        for entry in gone:
+            if entry.record is not None:
+                cache.remove(entry.id)
+        candidates = {entry.chain for entry in gone if entry.chain is not None}
         released = layers.release(images.needed_layers(), [chain for chain in candidates if layers.exists(chain)])
-    removed = [record.step.key for record in gone]
     reclaimed = sum(layer.size for layer in released)
-    names, size = _prune_kept(root, before, keep)
-    if all and before is None:
+    removed = []
+    for entry in gone:
+        if entry.record is None:
+            if not _remove_directory(root, entry):
+                continue
+            reclaimed += entry.size
+        removed.append(entry.id)
+    if all and before is None and not filters:
         remove_tree(root.sub(SUMS))
-    return Pruned(removed + names, reclaimed + size)
+        remove_tree(root.sub(PICKS))
+    return Pruned(removed, reclaimed)
+
+
+def _needed(entry: CacheEntry, used: set[ChainID | None]) -> bool:
+    """Whether an image has what a step made."""
+    return entry.record is not None and entry.chain in used
 
 
 def _stacks(images: FileImageStore, layers: FileLayerStore) -> set[ChainID | None]:
@@ -80,51 +94,35 @@ def _stacks(images: FileImageStore, layers: FileLayerStore) -> set[ChainID | Non
     return found
 
 
-def _beyond(records: list[Record], keep: int) -> tuple[list[Record], int]:
-    """The records that go, the last used ones staying while they fit; what is left of ``keep``."""
+def _beyond(found: list[CacheEntry], keep: int) -> list[CacheEntry]:
+    """The entries that go, the last used ones staying while they fit."""
     gone = []
-    for record in records:
-        if keep and record.step.size <= keep:
-            keep -= record.step.size
+    for entry in found:
+        if keep and entry.size <= keep:
+            keep -= entry.size
         else:
             keep = 0
-            gone.append(record)
-    return gone, keep
+            gone.append(entry)
+    return gone
 
 
-def _kept(root: DataRoot) -> list[str]:
-    """Directories of ``RUN --mount=type=cache``, downloads and git repositories."""
-    homes = [root.sub(CACHES), root.sub(DOWNLOADS), root.sub(REPOSITORIES)]
-    return [f"{home}/{name}" for home in homes for name in list_directory(home)]
+def _remove_directory(root: DataRoot, entry: CacheEntry) -> bool:
+    """Remove a directory unless a build uses it now."""
+    lock = FileLock(root.sub("lamina/locks", f"build-cache-{entry.id}"))
+    if not lock.acquire(wait=False):
+        return False
+    try:
+        remove_tree(entry.path)
+    finally:
+        lock.release()
+    return True
 
 
-def _prune_kept(root: DataRoot, before: float | None, keep: int) -> tuple[list[str], int]:
-    """Those that no build uses now."""
-    names, size = [], 0
-    for path in _kept(root):
-        name = os.path.basename(path)
-        if before is not None and os.stat(path).st_mtime >= before:
-            continue
-        taken = directory_size(path)
-        if taken <= keep:
-            keep -= taken
-            continue
-        lock = FileLock(root.sub("lamina/locks", f"build-cache-{name}"))
-        if lock.acquire(wait=False):
-            try:
-                remove_tree(path)
-            finally:
-                lock.release()
-            names.append(name)
-            size += taken
-    return names, size
-
-
-def usage(root: DataRoot) -> tuple[int, int]:
-    """How many steps and directories there are, and the bytes of their layers and files."""
-    records = list(BuildCache(root).records())
-    kept = _kept(root)
+def usage(root: DataRoot) -> tuple[list[CacheEntry], int]:
+    """What there is, the last used first, and the bytes of it all."""
+    found = sorted(entries(root), key=lambda entry: entry.used, reverse=True)
     sizes: dict[ChainID | None, int] = {}  # several steps may be one layer
-    for record in records:
-        sizes[record.step.chain] = max(record.step.size, sizes.get(record.step.chain, 0))
-    return len(records) + len(kept), sum(sizes.values()) + sum(map(directory_size, kept))
+    for entry in found:
+        if entry.record is not None:
+            sizes[entry.chain] = max(entry.size, sizes.get(entry.chain, 0))
+    return found, sum(sizes.values()) + sum(entry.size for entry in found if entry.record is None)

@@ -36,15 +36,16 @@ def run(context: Context, options: Options) -> int:
 
 
 def prune_cache(context: Context, *, all: bool, filters: dict[str, list[str]], keep: int = 0) -> tuple[int, str]:
-    """Bytes that came free, and what docker says of what was removed (``""`` for nothing)."""
+    """Bytes that came free, and what docker says of what was removed (``""`` for nothing).
+
+    Raises ``InvalidFilter``.
+    """
     from lamina.builder.pruning import prune
 
-    unknown = sorted(set(filters) - {"until"})
-    if unknown:
-        raise CommandError(f'Error response from daemon: failed to parse filter: invalid filter "{unknown[0]}"')
     engine = context.engine()
     until = filters["until"][-1] if "until" in filters else None
-    pruned = prune(engine.root, engine.layers, engine.image_store, all=all, until=until, keep=keep)
+    others = {name: values for name, values in filters.items() if name != "until"}
+    pruned = prune(engine.root, engine.layers, engine.image_store, all=all, until=until, keep=keep, filters=others)
     if not pruned.removed:
         return pruned.reclaimed, ""
     return pruned.reclaimed, "\n".join(["Deleted build cache objects:", *(key[:25] for key in pruned.removed), ""])

@@ -15,6 +15,7 @@ from lamina.view.system import image_usage
 from lamina.view.volume import disk_usage
 
 if TYPE_CHECKING:
+    from lamina.builder.cachelist import CacheEntry
     from lamina.container.record import Container
     from lamina.engine import Engine
 
@@ -61,13 +62,13 @@ class Kind(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Everything that the data root holds. ``cached`` counts what the build cache has; ``cache_size`` is its bytes."""
+    """Everything that the data root holds. ``cache_size``: bytes of the build cache, each layer once."""
 
     layers_size: int
     images: list[dict[str, Any]]
     containers: list[ContainerUsage]
     volumes: list[VolumeUsage]
-    cached: int = 0
+    cached: Sequence[CacheEntry] = ()
     cache_size: int = 0
 
 
@@ -120,7 +121,7 @@ def _kinds(usage: Usage) -> list[Kind]:
             (total := sum(one.size for one in volumes)),
             _share(sum(one.size for one in volumes if not one.links), total),
         ),
-        Kind("Build Cache", usage.cached, 0, usage.cache_size, human_size(usage.cache_size)),
+        Kind("Build Cache", len(usage.cached), 0, usage.cache_size, human_size(usage.cache_size)),
     ]
 
 
@@ -162,7 +163,19 @@ _VOLUMES: Listing[VolumeUsage] = Listing(
     ),
     ("Name", "Links", "Size"),
 )
-_BUILD_CACHE_TITLES = ("CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED")
+_BUILD_CACHE: Listing[CacheEntry] = Listing(
+    "*formatter.buildCacheContext",
+    (
+        Column("ID", "CACHE ID", lambda one: one.id[:12]),
+        Column("CacheType", "CACHE TYPE", lambda one: one.kind),
+        Column("Size", "SIZE", lambda one: human_size(one.size, 3)),
+        Column("CreatedSince", "CREATED", lambda one: ago(one.created)),
+        Column("LastUsedSince", "LAST USED", lambda one: ago(one.used)),
+        Column("UsageCount", "USAGE", lambda one: ""),
+        Column("Shared", "SHARED", lambda one: "false"),
+    ),
+    ("ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared"),
+)
 
 
 def _command(words: Sequence[str]) -> str:
@@ -182,8 +195,6 @@ def _verbose_image_listing() -> Listing[ImageRow]:
 
 
 def _print_verbose(context: Context, usage: Usage, template: str) -> None:
-    from lamina.cli.table import table
-
     images = [next(image_rows([image])) for image in usage.images]
     if template == "{{json .}}":
         template = "json"
@@ -200,7 +211,7 @@ def _print_verbose(context: Context, usage: Usage, template: str) -> None:
     out.write("\nLocal Volumes space usage:\n\n")
     _VOLUMES.write(out, usage.volumes)
     out.write(f"\nBuild cache usage: {human_size(usage.cache_size)}\n\n")
-    out.write(table(_BUILD_CACHE_TITLES, []))
+    _BUILD_CACHE.write(out, usage.cached)
 
 
 def _print_json(context: Context, usage: Usage, images: list[ImageRow]) -> None:
@@ -213,7 +224,7 @@ def _print_json(context: Context, usage: Usage, images: list[ImageRow]) -> None:
                 "Images": [{column.name: column.text(row) for column in image_columns} for row in images],
                 "Containers": [{c.name: c.text(row) for c in _CONTAINERS.columns} for row in usage.containers],
                 "Volumes": [{c.name: c.text(row) for c in _VOLUMES.columns} for row in usage.volumes],
-                "BuildCache": [],
+                "BuildCache": [{c.name: c.text(row) for c in _BUILD_CACHE.columns} for row in usage.cached],
             }
         )
     )
