@@ -7,16 +7,32 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from lamina import atomicfile
-from lamina.container import frames, hostfiles, monitor, mounts, networking, rare, removal, rootfs, specification, users
+from lamina.container import (
+    execution,
+    frames,
+    health,
+    hostfiles,
+    monitor,
+    mounts,
+    networking,
+    rare,
+    removal,
+    rootfs,
+    specification,
+    users,
+)
 from lamina.container.attachment import Attachment, StartFailed
+from lamina.container.execution import ExecRequest, Execution, Place
+from lamina.container.health import HealthCheck, Result
 from lamina.container.parts import NetworkOpened, Parts
-from lamina.container.record import Container
+from lamina.container.record import RUNNING, Container
 from lamina.container.restarting import RestartPolicy
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.specification import Prepared
 from lamina.container.store import NoSuchContainer
 from lamina.errors import InvalidArgument, LaminaError
 from lamina.layer.database import MountNotFound
+from lamina.oci import timestamp
 from lamina.runtime.program import ENGINE_FAILED
 
 #: What a container that nobody watched to its end has, as after a crash of dockerd.
@@ -189,6 +205,22 @@ class MonitorHousehold:
                 return again
         except NoSuchContainer:
             return False
+
+    def start_check(self, id: str, request: ExecRequest) -> Execution | None:
+        container = self._parts.store.load(id)
+        if container.status != RUNNING:
+            return None
+        return execution.start(container, Place(self._parts.run_directory(id), self._parts.runtime()), request)
+
+    def checked(self, id: str, check: HealthCheck, result: Result) -> None:
+        store = self._parts.store
+        with suppress(NoSuchContainer), store.lock(id):
+            container = store.load(id)
+            if container.state.get("Health"):
+                health.note(
+                    container.state["Health"], check, result, timestamp.nanoseconds(container.state["StartedAt"])
+                )
+                store.save(container)
 
     def left(self, id: str) -> None:
         if self._network is not None:

@@ -15,8 +15,11 @@ from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple, NoReturn, Protocol
 
 from lamina.container import frames, jsonlog, rundirectory
+from lamina.container.checking import Checker
 from lamina.container.clients import Client, Clients
+from lamina.container.execution import ExecRequest, Execution
 from lamina.container.frames import Failure
+from lamina.container.health import HealthCheck, Result
 from lamina.container.record import Container
 from lamina.container.restarting import Pauses
 from lamina.container.rundirectory import RunDirectory
@@ -45,6 +48,12 @@ class Household(Protocol):
     def exited(self, id: str, code: int, *, oom_killed: bool) -> bool:
         """Record the end, by what is on disk now: others may have changed the files meanwhile. Whether the container
         is to be started again; its state is ``restarting`` then."""
+
+    def start_check(self, id: str, request: ExecRequest) -> Execution | None:
+        """Start a health check; ``None`` while the container is paused."""
+
+    def checked(self, id: str, check: HealthCheck, result: Result) -> None:
+        """Note the result of a health check."""
 
     def left(self, id: str) -> None:
         """Give back what a run has for itself; the file system stays mounted."""
@@ -160,7 +169,7 @@ class Monitor:
         """Stay with it from run to run; the last exit code."""
         while True:
             begun = time.monotonic()
-            code = run.relay(log)
+            code = run.relay(log, self._checker(household))
             # The pid is not reaped before the state says that nothing runs: nobody can signal a process that took it.
             oom_killed = cgroup.oom_killed(self._plan.cgroups_path)
             again = household.exited(self._id, code, oom_killed=oom_killed)
@@ -178,6 +187,16 @@ class Monitor:
             if following is None:
                 return code
             run = following
+
+    def _checker(self, household: Household) -> Checker | None:
+        check = HealthCheck.of(self._plan.container.config)
+        if check is None:
+            return None
+        return Checker(
+            check,
+            lambda request: household.start_check(self._id, request),
+            lambda result: household.checked(self._id, check, result),
+        )
 
     def _start_again(self, household: Household) -> "Run | None":
         with household.restarting(self._id) as container:
@@ -284,16 +303,20 @@ class Run:
         self._input = bytearray()
         self._input_ended = False
         self._code: int | None = None
+        self._checker: Checker | None = None
 
-    def relay(self, log: jsonlog.Writer) -> int:
+    def relay(self, log: jsonlog.Writer, checker: Checker | None = None) -> int:
         """Move bytes until the first process has ended and its output was read; its exit code. It is not reaped."""
         deadline = 0.0
+        self._checker = checker
         while self._code is None or (self._streams.sources and time.monotonic() < deadline):
             timeout = None if self._code is None else max(0.0, deadline - time.monotonic())
             for descriptor, events in self._wait(timeout):
                 self._handle(descriptor, events, log)
             if self._code is None:
-                self._code = _exit_code_of(self.pid)
+                if checker is not None:
+                    checker.step()
+                self._code = _exit_code_of(self.pid, checker.pid if checker is not None else 0)
                 deadline = time.monotonic() + _DRAIN_SECONDS
             elif self._clients.patience(time.monotonic()):  # what somebody has not taken yet must not be lost
                 deadline = time.monotonic() + _DRAIN_SECONDS
@@ -301,6 +324,8 @@ class Run:
             with suppress(OSError):
                 log.write(splitter.rest(), name, time.time_ns())
         self._streams.close()
+        if checker is not None:
+            checker.stop()
         return self._code
 
     def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
@@ -315,6 +340,9 @@ class Run:
                 poll.register(source, select.POLLIN)
         if self._input and self._streams.sink >= 0:
             poll.register(self._streams.sink, select.POLLOUT)
+        if self._checker is not None and self._code is None:
+            self._checker.register(poll)
+            timeout = self._checker.seconds() if timeout is None else min(timeout, self._checker.seconds())
         # One millisecond more: rounding down would wake up again and again before the time.
         return poll.poll(None if timeout is None else timeout * 1000 + 1)
 
@@ -329,6 +357,8 @@ class Run:
             self._feed()
         elif descriptor == self._clients.listener:
             self._clients.accept()
+        elif self._checker is not None and descriptor in self._checker:
+            self._checker.handle(descriptor)
 
     def _output(self, descriptor: int, log: jsonlog.Writer) -> None:
         name = self._streams.sources[descriptor]
@@ -381,8 +411,11 @@ def _drain(descriptor: int) -> None:
         return
 
 
-def _exit_code_of(pid: int) -> int | None:
-    """Exit code of ``pid`` if it has ended, without reaping it; children that it left behind are reaped."""
+def _exit_code_of(pid: int, spared: int) -> int | None:
+    """Exit code of ``pid`` if it has ended, without reaping it; children that it left behind are reaped.
+
+    :param spared: pid of a child that somebody else waits for.
+    """
     # Right after a detached start the process may still be the child of a helper of the runtime that is about to end;
     # it comes here by the time it is waited for.
     while True:
@@ -396,7 +429,7 @@ def _exit_code_of(pid: int) -> int | None:
             other = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return None
-        if other is None:
+        if other is None or other.si_pid == spared:
             return None
         if other.si_pid != pid:
             os.waitpid(other.si_pid, os.WNOHANG)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lamina.container import health
 from lamina.oci import timestamp
 
 #: What inspect and ``ps`` call the states.
@@ -137,11 +138,15 @@ class Container:
     def set_running(self, pid: int) -> None:
         self.state.update(Running=True, Paused=False, Restarting=False, OOMKilled=False, Dead=False)
         self.state.update(Pid=pid, ExitCode=0, Error="", StartedAt=timestamp.now())
+        has_check = health.HealthCheck.of(self.config) is not None
+        self.state["Health"] = health.new_state() if has_check else None
         self.document["HasBeenStartedBefore"] = True
 
     def set_exited(self, code: int, *, oom_killed: bool = False, error: str = "") -> None:
         self.state.update(Running=False, Paused=False, Restarting=False, Pid=0, ExitCode=code)
         self.state.update(OOMKilled=oom_killed, FinishedAt=timestamp.now(), Error=error)
+        if self.state.get("Health"):
+            self.state["Health"]["Status"] = health.UNHEALTHY
 
     def set_restarting(self) -> None:
         """It has ended, as noted, and will be started again. Docker counts it among the running ones meanwhile."""

@@ -6,7 +6,19 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from lamina.container import attaching, changing, creation, ending, execution, lifecycle, logs, pausing, removal, states
+from lamina.container import (
+    attaching,
+    changing,
+    creation,
+    ending,
+    execution,
+    health,
+    lifecycle,
+    logs,
+    pausing,
+    removal,
+    states,
+)
 from lamina.container.attachment import Attachment
 from lamina.container.creation import CreateRequest
 from lamina.container.execution import ExecRequest, Execution, Place
@@ -75,6 +87,7 @@ class ContainerService:
     def create(self, request: CreateRequest) -> Container:
         """See :func:`lamina.container.creation.create`."""
         RestartPolicy.of(request.host_config).check()
+        health.check_settings(request.config.get("Healthcheck"))
         return creation.create(self._parts, request)
 
     def start(self, text: str) -> None:

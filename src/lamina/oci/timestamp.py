@@ -104,9 +104,9 @@ def moment(value: str) -> int:
 
     A time without an offset is this host's, as Docker has it. Raises :class:`InvalidMoment`.
     """
-    duration = _duration(value)
-    if duration is not None and value != "0":
-        return time.time_ns() - duration
+    span = duration(value)
+    if span is not None and value != "0":
+        return time.time_ns() - span
     whole, point, fraction = value.partition(".")
     if _is_number(whole.removeprefix("-")) and (_is_number(fraction) or not point):
         return int(whole) * SECOND + int(fraction[:9].ljust(9, "0"))
@@ -126,7 +126,7 @@ def _local_zone() -> str:
     return f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}"
 
 
-def _duration(value: str) -> int | None:
+def duration(value: str) -> int | None:
     """Nanoseconds of a duration in Go's grammar, such as ``-1h15m30.918s``; ``None`` for anything else."""
     rest = value.lstrip("+-") if value[:1] in ("+", "-") and value[1:2] not in ("+", "-") else value
     total = 0

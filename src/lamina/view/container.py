@@ -150,7 +150,8 @@ def status_text(container: Container, now: float) -> str:
             return f"Up {up} (Paused)"
         if state["Restarting"]:
             return f"Restarting ({container.exit_code}) {human_duration(now - _seconds(state['FinishedAt']))} ago"
-        return f"Up {up}"
+        status = (state.get("Health") or {}).get("Status") or "none"
+        return f"Up {up}" + {"none": "", "starting": " (health: starting)"}.get(status, f" ({status})")
     if state.get("RemovalInProgress"):
         return "Removal In Progress"
     if state["Dead"]:

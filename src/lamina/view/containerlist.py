@@ -77,6 +77,7 @@ def _matches(container: Container, filters: Filters, ancestors: Callable[[str], 
         "name": lambda value: _search(value, f"/{container.name}") or _search(value, container.name),
         "network": lambda value: value in (container.document.get("NetworkSettings") or {}).get("Networks", {}),
         "volume": lambda value: _has_volume(container, value),
+        "health": lambda value: value == ((container.state.get("Health") or {}).get("Status") or "none"),
         "ancestor": lambda value: container.image_id in ancestors(value) or container.config.get("Image") == value,
     }
     for name, test in tests.items():
