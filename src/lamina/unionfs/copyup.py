@@ -24,6 +24,9 @@ _CAPABILITY = "security.capability"
 #: Errors of attributes that the upper file system or this user can't write.
 _UNWRITABLE = frozenset({errno.EOPNOTSUPP, errno.EPERM, errno.ENODATA})
 
+#: A file's status and capability.
+_Before = tuple[os.stat_result, bytes | None]
+
 
 class CopyUp:
     """Copies nodes of one tree up."""
@@ -31,10 +34,12 @@ class CopyUp:
     def __init__(self, tree: Tree, work: WorkDirectory) -> None:
         self._tree = tree
         self._work = work
-        #: Called before a file of ``size`` bytes is copied; it may raise to have that done elsewhere (:meth:`stage`).
+        #: Called before a file of ``size`` bytes is copied; it may raise to have that done elsewhere (:meth:`later`).
         self.before_data: Callable[[Node, int], None] | None = None
         #: Copies that are ready in the work directory, by node.
         self.staged: dict[Node, bytes] = {}
+        #: Files in the upper layer that got their data, but are not marked so, and what they were like before.
+        self._filled: dict[Node, _Before] = {}
 
     def ensure(self, node: Node, size: int | None = None, *, data: bool = True) -> None:
         """Have ``node`` in the upper layer. With ``size``, at most so much of a file's data is needed.
@@ -106,28 +111,67 @@ class CopyUp:
 
     def complete(self, node: Node, size: int | None = None) -> None:
         """Give a file in the upper layer that has only metadata its data; 0 for ``size``: none."""
-        data = self._tree.metacopies[node]
-        directory, path = self._tree.place(node)
         upper = self._tree.upper
         assert upper is not None
-        status = os.stat(path, dir_fd=directory, follow_symlinks=False)
-        capability = attribute(upper, path, _CAPABILITY)
-        target = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            if size == 0:
-                os.ftruncate(target, 0)
-            else:
-                self._copy_data(data.layer, data.path, target)
-        finally:
-            os.close(target)
-        if capability is not None:  # writing took it away
-            os.setxattr(upper.absolute(path), _CAPABILITY, capability, follow_symlinks=False)
-        os.chmod(path, stat.S_IMODE(status.st_mode), dir_fd=directory)
-        if size != 0:
-            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=directory, follow_symlinks=False)
+        if size != 0 and node not in self._filled:
+            if self.before_data is not None:
+                self.before_data(node, self._tree.status(node).st_size)
+            self.later(node)()
+        directory, path = self._tree.place(node)
+        if size == 0:
+            os.truncate(self._tree.proc_path(node), 0)
+        before = self._filled.pop(node, None)
+        if before is not None and size != 0:
+            self._restore(directory, path, before)
         self._tree.marks.remove_borrowed(upper, path)
         del self._tree.metacopies[node]
+        useless = self.staged.pop(node, None)
+        if useless is not None:
+            self._work.remove(useless)
         self._move_descriptors(node, directory, path)
+
+    def _restore(self, directory: int, path: bytes, before: _Before) -> None:
+        """Put back what writing a file's data changed."""
+        status, capability = before
+        upper = self._tree.upper
+        assert upper is not None
+        if capability is not None:
+            os.setxattr(upper.absolute(path), _CAPABILITY, capability, follow_symlinks=False)
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_IMODE(os.stat(path, dir_fd=directory, follow_symlinks=False).st_mode) == mode & 0o1777 != mode:
+            os.chmod(path, mode, dir_fd=directory)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=directory, follow_symlinks=False)
+
+    def later(self, node: Node) -> Callable[[], None]:
+        """The slow part of copying up a file, to be done in any thread; the next :meth:`ensure` does the rest."""
+        if node.upper:
+            return self._fill_later(node)
+        location = lower_location(node)
+        assert location is not None
+        status = os.stat(location.path, dir_fd=location.layer.descriptor, follow_symlinks=False)
+
+        def stage() -> None:
+            self.staged[node] = self.stage(node, location.layer, location.path, status, None)
+
+        return stage
+
+    def _fill_later(self, node: Node) -> Callable[[], None]:
+        upper = self._tree.upper
+        assert upper is not None
+        data = self._tree.metacopies[node]
+        directory, path = self._tree.place(node)
+        status = os.stat(path, dir_fd=directory, follow_symlinks=False)
+        before = (status, attribute(upper, path, _CAPABILITY))
+        target = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+
+        def fill() -> None:
+            try:
+                self._copy_data(data.layer, data.path, target)
+                self._filled[node] = before
+            finally:
+                os.close(target)
+
+        return fill
 
     def let_find_data(self, node: Node) -> None:
         """Have a file that has only metadata here find its data under any name; to be called before it gets one."""

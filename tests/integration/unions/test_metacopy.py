@@ -122,6 +122,23 @@ def test_data_stays_below_until_it_is_written_to(layers: Path) -> None:
         assert "chmod" not in borrowing(layers / "upper")
 
 
+def test_a_large_file_gets_its_data_while_others_are_served(layers: Path) -> None:
+    data = os.urandom(1 << 20) * 12
+    (layers / "bottom/dir/large").write_bytes(data)
+    os.utime(layers / "bottom/dir/large", ns=(1, 2))
+    with ours(layers, words(layers)) as merged, open(merged / "dir/large", "rb") as reader:
+        path = merged / "dir/large"
+        path.chmod(0o4711)
+        descriptors = [os.open(path, os.O_WRONLY) for _ in range(2)]
+        assert path.stat().st_mtime_ns == 2
+        assert path.stat().st_mode & 0o7777 == 0o4711
+        for number, descriptor in enumerate(descriptors):
+            os.pwrite(descriptor, b"%d" % number, number)
+            os.close(descriptor)
+        assert path.read_bytes() == reader.read() == b"01" + data[2:]
+        assert borrowing(layers / "upper") == set()
+
+
 def test_it_is_explained_where_the_data_is(layers: Path) -> None:
     with ours(layers, words(layers)) as merged:
         (merged / "dir/renamed").rename(merged / "moved")

@@ -33,8 +33,7 @@ from lamina.unionfs.fuse.names import Names
 from lamina.unionfs.fuse.presentation import present
 from lamina.unionfs.fuse.session import Handler, Reply, Session
 from lamina.unionfs.fuse.slow import SlowWork
-from lamina.unionfs.layer import Layer
-from lamina.unionfs.node import Node, lower_location
+from lamina.unionfs.node import Node
 from lamina.unionfs.tree import Tree
 
 #: The largest write, and read.
@@ -297,22 +296,17 @@ class Server:
             if size <= _SLOW_COPY:
                 return
             waiting = self._copies[node] = []
-            location = lower_location(node)
-            assert location is not None
-            status = os.stat(location.path, dir_fd=location.layer.descriptor, follow_symlinks=False)
-            self._slow.submit(lambda: self._copy(node, location.layer, location.path, status))
+            assert self._changes is not None
+            work = self._changes.copy_up.later(node)
+            self._slow.submit(lambda: self._copy(node, work))
         raise _PutAside(waiting)
 
-    def _copy(self, node: Node, layer: Layer, path: bytes, status: os.stat_result) -> None:
-        assert self._changes is not None
-        copy_up = self._changes.copy_up
+    def _copy(self, node: Node, work: Callable[[], None]) -> None:
         failed: OSError | None = None
         try:
-            staged = copy_up.stage(node, layer, path, status, None)
+            work()
         except OSError as error:
             failed = error
-        else:
-            copy_up.staged[node] = staged
         self._slow.hand_back(lambda: self._copied(node, failed))
 
     def _copied(self, node: Node, failed: OSError | None) -> None:
