@@ -151,7 +151,8 @@ class Containers:
         entrypoint: Sequence[str] | None = None,
         binds: Sequence[str] = (),
         tmpfs: Mapping[str, str] | None = None,
-        network: str = "none",
+        network: str = "default",
+        ports: Mapping[str, int | str] | None = None,
         read_only: bool = False,
         labels: Mapping[str, str] | None = None,
     ) -> Container:
@@ -160,7 +161,8 @@ class Containers:
         :param image: a reference or an ID that is here; nothing is pulled.
         :param binds: ``SOURCE:TARGET[:ro]``, a host path or a volume's name as source.
         :param tmpfs: options by path inside.
-        :param network: ``none`` or ``host``.
+        :param network: as ``docker run --network``: a network's name, ``none``, ``host``, ``container:NAME``.
+        :param ports: what is published: ``{"80/tcp": 8080}``, or ``{"80/tcp": "127.0.0.1:8080"}``; 0 for a free one.
         """
         return self._create(
             _request(
@@ -172,9 +174,11 @@ class Containers:
                     "User": user,
                     "WorkingDir": working_directory,
                     "Labels": dict(labels or {}),
+                    **({"ExposedPorts": {port: {} for port in ports}} if ports else {}),
                     **({"Entrypoint": list(entrypoint)} if entrypoint is not None else {}),
                 },
                 {
+                    "PortBindings": {port: [_place(place)] for port, place in (ports or {}).items()},
                     "Binds": list(binds),
                     "Tmpfs": dict(tmpfs or {}),
                     "NetworkMode": network,
@@ -221,6 +225,12 @@ def _request(
     if command:
         config["Cmd"] = list(command)
     return CreateRequest(config, host_config, name)
+
+
+def _place(place: int | str) -> dict[str, str]:
+    """An entry of ``PortBindings``."""
+    address, _, port = str(place).rpartition(":")
+    return {"HostIp": address.strip("[]"), "HostPort": port if port != "0" else ""}
 
 
 def _finish(attachment: Attachment) -> Finished:
