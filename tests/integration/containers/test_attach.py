@@ -7,8 +7,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from lamina.container.clients import PATIENCE
 from support.command import Lamina
 from support.processes import wait_until
 from support.terminal import Session
+
+Starter = Callable[..., subprocess.Popen[bytes]]
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
 
@@ -34,15 +37,34 @@ def session(box: Lamina) -> Iterator[Callable[..., Session]]:
         each.close()
 
 
+@pytest.fixture
+def start(box: Lamina) -> Iterator[Starter]:
+    """Starts a command in the background; at the end it and its pipes are gone."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(*words: str, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(box.start(*words, **options))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
 def out(process: subprocess.Popen[bytes]) -> IO[bytes]:
     assert process.stdout is not None
     return process.stdout
 
 
-def test_several_clients_see_and_say_the_same(box: Lamina) -> None:
+def test_several_clients_see_and_say_the_same(box: Lamina, start: Starter) -> None:
     script = "while read line; do echo got $line; [ $line = end ] && exit 4; done"
     box("run", "-d", "-i", "--name", "shared", "busybox", "sh", "-c", script)
-    clients = [box.start("attach", "shared", stdin=subprocess.PIPE) for _ in range(3)]
+    clients = [start("attach", "shared", stdin=subprocess.PIPE) for _ in range(3)]
     for number, client in enumerate(clients):
         say(client, f"hello {number}")  # a client is there once it has got what it has said itself
         while out(client).readline() != f"got hello {number}\n".encode():
@@ -60,22 +82,22 @@ def say(client: subprocess.Popen[bytes], line: str) -> None:
     client.stdin.flush()
 
 
-def test_no_stdin_gives_nothing_and_ends_nothing(box: Lamina) -> None:
+def test_no_stdin_gives_nothing_and_ends_nothing(box: Lamina, start: Starter) -> None:
     box("run", "-d", "-i", "--name", "listener", "busybox", "sh", "-c", "read line; echo $line; exit 3")
-    client = box.start("attach", "--no-stdin", "listener", stdin=subprocess.PIPE)
+    client = start("attach", "--no-stdin", "listener", stdin=subprocess.PIPE)
     _until_attached(box, client, "listener")
     say(client, "not heard")
-    talker = box.start("attach", "listener", stdin=subprocess.PIPE)
+    talker = start("attach", "listener", stdin=subprocess.PIPE)
     assert talker.communicate(b"hello\n", timeout=60)[0] == b"hello\n"
     assert client.communicate(timeout=60)[0] == b"hello\n"
     assert (client.returncode, talker.returncode) == (3, 3)
 
 
-def test_signals_of_an_attached_client_go_to_the_container(box: Lamina) -> None:
+def test_signals_of_an_attached_client_go_to_the_container(box: Lamina, start: Starter) -> None:
     script = "trap 'echo hup' HUP; echo ready; while true; do sleep 0.1; done"
     box("run", "-d", "--name", "target", "busybox", "sh", "-c", script)
-    client = box.start("attach", "target")
-    deaf = box.start("attach", "--sig-proxy=false", "target")
+    client = start("attach", "target")
+    deaf = start("attach", "--sig-proxy=false", "target")
     wait_until(lambda: "ready" in box("logs", "target"), seconds=60, what="the container to be ready")
     _until_attached(box, client, "target")
     client.send_signal(signal.SIGHUP)
@@ -85,8 +107,6 @@ def test_signals_of_an_attached_client_go_to_the_container(box: Lamina) -> None:
     assert box("ps", "-q") != ""
     box("kill", "target")
     assert client.wait(60) == 137
-    for process in (client, deaf):
-        process.communicate()
 
 
 def _until_attached(box: Lamina, client: subprocess.Popen[bytes], name: str) -> None:
@@ -117,22 +137,21 @@ def test_keys_leave_a_container_that_is_attached_to_again(box: Lamina, session: 
     assert third.finish() == 6
 
 
-def test_a_client_that_is_killed_takes_nothing_along(box: Lamina) -> None:
+def test_a_client_that_is_killed_takes_nothing_along(box: Lamina, start: Starter) -> None:
     box("run", "-d", "--name", "teller", "busybox", "sh", "-c", "for i in $(seq 30); do echo $i; sleep 0.1; done")
-    client = box.start("attach", "teller")
+    client = start("attach", "teller")
     out(client).readline()
     client.kill()
     client.wait()
     box("wait", "teller")
     assert box("logs", "teller").split() == [str(number) for number in range(1, 31)]
-    client.communicate()
 
 
-def test_a_client_that_is_stopped_neither_stalls_the_log_nor_misses_anything(box: Lamina) -> None:
+def test_a_client_that_is_stopped_neither_stalls_the_log_nor_misses_anything(box: Lamina, start: Starter) -> None:
     size = 6 << 20
     script = f"read go; head -c {size} /dev/zero | tr '\\0' x; echo; echo end"
     box("run", "-d", "-i", "--name", "loud", "busybox", "sh", "-c", script)
-    client = box.start("attach", "--no-stdin", "loud")
+    client = start("attach", "--no-stdin", "loud")
     _until_attached(box, client, "loud")
     client.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
@@ -145,8 +164,8 @@ def test_a_client_that_is_stopped_neither_stalls_the_log_nor_misses_anything(box
     assert client.returncode == 0
 
 
-def test_a_slow_reader_gets_everything_in_order(box: Lamina) -> None:
-    reader = box.start("run", "--rm", "busybox", "sh", "-c", "seq 200000")
+def test_a_slow_reader_gets_everything_in_order(box: Lamina, start: Starter) -> None:
+    reader = start("run", "--rm", "busybox", "sh", "-c", "seq 200000")
     pieces = []
     while piece := os.read(out(reader).fileno(), 100_000):
         pieces.append(piece)
@@ -154,7 +173,6 @@ def test_a_slow_reader_gets_everything_in_order(box: Lamina) -> None:
             time.sleep(0.05)
     assert b"".join(pieces) == "".join(f"{number}\n" for number in range(1, 200_001)).encode()
     assert reader.wait(60) == 0
-    reader.communicate()
 
 
 @pytest.mark.parametrize("round", range(3))
