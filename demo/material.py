@@ -1,4 +1,4 @@
-"""What the demo's image is made of: a Debian root file system, nginx's packages, a configuration and a page.
+"""What the demo's image is made of: a Debian root file system, a repository of nginx's packages, a build context.
 
 Packages come through this machine's own apt configuration: its repositories, its proxy. The result is kept in a cache
 folder, so that only the first run downloads.
@@ -6,6 +6,7 @@ folder, so that only the first run downloads.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -24,13 +25,22 @@ mv "$1"/var/cache/apt/archives/*.deb "$PACKAGES/"
 """
 
 
+#: Where the files of the build context are.
+_CONTEXT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nginx")
+
+
 class MaterialError(Exception):
     """The root file system or the packages cannot be had."""
 
 
+def base_of(cache: str) -> str:
+    """Path of the root file system's tar in the cache, whether it is there yet or not."""
+    return os.path.join(cache, "debian.tar")
+
+
 def base_and_packages(cache: str) -> tuple[str, str]:
-    """Paths of the root file system's tar and of a folder of ``.deb`` files; made in ``cache`` when not there yet."""
-    base, packages = os.path.join(cache, "base.tar"), os.path.join(cache, "packages")
+    """Paths of the root file system's tar and of a repository of packages; made in ``cache`` when not there yet."""
+    base, packages = base_of(cache), os.path.join(cache, "packages")
     if os.path.exists(base):
         return base, packages
     if shutil.which("mmdebstrap") is None:
@@ -42,15 +52,33 @@ def base_and_packages(cache: str) -> tuple[str, str]:
         file.writelines(f"{line}\n" for line in _repositories())
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED]
     options += [f"--aptopt={line}" for line in _proxies()]
-    command = ["mmdebstrap", "--mode=root", "--variant=essential", "--format=tar", *options]
+    command = ["mmdebstrap", "--mode=root", "--variant=apt", "--format=tar", *options]
     command += [f"--customize-hook={_HOOK}", _codename(), f"{base}.partial", sources]
     done = subprocess.run(
         command, env={**os.environ, "PACKAGES": packages}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise MaterialError(f"mmdebstrap failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+    _write_index(packages)
     os.rename(f"{base}.partial", base)
     return base, packages
+
+
+def _write_index(directory: str) -> None:
+    """Make a folder of packages one that apt takes for a repository at ``/packages``."""
+    with open(os.path.join(directory, "Packages"), "w") as index:
+        for name in _package_files(directory):
+            path = os.path.join(directory, name)
+            fields = subprocess.run(["dpkg-deb", "--field", path], capture_output=True, text=True, check=True).stdout
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            index.write(f"{fields}Filename: ./{name}\nSize: {os.path.getsize(path)}\nSHA256: {digest}\n\n")
+    with open(os.path.join(directory, "sources.list"), "w") as file:
+        file.write("deb [trusted=yes] file:/packages ./\n")
+
+
+def _package_files(directory: str) -> list[str]:
+    return sorted(name for name in os.listdir(directory) if name.endswith(".deb"))
 
 
 def _codename() -> str:
@@ -81,24 +109,13 @@ def _lines_of(*command: str) -> Iterable[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def write_settings(directory: str, port: int) -> None:
-    """Write ``nginx.conf`` (one process, loopback only, logs to the standard streams) and ``index.html``."""
-    os.makedirs(directory)
-    with open(os.path.join(directory, "nginx.conf"), "w") as file:
-        file.write(_NGINX_CONF.replace("PORT", str(port)))
-    with open(os.path.join(directory, "index.html"), "w") as file:
-        file.write("<h1>Served from a stack of layers</h1>\n")
-
-
-_NGINX_CONF = """\
-user www-data;
-worker_processes 1;
-pid /run/nginx.pid;
-error_log /dev/stderr;
-events { worker_connections 64; }
-http {
-    include mime.types;
-    access_log /dev/stdout;
-    server { listen 127.0.0.1:PORT; root /var/www/html; }
-}
-"""
+def write_context(directory: str, packages: str, port: int) -> None:
+    """Write the build context: the Dockerfile, nginx's configuration (one process, loopback only), a page."""
+    shutil.copytree(_CONTEXT, directory)
+    version = next(name.split("_")[1] for name in _package_files(packages) if name.startswith("nginx_"))
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        with open(path) as file:
+            text = file.read()
+        with open(path, "w") as file:
+            file.write(text.replace("@PORT@", str(port)).replace("@VERSION@", version.replace("%3a", ":")))

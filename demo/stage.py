@@ -44,14 +44,17 @@ class Stage:
         print(textwrap.fill(textwrap.dedent(text).strip(), 110))
         sys.stdout.flush()
 
-    def lamina(self, *arguments: str, lines: int = 14) -> str:
-        """Run ``lamina ARGUMENTS``, which must succeed; show at most ``lines`` lines of what it says; its output."""
+    def lamina(self, *arguments: str, lines: int = 14, both: bool = False) -> str:
+        """Run ``lamina ARGUMENTS``, which must succeed; show at most ``lines`` lines of what it says.
+
+        :return: its output, with ``both`` what it told on the standard error too.
+        """
         print(f"{self._bold}$ lamina {shlex.join(arguments)}{self._plain}")
         done = self.run(*arguments)
         self._print_block(done.stdout + done.stderr, lines)
         if done.returncode != 0:
             raise CheckError(f"lamina {shlex.join(arguments)} ended with code {done.returncode}")
-        return done.stdout.strip()
+        return (done.stdout + (done.stderr if both else "")).strip()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``lamina ARGUMENTS`` off stage."""

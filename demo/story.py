@@ -23,7 +23,9 @@ ADDED = "<p>Changed in the container</p>\n"
 class Story:
     """State that chapters hand on.
 
-    :ivar first: reference of the image's first version, ``second`` of the one committed later.
+    :ivar context: the build context.
+    :ivar first: reference of the image's first version, ``edited`` of the one built after a change to the context,
+        ``second`` of the one committed later.
     :ivar port: where the demo's nginx listens on the loopback interface.
     """
 
@@ -33,7 +35,10 @@ class Story:
         self.directory = directory
         self.cache = cache
         self.port = free_port()
+        self.packages = ""
+        self.context = os.path.join(directory, "nginx")
         self.first = f"{registry.address}/demo/nginx:1"
+        self.edited = f"{registry.address}/demo/nginx:edited"
         self.second = f"{registry.address}/demo/nginx:2"
 
     def tell(self) -> None:
@@ -41,6 +46,7 @@ class Story:
         leaks = LeakCheck(self.directory)
         self.build()
         self.push()
+        self.build_again()
         self.remove_and_pull()
         self.look_at_the_image()
         self.look_at_the_disk()
@@ -52,33 +58,30 @@ class Story:
 
     def build(self) -> None:
         stage = self.stage
-        stage.chapter("Make a layered nginx image from Debian packages")
-        if not os.path.exists(os.path.join(self.cache, "base.tar")):
+        stage.chapter("Build an nginx image from Debian packages")
+        if not os.path.exists(material.base_of(self.cache)):
             stage.tell("Fetching a Debian root file system and nginx's packages (half a minute, the first time only).")
         base, packages = material.base_and_packages(self.cache)
-        settings = os.path.join(self.directory, "settings")
-        material.write_settings(settings, self.port)
+        material.write_context(self.context, packages, self.port)
 
-        stage.tell("The base layer is an imported root file system; each layer above is one committed container.")
+        stage.tell("The base is an imported root file system. Packages come from a folder: RUN needs no network.")
         stage.lamina("import", "--message", "Debian", "--change", 'CMD ["bash"]', base, "debian:demo")
-        install = "DEBIAN_FRONTEND=noninteractive dpkg --install /packages/*.deb > /dev/null"
-        self._layer("debian:demo", "nginx:packages", "nginx's packages", packages, "/packages", install)
-        configure = "cp /settings/nginx.conf /etc/nginx/ && rm -r /etc/nginx/sites-enabled"
-        start = ["--change", 'CMD ["nginx", "-g", "daemon off;"]', "--change", f"EXPOSE {self.port}"]
-        self._layer("nginx:packages", "nginx:config", "configuration", settings, "/settings", configure, *start)
-        place = f"cp /settings/index.html /{PAGE}"
-        self._layer("nginx:config", self.first, "a page", settings, "/settings", place)
+        self.packages = f"packages={packages}"
+        with open(os.path.join(self.context, "Dockerfile")) as file:
+            stage.show("Dockerfile", [line for line in file.read().splitlines() if line], lines=40)
+        self._build(self.first)
         stage.lamina("images")
+        history = stage.lamina("history", self.first, lines=20)
+        rows = history.splitlines()[1:]
+        stage.check("history has an entry for each of the 14 instructions, and the base's", len(rows) == 15, rows)
+        empty = [row for row in rows if " 0B " in row]
+        stage.check("nine of them are of 0 bytes: settings, no files", len(empty) == 9, empty)
         layers = self._layers(self.first)
-        stage.check("the image has four layers", len(layers) == 4, layers)
+        stage.check("the image has six layers: the base, RUN, four COPYs", len(layers) == 6, layers)
 
-    def _layer(self, base: str, name: str, message: str, source: str, target: str, script: str, *changes: str) -> None:
-        stage = self.stage
-        volume = f"{source}:{target}:ro"
-        stage.lamina("run", "--name", "step", "--network", "none", "-v", volume, base, "sh", "-c", script)
-        keep = () if changes else ("--change", 'CMD ["nginx", "-g", "daemon off;"]')
-        stage.lamina("commit", "--message", message, *(changes or keep), "step", name)
-        stage.lamina("rm", "step")
+    def _build(self, name: str) -> str:
+        options = ["--progress", "plain", "--network", "none", "--build-context", self.packages]
+        return self.stage.lamina("build", *options, "--tag", name, self.context, lines=20, both=True)
 
     def push(self) -> None:
         stage = self.stage
@@ -86,19 +89,34 @@ class Story:
         since = len(self.registry.requests())
         stage.lamina("push", self.first)
         sent = self.registry.blobs_sent(since)
-        stage.check("four layers and one configuration travelled", len(sent) == 5, sent)
+        stage.check("six layers and one configuration travelled", len(sent) == 7, sent)
+
+    def build_again(self) -> None:
+        stage = self.stage
+        stage.chapter("Change the page, build again, push: one layer travels")
+        with open(os.path.join(self.context, "index.html"), "a") as page:
+            page.write("<p>Changed in the build context</p>\n")
+        said = self._build(self.edited)
+        stage.check("RUN and three COPYs come from the cache", said.count("CACHED") == 4, said)
+        first, edited = self._layers(self.first), self._layers(self.edited)
+        stage.check("only the last layer is another", edited[:-1] == first[:-1] and edited != first)
+        since = len(self.registry.requests())
+        stage.lamina("push", self.edited)
+        sent = self.registry.blobs_sent(since)
+        stage.check("one layer and one configuration travelled", len(sent) == 2, sent)
 
     def remove_and_pull(self) -> None:
         stage = self.stage
         stage.chapter("Remove it, pull it back: only missing layers travel")
         before = json.loads(stage.run("image", "inspect", self.first).stdout)[0]
-        stage.lamina("rmi", self.first, "nginx:config", "nginx:packages")
+        stage.lamina("rmi", self.first, self.edited)
+        stage.lamina("builder", "prune", "--all", "--force")
         stage.tell("The base layer stays, because debian:demo still needs it.")
         since = len(self.registry.requests())
         said = stage.lamina("pull", self.first)
         fetched = self.registry.blobs_fetched(since)
         stage.check("the base layer was there already", said.count("Already exists") == 1, said)
-        stage.check("three layers and one configuration travelled", len(fetched) == 4, fetched)
+        stage.check("five layers and one configuration travelled", len(fetched) == 6, fetched)
         after = json.loads(stage.run("image", "inspect", self.first).stdout)[0]
         stage.check("the image ID is the same as before", after["Id"] == before["Id"], after["Id"])
         stage.check("so is the digest in the registry", after["RepoDigests"] == before["RepoDigests"])
@@ -106,8 +124,7 @@ class Story:
     def look_at_the_image(self) -> None:
         stage = self.stage
         stage.chapter("Look at the image")
-        history = stage.lamina("history", self.first)
-        stage.check("history has a line for each layer", len(history.splitlines()) == 5)
+        stage.lamina("history", "--format", "{{.Size}}\t{{.CreatedBy}}", self.first, lines=16)
         document = json.loads(stage.lamina("image", "inspect", self.first, lines=24))[0]
         stage.check("the command is nginx", document["Config"]["Cmd"] == ["nginx", "-g", "daemon off;"])
         stage.lamina(
@@ -129,9 +146,9 @@ class Story:
             "link names the short symbolic link to the layer", target == f"../{os.path.basename(top)}/diff", target
         )
         below = [os.path.realpath(os.path.join(home, name)) for name in lower.split(":")]
-        stage.check("lower lists the three layers below, nearest first", below == data["LowerDir"].split(":"), below)
+        stage.check("lower lists the five layers below, nearest first", below == data["LowerDir"].split(":"), below)
         stage.check("the page is in the top layer", os.path.exists(f"{data['UpperDir']}/{PAGE}"))
-        stage.check("nginx is two layers down", os.path.exists(f"{below[1]}/usr/sbin/nginx"))
+        stage.check("nginx is four layers down", os.path.exists(f"{below[3]}/usr/sbin/nginx"))
 
     def serve(self) -> None:
         stage = self.stage
@@ -170,7 +187,7 @@ class Story:
         stage.chapter("Commit it as version 2, push: one layer travels")
         stage.lamina("commit", "--message", "a better page", "web", self.second)
         first, second = self._layers(self.first), self._layers(self.second)
-        stage.check("version 2 is version 1 and one layer", second[:-1] == first and len(second) == 5)
+        stage.check("version 2 is version 1 and one layer", second[:-1] == first and len(second) == 7)
         since = len(self.registry.requests())
         stage.lamina("push", self.second)
         sent = self.registry.blobs_sent(since)

@@ -71,6 +71,10 @@ class StageArguments:
         self._declared[name] = default
         self._shared.used.add(name)
 
+    def inherit(self, below: StageArguments) -> None:
+        """What the stage knows that this one begins with is known here."""
+        self._declared.update(below._declared)
+
     def values(self) -> dict[str, str]:
         """Name to value of everything that has one."""
         found = {}

@@ -75,9 +75,9 @@ class Copier:
         if found.is_directory:
             directory, made = self._directory(target)
             try:
-                status = found.status if made else None
                 self._base = piece.base
-                self._content(tree, found.path, directory, status)
+                # A directory that is made for the content has mode 0755, not the source's, unless its own name is kept.
+                self._content(tree, found.path, directory, found.status if made and piece.parents else None)
             finally:
                 os.close(directory)
             return

@@ -136,7 +136,9 @@ class Mounts:
             os.close(descriptor)
 
     def _cache(self, mount: Mount) -> StepMount:
-        name = digest_of(mount.id or mount.target)
+        owned = (mount.mode, mount.uid, mount.gid)
+        # Who made a cache decides who can use it: as BuildKit, another owner or mode is another cache.
+        name = digest_of(mount.id or mount.target, *(owned if any(one is not None for one in owned) else ()))
         if mount.stage:
             name = digest_of(name, self._place(mount.stage).identity or mount.stage, mount.source)
         directory = self._session.root.sub(CACHES, name)

@@ -99,6 +99,7 @@ class StageState:
         self.author, self.created = below.author, below.created
         self.layer = below.layer
         self.trail = list(below.trail)
+        self.arguments.inherit(below.arguments)
         self.diff_ids = list(below.diff_ids)
         self.history = copy.deepcopy(below.history)
         self.platform = below.platform

@@ -135,6 +135,12 @@ class Tree:
         """Whether nothing in a directory that is excluded itself can be wanted."""
         return self._ignored is None or self._ignored.may_skip(directory)
 
+    def _hides(self, path: str, status: os.stat_result) -> bool:
+        """Whether it is excluded. A directory is not when something below it is excepted: it comes with that."""
+        if not self.excludes(path):
+            return False
+        return not stat.S_ISDIR(status.st_mode) or self.skips(path) or next(self.walk(path), None) is None
+
     def resolve(self, path: str) -> tuple[str, int]:
         """The path that ``path`` leads to when every link is followed inside the tree, and its ``O_PATH`` descriptor.
 
@@ -148,7 +154,7 @@ class Tree:
             raise
         real = os.readlink(openat2.descriptor_path(descriptor))
         inside = os.path.relpath(real, self.path) if real != self.path else ""
-        if inside.startswith("..") or self.excludes(inside):
+        if inside.startswith("..") or self._hides(inside, os.fstat(descriptor)):
             os.close(descriptor)
             raise NoSuchSource(self._missing(path))
         return inside, descriptor
@@ -179,7 +185,7 @@ class Tree:
                 if not compiled[level].match(path):
                     continue
                 if level == depth:
-                    if not self.excludes(path):
+                    if not self._hides(path, status):
                         yield path
                 elif stat.S_ISDIR(status.st_mode):
                     yield from below(path, level + 1)
@@ -218,16 +224,28 @@ class Tree:
 
     def _directory_digest(self, path: str, excludes: Excludes | None) -> str:
         start = len(path) + 1 if path else 0
-        sums = [
-            self._sum(inner, status)
-            for inner, status in self.walk(path)
-            if excludes is None or not excludes(inner[start:])
-        ]
+        sums: list[str] = []
+        implied = {"", path}
+        for inner, status in self.walk(path):
+            if excludes is None or not excludes(inner[start:]):
+                sums.append(self._sum(inner, status))
+                if self._ignored is not None:
+                    sums += self._implied(inner, implied)
         if path:
             status = os.stat(path, dir_fd=self.root, follow_symlinks=False)
-            sums.append(self._sum(path, status))
+            sums.append(path if self.excludes(path) else self._sum(path, status))
         sums.sort()
         return "dir:" + hashlib.sha256(",".join(sums).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _implied(self, path: str, known: set[str]) -> Iterator[str]:
+        """Excluded directories above a path up to one in ``known``, which grows.
+
+        They come with what is excepted below them; Docker's client does not send them, so that their name is their sum.
+        """
+        while (path := path.rpartition("/")[0]) not in known:
+            known.add(path)
+            if self.excludes(path):
+                yield path
 
     def _sum(self, path: str, status: os.stat_result, opened: str = "") -> str:
         """Digest of one entry; of a link, of what it leads to, and its own path when that is nowhere."""
