@@ -56,11 +56,12 @@ class Schedule(Generic[_T]):
         try:
             for thread in self._threads:
                 thread.start()
-            if not threads:
+            if threads:
+                self._join()  # or this thread would begin at the end, as deep in calls as there are stages
+            else:
                 for number in pending:
                     self.get(number)
             result = self.get(order[-1])
-            self._join()
         except BaseException as error:
             self._fail(error)
             self._join()
