@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lamina.builder import sources
-from lamina.builder.cachedocument import INLINE
 from lamina.builder.graph import CircularDependency, StageGraph
 from lamina.builder.job import CommandFailed
 from lamina.builder.namedcontexts import NamedContexts, targets
@@ -23,7 +22,6 @@ from lamina.builder.squashing import squash
 from lamina.builder.stage import StageState, inline_keys
 from lamina.builder.steps import Shown, StageBuilder
 from lamina.dataroot import DataRoot
-from lamina.distribution.stores import Stores
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expand
 from lamina.dockerfile.parser import parse
@@ -131,6 +129,7 @@ def _built(
     image = _image(session, session.images, stage)
     if session.request.cache_to:
         from lamina.builder import cacheexport
+        from lamina.distribution.stores import Stores
 
         result = cacheexport.Result(stage, work.stages, session.lookup.picks)
         stores = Stores(session.root, session.layers, session.images)
@@ -309,5 +308,7 @@ def configuration(stage: StageState, now: Any, *, inline: bool = False) -> bytes
         "variant": stage.platform.variant,
     }
     if inline:
+        from lamina.builder.cachedocument import INLINE
+
         document[INLINE] = {"keys": inline_keys(stage)}
     return gojson.encode({key: value for key, value in document.items() if value not in ("", None)})

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from lamina.builder import writable
 from lamina.builder.job import StepMount
 from lamina.builder.session import Session
 from lamina.builder.stage import StageState, digest_of
@@ -118,6 +117,8 @@ class Mounts:
         source = self._inside(directory, mount.source)
         if mount.read_only:
             return StepMount("bind", mount.target, source)
+        from lamina.builder import writable
+
         overlay = self._session.root.driver_name == "overlay2"
         return writable.discarded(mount.target, source, self._temporary(), overlay=overlay)
 
@@ -212,6 +213,8 @@ class Mounts:
             remove_tree(fresh)
 
     def _bind_source(self, mount: Mount, target: str) -> None:
+        from lamina.builder import writable
+
         with ExitStack() as stack:
             if mount.stage:
                 directory = stack.enter_context(self._place(mount.stage).directory())

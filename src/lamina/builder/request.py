@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lamina.builder.cacheoptions import CacheExport, CacheImport
 from lamina.builder.tree import Matcher
 from lamina.digest import ImageID
 from lamina.image.contract import Image
@@ -14,6 +13,7 @@ from lamina.oci.platform import Platform
 from lamina.reference import Reference
 
 if TYPE_CHECKING:
+    from lamina.builder.cacheoptions import CacheExport, CacheImport
     from lamina.builder.wasting import Waste
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})

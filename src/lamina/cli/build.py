@@ -61,7 +61,6 @@ COMMAND = Command(
 
 def run(context: Context, options: Options) -> int:
     from lamina.builder.progress import Steps
-    from lamina.cli.buildadvice import advice
     from lamina.cli.buildcheck import check_only, refuse_violations, tell_findings
     from lamina.cli.buildfailure import tell_failure
     from lamina.cli.buildoutput import deliver, names_of, wanted_outputs, write_files
@@ -96,6 +95,8 @@ def run(context: Context, options: Options) -> int:
             tell_findings(context, request, steps)
     write_files(options, result, tags, pushed)
     if result.waste:
+        from lamina.cli.buildadvice import advice
+
         context.warn("\n".join(advice(result.waste, request)))
     if (quiet or not context.stderr.isatty()) and not any(output.destination == "-" for output in outputs):
         context.print(result.image_id)

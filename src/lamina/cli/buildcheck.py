@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lamina.cli.buildadvice import advice
 from lamina.cli.command import CommandError, Context
-from lamina.cli.excerpt import excerpt, source_lines
 from lamina.errors import LaminaError
 
 if TYPE_CHECKING:
@@ -25,6 +23,9 @@ def check_only(context: Context, request: BuildRequest) -> int:
     """Print the findings; 1 when there are any."""
     findings, _ = _checked(context, request)
     context.print(f"Check complete, {_count(len(findings))}")
+    from lamina.cli.buildadvice import advice
+    from lamina.cli.excerpt import source_lines
+
     lines = source_lines(request.dockerfile)
     for finding in findings:
         context.print(_shown(finding, lines))
@@ -116,6 +117,8 @@ def _platform(context: Context, name: str) -> Platform | None:
 
 def _shown(finding: Finding, lines: list[str]) -> str:
     """Rule, message and the lines, those that are meant marked."""
+    from lamina.cli.excerpt import excerpt
+
     where = finding.location
     title = f"\nWARNING: {finding.rule}" + (f" - {finding.url}" if finding.url else "")
     return "\n".join([title, finding.message, excerpt(where.name, lines, where.line, where.end_line)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.cli.command import CommandError, Context, Options
-from lamina.cli.excerpt import excerpt, source_lines
 from lamina.errors import LaminaError
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ def wants_kept(options: Options) -> bool:
 
 def tell_failure(context: Context, options: Options, error: LaminaError, request: BuildRequest) -> None:
     """Show the instruction, as far as it is known; then the stage, as the user wants it."""
+    from lamina.cli.excerpt import excerpt, source_lines
+
     location = getattr(error, "location", None)
     if location is not None and location.name == request.dockerfile_name:
         context.warn(excerpt(location.name, source_lines(request.dockerfile), location.line, location.end_line))

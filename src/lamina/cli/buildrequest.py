@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from lamina.cli.buildfailure import wants_kept
 from lamina.cli.buildlimits import host_config
-from lamina.cli.buildsecrets import agent, secret
 from lamina.cli.command import CommandError, Context, Options
 from lamina.reference import Reference
 
 if TYPE_CHECKING:
+    from lamina.builder.cacheoptions import CacheExport, CacheImport
     from lamina.builder.context import Context as BuildContext
     from lamina.builder.remotecontext import Surroundings
     from lamina.builder.request import BuildRequest
@@ -23,7 +23,6 @@ _ENTITLEMENTS = ("network.host", "security.insecure")
 
 def requested(context: Context, options: Options, prepared: BuildContext, tags: tuple[Reference, ...]) -> BuildRequest:
     """What the flags of ``build`` ask for."""
-    from lamina.builder.cacheoptions import parse_export, parse_imports
     from lamina.builder.request import BuildRequest
 
     arguments = _pairs(options.texts("build-arg"), context)
@@ -45,16 +44,48 @@ def requested(context: Context, options: Options, prepared: BuildContext, tags: 
         network=options.text("network"),
         platform=_platform(options.text("platform")),
         epoch=_epoch(arguments.get(_EPOCH) or context.environment.get(_EPOCH)),
-        cache_from=tuple(wanted for word in options.texts("cache-from") for wanted in parse_imports(word)),
-        cache_to=tuple(map(parse_export, [*options.texts("cache-to"), *_inline(arguments)])),
+        cache_from=_cache_imports(options.texts("cache-from")),
+        cache_to=_cache_exports([*options.texts("cache-to"), *_inline(arguments)]),
         squash=options.on("squash"),
         keep_failed=wants_kept(options),
         advise=options.on("advise"),
-        secrets=dict(secret(word, context) for word in options.texts("secret")),
-        agents=dict(agent(word, context) for word in options.texts("ssh")),
+        secrets=_secrets(options.texts("secret"), context),
+        agents=_agents(options.texts("ssh"), context),
         limits=host_config(context, options),
         allowed=_allowed(options.texts("allow")),
     )
+
+
+def _cache_imports(words: list[str]) -> tuple[CacheImport, ...]:
+    if not words:
+        return ()
+    from lamina.builder.cacheoptions import parse_imports
+
+    return tuple(wanted for word in words for wanted in parse_imports(word))
+
+
+def _cache_exports(words: list[str]) -> tuple[CacheExport, ...]:
+    if not words:
+        return ()
+    from lamina.builder.cacheoptions import parse_export
+
+    return tuple(map(parse_export, words))
+
+
+def _secrets(words: list[str], context: Context) -> dict[str, bytes]:
+    if not words:
+        return {}
+    from lamina.cli.buildsecrets import secret
+
+    return dict(secret(word, context) for word in words)
+
+
+def _agents(words: list[str], context: Context) -> dict[str, str]:
+    if not words:
+        return {}
+    from lamina.cli.buildsecrets import agent
+
+    return dict(agent(word, context) for word in words)
 
 
 def _allowed(words: list[str]) -> frozenset[str]:
