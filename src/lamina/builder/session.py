@@ -221,5 +221,5 @@ class Session:
 
 
 def default_network(network: str) -> str:
-    """``default`` is the host's network: ``RUN`` needs name resolution and a way out, and there is no bridge."""
+    """``default`` is the host's network: name resolution and a way out, and no time to make a bridge's end."""
     return "host" if network == "default" else network
