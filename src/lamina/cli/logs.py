@@ -46,7 +46,7 @@ def run(context: Context, options: Options) -> int:
     for entry in service.logs(container.id, request):
         line = entry.log
         if options.on("details"):
-            line = f" {line}"
+            line = f"{entry.details} {line}"
         if options.on("timestamps"):
             line = f"{timestamp.fixed_text(entry.time)} {line}"
         target = stdout if entry.stream == "stdout" or container.config["Tty"] else stderr

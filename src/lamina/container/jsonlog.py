@@ -7,6 +7,7 @@ Source: Docker's "JSON File logging driver" page and files of Docker 20.10.
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from lamina import atomicfile
@@ -22,11 +23,12 @@ _quote = json.encoder.encode_basestring
 
 
 class Entry(NamedTuple):
-    """One object of the log. ``time`` in nanoseconds since 1970."""
+    """One object of the log. ``time`` in nanoseconds since 1970; ``details``: labels and variables, ``a=b,c=d``."""
 
     log: str
     stream: str
     time: int
+    details: str = ""
 
 
 class Splitter:
@@ -74,28 +76,113 @@ def _before_split_character(data: bytearray, end: int) -> int:
     return end
 
 
-class Writer:
-    """Appends to one log file. Only the monitor writes, so nothing is locked."""
+class Rotation(NamedTuple):
+    """When a log begins a new file. ``limit`` in bytes, 0 for never; ``files`` counts the current one, too."""
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    limit: int = 0
+    files: int = 1
+    compress: bool = False
+
+
+class Writer:
+    """Appends to one log file. Only the monitor writes, so nothing is locked.
+
+    :param attributes: the object ``attrs`` of every entry, as JSON; ``""`` for none.
+    """
+
+    def __init__(self, path: str, rotation: Rotation | None = None, attributes: str = "") -> None:
+        self._path = path
+        self._rotation = rotation or Rotation()
+        self._attributes = f',"attrs":{attributes}' if attributes else ""
+        self._descriptor = self._open()
+        self._size = os.fstat(self._descriptor).st_size
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(self._path, flags, 0o640)
 
     def write(self, pieces: list[bytes], stream: str, nanoseconds: int) -> None:
-        """Append ``pieces`` with one system call."""
-        tail = f',"stream":"{stream}","time":"{timestamp.text(nanoseconds)}"}}\n'
-        lines = [f'{{"log":{_quote(piece.decode("utf-8", "replace"))}{tail}' for piece in pieces]
-        if lines:
-            atomicfile.write_all(self._descriptor, "".join(lines).encode())
+        """Append ``pieces``, with one system call for as many as go into the file."""
+        tail = f',"stream":"{stream}"{self._attributes},"time":"{timestamp.text(nanoseconds)}"}}\n'
+        lines = [f'{{"log":{_quote(piece.decode("utf-8", "replace"))}{tail}'.encode() for piece in pieces]
+        if not self._rotation.limit:
+            if lines:
+                atomicfile.write_all(self._descriptor, b"".join(lines))
+            return
+        for line in lines:
+            if self._size >= self._rotation.limit:
+                self._rotate()
+            atomicfile.write_all(self._descriptor, line)
+            self._size += len(line)
+
+    def _rotate(self) -> None:
+        """Begin a new file; the old ones move up by one (``.1``, ``.2``), the oldest goes."""
+        path, rotation = self._path, self._rotation
+        if rotation.files < 2:
+            os.ftruncate(self._descriptor, 0)
+            self._size = 0
+            return
+        ending = ".gz" if rotation.compress else ""
+        for number in range(rotation.files - 1, 1, -1):
+            with suppress(FileNotFoundError):
+                os.rename(f"{path}.{number - 1}{ending}", f"{path}.{number}{ending}")
+        os.rename(path, f"{path}.1")
+        descriptor = self._open()
+        os.close(self._descriptor)
+        self._descriptor, self._size = descriptor, 0
+        if rotation.compress:
+            _compress(f"{path}.1")
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def _compress(path: str) -> None:
+    """Replace ``path`` by ``path.gz``, which is there whole or not at all."""
+    import zlib  # few logs are compressed
+
+    compressor = zlib.compressobj(wbits=31)
+    with open(path, "rb") as source, open(f"{path}.tmp", "wb") as target:
+        while block := source.read(_BLOCK):
+            target.write(compressor.compress(block))
+        target.write(compressor.flush())
+    os.rename(f"{path}.tmp", f"{path}.gz")
+    os.unlink(path)
+
+
+def rotated(path: str) -> list[str]:
+    """Paths of the older files of the log at ``path``, oldest first."""
+    directory, name = os.path.split(path)
+    found = []
+    for entry in os.listdir(directory):
+        number = entry.removeprefix(f"{name}.").removesuffix(".gz")
+        if entry != number and number.isdecimal():
+            found.append((int(number), entry))
+    return [os.path.join(directory, entry) for _, entry in sorted(found, reverse=True)]
+
+
+def older_lines(path: str) -> Iterator[bytes]:
+    """Lines of an older file, compressed or not; none when it has gone meanwhile."""
+    try:
+        with open(path, "rb") as file:
+            if not path.endswith(".gz"):
+                yield from file
+                return
+            import gzip
+
+            with gzip.open(file) as unpacked:
+                yield from unpacked
+    except FileNotFoundError:
+        return
 
 
 def parse(line: bytes) -> Entry | None:
     """One line of the file; ``None`` for a damaged one."""
     try:
         document = json.loads(line)
-        return Entry(document["log"], document.get("stream", STDOUT), timestamp.nanoseconds(document["time"]))
+        details = ",".join(f"{name}={value}" for name, value in sorted((document.get("attrs") or {}).items()))
+        moment = timestamp.nanoseconds(document["time"])
+        return Entry(document["log"], document.get("stream", STDOUT), moment, details)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

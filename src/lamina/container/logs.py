@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from lamina.container import jsonlog
@@ -37,7 +39,14 @@ def read(path: str, request: LogRequest, running: Callable[[], bool]) -> Iterato
     if descriptor < 0:
         return
     try:
-        offset = 0 if request.tail is None else jsonlog.tail_offset(descriptor, request.tail)
+        older = jsonlog.rotated(path)
+        offset = 0
+        if older:
+            yield from _older(older, descriptor, request)
+            if request.tail is not None:
+                offset = jsonlog.tail_offset(descriptor, request.tail)
+        elif request.tail is not None:
+            offset = jsonlog.tail_offset(descriptor, request.tail)
         while True:
             last = not (request.follow and running())
             for line, following in jsonlog.lines(descriptor, offset):
@@ -48,11 +57,60 @@ def read(path: str, request: LogRequest, running: Callable[[], bool]) -> Iterato
                 if request.until is not None and entry.time > request.until:
                     return
                 yield entry
+            if (newer := _newer(path, descriptor, offset)) >= 0:
+                os.close(descriptor)
+                descriptor, offset = newer, 0
+                continue
             if last or (request.until is not None and time.time_ns() > request.until):
                 return
             time.sleep(_POLL)
     finally:
         os.close(descriptor)
+
+
+def _older(paths: list[str], current: int, request: LogRequest) -> Iterator[Entry]:
+    """Entries of older files, as many as the request wants besides those of the current one."""
+    wanted: deque[bytes] | None = None
+    if request.tail is not None:
+        here = sum(1 for _ in jsonlog.lines(current, 0))
+        wanted = deque(maxlen=max(0, request.tail - here))
+    for line in chain.from_iterable(map(jsonlog.older_lines, paths)):
+        if wanted is not None:
+            wanted.append(line)
+        elif (entry := _within(line, request)) is not None:
+            yield entry
+    for line in wanted or ():
+        if (entry := _within(line, request)) is not None:
+            yield entry
+
+
+def _within(line: bytes, request: LogRequest) -> Entry | None:
+    entry = jsonlog.parse(line)
+    if entry is None or entry.time < request.since:
+        return None
+    return entry if request.until is None or entry.time <= request.until else None
+
+
+def _newer(path: str, descriptor: int, offset: int) -> int:
+    """The next file of the log when ``descriptor``, read to its end, is no longer the current one; the same file
+    again when it was emptied; else -1."""
+    try:
+        now, then = os.stat(path), os.fstat(descriptor)
+        if then.st_size > offset or (now.st_ino == then.st_ino and now.st_size >= offset):
+            return -1
+        return os.open(_next(path, then.st_ino), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+
+
+def _next(path: str, inode: int) -> str:
+    """Path of what follows the file ``inode``; the current file when that has gone or was compressed."""
+    following = path
+    for older in reversed(jsonlog.rotated(path)):
+        if os.stat(older).st_ino == inode:
+            return following
+        following = older
+    return path
 
 
 def _open(path: str, follow: bool, running: Callable[[], bool]) -> int:

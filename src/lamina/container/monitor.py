@@ -14,18 +14,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple, NoReturn, Protocol
 
-from lamina.container import frames, jsonlog, rundirectory
+from lamina.container import frames, jsonlog, logdrivers, rundirectory
 from lamina.container.checking import Checker
 from lamina.container.clients import Client, Clients
 from lamina.container.execution import ExecRequest, Execution
 from lamina.container.frames import Failure
 from lamina.container.health import HealthCheck, Result
+from lamina.container.logdrivers import Log
 from lamina.container.record import Container
 from lamina.container.restarting import Pauses
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.streams import Streams
 from lamina.errors import LaminaError
-from lamina.linux import daemon
+from lamina.linux import daemon, memory
 from lamina.runtime import cgroup
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram
 
@@ -34,6 +35,8 @@ _READ = frames.CHUNK
 _INPUT_LIMIT = 256 << 10
 #: How long output is read after the first process ended, when something outside its pid namespace keeps a pipe open.
 _DRAIN_SECONDS = 2.0
+#: After so long without an event the container is taken for one that will be there for a while.
+_SETTLED_SECONDS = 1.0
 
 
 class Household(Protocol):
@@ -160,12 +163,12 @@ class Monitor:
         self._starter.send(frames.STARTED)
         if not plan.attached:
             self._starter.close()
-        log = jsonlog.Writer(plan.log_path)
+        log = logdrivers.open_log(plan.container, plan.log_path)
         code = self._watch(run, log, household)
         log.close()
         self._finish(household, code)
 
-    def _watch(self, run: "Run", log: jsonlog.Writer, household: Household) -> int:
+    def _watch(self, run: "Run", log: Log, household: Household) -> int:
         """Stay with it from run to run; the last exit code."""
         while True:
             begun = time.monotonic()
@@ -304,15 +307,20 @@ class Run:
         self._input_ended = False
         self._code: int | None = None
         self._checker: Checker | None = None
+        self._is_settled = False
 
-    def relay(self, log: jsonlog.Writer, checker: Checker | None = None) -> int:
+    def relay(self, log: Log, checker: Checker | None = None) -> int:
         """Move bytes until the first process has ended and its output was read; its exit code. It is not reaped."""
         deadline = 0.0
         self._checker = checker
         while self._code is None or (self._streams.sources and time.monotonic() < deadline):
             timeout = None if self._code is None else max(0.0, deadline - time.monotonic())
-            for descriptor, events in self._wait(timeout):
+            happened = self._wait(timeout)
+            for descriptor, events in happened:
                 self._handle(descriptor, events, log)
+            if not happened and not self._is_settled:
+                self._is_settled = True
+                memory.give_back()
             if self._code is None:
                 if checker is not None:
                     checker.step()
@@ -343,10 +351,12 @@ class Run:
         if self._checker is not None and self._code is None:
             self._checker.register(poll)
             timeout = self._checker.seconds() if timeout is None else min(timeout, self._checker.seconds())
+        if not self._is_settled:
+            timeout = _SETTLED_SECONDS if timeout is None else min(timeout, _SETTLED_SECONDS)
         # One millisecond more: rounding down would wake up again and again before the time.
         return poll.poll(None if timeout is None else timeout * 1000 + 1)
 
-    def _handle(self, descriptor: int, events: int, log: jsonlog.Writer) -> None:
+    def _handle(self, descriptor: int, events: int, log: Log) -> None:
         if descriptor == self._wakeup:
             _drain(descriptor)
         elif descriptor in self._streams.sources:
@@ -360,7 +370,7 @@ class Run:
         elif self._checker is not None and descriptor in self._checker:
             self._checker.handle(descriptor)
 
-    def _output(self, descriptor: int, log: jsonlog.Writer) -> None:
+    def _output(self, descriptor: int, log: Log) -> None:
         name = self._streams.sources[descriptor]
         data = self._streams.read(descriptor, _READ)
         if not data:

@@ -14,6 +14,7 @@ from lamina.container import (
     execution,
     health,
     lifecycle,
+    logdrivers,
     logs,
     pausing,
     removal,
@@ -87,6 +88,7 @@ class ContainerService:
     def create(self, request: CreateRequest) -> Container:
         """See :func:`lamina.container.creation.create`."""
         RestartPolicy.of(request.host_config).check()
+        logdrivers.check(request.host_config.get("LogConfig"))
         health.check_settings(request.config.get("Healthcheck"))
         return creation.create(self._parts, request)
 
@@ -155,8 +157,18 @@ class ContainerService:
     def logs(self, text: str, request: LogRequest | None = None) -> Iterator[Entry]:
         """Entries of its log; with ``follow`` until it stops."""
         container_id = self.id_of(text)
+        container = self._parts.store.load(container_id)
+        logdrivers.require_readable(container)
         run = self._parts.run_directory(container_id)
-        return logs.read(self._parts.store.log_path(container_id), request or LogRequest(), run.alive)
+
+        def running() -> bool:
+            """Whether the run that was asked about goes on: following ends with it, also where another one follows."""
+            if not run.alive():
+                return False
+            state = self._parts.store.load(container_id).state
+            return not state["Restarting"] and state["StartedAt"] == container.state["StartedAt"]
+
+        return logs.read(self._parts.store.log_path(container_id), request or LogRequest(), running)
 
     def changes(self, text: str) -> Sequence[Change]:
         """``docker diff``."""

@@ -361,3 +361,20 @@ def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     if path.endswith(variable) or path in (".Config.Hostname", ".Image") or ours == theirs:
         return []
     return [f"{path}: {ours!r}, not {theirs!r}"]
+
+
+def test_a_log_of_limited_size_is_read_across_its_files(box: Lamina) -> None:
+    limits = ("--log-opt", "max-size=2k", "--log-opt", "max-file=3", "--log-opt", "compress=true")
+    box("run", "--name", "limited", *limits, "busybox", "sh", "-c", "seq 100")
+    log = Path(document(box, "limited")["LogPath"])
+    assert len(list(log.parent.glob("*-json.log*"))) == 3
+    found = box("logs", "limited").split()
+    assert found == [str(number) for number in range(int(found[0]), 101)]
+    assert box("logs", "--tail", "2", "limited") == "99\n100\n"
+
+
+def test_without_a_log_there_is_nothing_to_read(box: Lamina) -> None:
+    assert box("run", "--name", "quiet", "--log-driver", "none", "busybox", "echo", "hi") == "hi\n"
+    done = box.run("logs", "quiet")
+    assert done.stderr == "Error response from daemon: configured logging driver does not support reading\n"
+    assert done.returncode == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lamina.cli.command import CommandError, Options
-from lamina.cli.flags import Flag, integer, switch, text
+from lamina.cli.flags import Flag, integer, switch, text, texts
 from lamina.oci import timestamp
 
 
@@ -30,6 +30,8 @@ FLAGS: tuple[Flag, ...] = (
         parse=_duration,
     ),
     text("health-timeout", f"Maximum time to allow one check to run {_TIMES}", type_name="duration", parse=_duration),
+    text("log-driver", "Logging driver for the container"),
+    texts("log-opt", "Log driver options"),
     text("name", "Assign a name to the container"),
     switch("no-healthcheck", "Disable any container-specified HEALTHCHECK"),
     text("restart", "Restart policy to apply when a container exits", default="no"),
@@ -83,7 +85,16 @@ def host_config(options: Options) -> dict[str, Any]:
         "AutoRemove": options.on("rm"),
         "ContainerIDFile": options.text("cidfile"),
         "RestartPolicy": policy,
+        "LogConfig": _log_config(options),
     }
+
+
+def _log_config(options: Options) -> dict[str, Any]:
+    driver = options.text("log-driver")
+    given = dict(entry.partition("=")[::2] for entry in options.texts("log-opt"))
+    if driver == "none" and given:
+        raise CommandError("invalid logging opts for driver none")
+    return {"Type": driver or "json-file", "Config": given}
 
 
 def parse_policy(text: str) -> dict[str, Any]:
