@@ -184,10 +184,12 @@ def _prepare_root(parts: Parts, container: Container, requests: list[MountReques
             if directory not in ("", "/"):
                 rootfs.check_working_directory(root, directory)
             for request in volumes:
+                parts.volumes.attach(container.mount_points[request.target]["Name"], container.id)
                 copyup.copy_up(root, request.target, container.mount_points[request.target]["Source"])
         finally:
             os.close(root)
     finally:
+        parts.volumes.release(container.id)
         parts.layers.unmount(container.id)
 
 

@@ -29,8 +29,15 @@ def opened(parts: Parts, container_id: str) -> Iterator[int]:
         return
     with parts.store.lock(container_id):
         container = parts.store.load(container_id)
-        with mounted(parts, container_id) as merged, _with_mount_points(merged, container) as root:
-            yield root
+        holder = f"{container_id}.opened"
+        try:
+            for point in container.mount_points.values():
+                if point["Type"] == mounts.VOLUME:
+                    parts.volumes.attach(str(point["Name"]), holder)
+            with mounted(parts, container_id) as merged, _with_mount_points(merged, container) as root:
+                yield root
+        finally:
+            parts.volumes.release(holder)
 
 
 @contextmanager

@@ -38,6 +38,12 @@ class Volumes(Protocol):
 
     def remove(self, name: str, users: list[str]) -> None: ...
 
+    def attach(self, name: str, holder: str) -> bool:
+        """Make the content reachable for the container ``holder``; whether the volume is read-only."""
+
+    def release(self, holder: str) -> None:
+        """The container uses no volume any more. Idempotent."""
+
     def on(self, root: DataRoot) -> Volumes:
         """The volume store of another :class:`DataRoot` object."""
 

@@ -41,6 +41,8 @@ _MODULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 _ORDINARY = {"IpcMode": "private", "Isolation": "default", "VolumeDriver": "local"}
 
 
+#: What stands before the destination of a read-only volume.
+_READ_ONLY = "read-only "
 _NO_PROPAGATION = ("", "private", "rprivate")
 
 
@@ -63,6 +65,9 @@ def check(parts: Parts, container: Container) -> list[str]:
 
 def write(document: dict[str, Any], container: Container, joined: Mapping[str, str]) -> None:
     """Put the settings into the runtime-spec document of a start."""
+    for mount in document["mounts"]:  # the runtime would make it writable again
+        if f"{_READ_ONLY}{mount['destination']}" in joined:
+            mount["options"] = (*mount["options"], "ro")
     if joined.get("propagation"):
         document["linux"]["rootfsPropagation"] = joined["propagation"]
     for aspect in _aspects(container.host_config):
@@ -72,6 +77,8 @@ def write(document: dict[str, Any], container: Container, joined: Mapping[str, s
 def join(parts: Parts, container: Container) -> Mapping[str, str]:
     """What :func:`lamina.container.sharing.join` finds, and as ``propagation`` what the root's mounts propagate to.
 
+    Volumes that are mounts are mounted.
+
     :raises InvalidArgument: a bind mount can't propagate, with Docker's message.
     """
     found: dict[str, str] = {}
@@ -79,6 +86,9 @@ def join(parts: Parts, container: Container) -> Mapping[str, str]:
         from lamina.container import propagation  # few containers need it
 
         found["propagation"] = propagation.of_root(container, parts.root.path)
+    for point in container.mount_points.values():
+        if point["Type"] == "volume" and parts.volumes.attach(str(point["Name"]), container.id):
+            found[f"{_READ_ONLY}{point['Destination']}"] = "ro"
     if has_any(container.host_config, _SHARING):
         from lamina.container import sharing  # the same
 
@@ -87,7 +97,8 @@ def join(parts: Parts, container: Container) -> Mapping[str, str]:
 
 
 def leave(parts: Parts, container_id: str) -> None:
-    """See :func:`lamina.container.sharing.leave`."""
+    """Undo what :func:`join` did. Idempotent."""
+    parts.volumes.release(container_id)
     if os.path.isdir(f"{parts.store.directory(container_id)}/mounts"):
         from lamina.container import sharing  # few containers need it
 

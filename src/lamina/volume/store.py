@@ -10,16 +10,20 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from lamina import atomicfile
 from lamina.dataroot import DataRoot
 from lamina.errors import Conflict, InvalidArgument, NotFound
+from lamina.linux import mount
 from lamina.oci import gojson
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 _DATA = "_data"
 _METADATA = "lamina.json"
+#: Below the data root: ``<volume>/<container id>`` for every container that uses a volume which is a mount.
+_HOLDERS = "lamina/mounted-volumes"
 #: Docker's mark of a volume that nobody named.
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
@@ -89,7 +93,9 @@ class VolumeStore:
         if not re.match(_NAME, name):
             raise InvalidVolumeName(name)
         if options:
-            raise InvalidArgument(f"create {name}: options of the local driver are not supported by this version")
+            from lamina.volume import local  # few volumes need it
+
+            local.check(name, options)
         with self._root.lock("volumes"):
             try:
                 return self.get(name), False
@@ -99,6 +105,10 @@ class VolumeStore:
             os.makedirs(directory, 0o701, exist_ok=True)
             metadata = gojson.encode({"CreatedAt": created, "Labels": labels, "Options": options})
             atomicfile.write(os.path.join(directory, _METADATA), metadata + b"\n", sync=False)
+            if options:
+                from lamina.volume import local  # the same
+
+                atomicfile.write(os.path.join(directory, local.OPTIONS_FILE), local.encode(options), sync=False)
             path = os.path.join(directory, _DATA)
             os.mkdir(path)
             os.chmod(path, 0o755)  # whatever the caller's umask
@@ -132,12 +142,71 @@ class VolumeStore:
             self.get(name)
             if users:
                 raise VolumeInUse(name, users)
+            self._detach(name)
             rmtree(os.path.join(self._home, name))
+
+    def attach(self, name: str, holder: str) -> bool:
+        """Let ``holder`` (a container's ID) use the content: mount a volume that is a mount and is not mounted yet.
+
+        For others nothing is done. Returns whether its options make it read-only.
+
+        :raises NoSuchVolume: :raises lamina.volume.local.NotMounted: the kernel refused.
+        """
+        volume = self.get(name)
+        if not volume.options:
+            return False
+        with self._root.lock("volumes"):
+            if not mount.is_mount_point(volume.path):
+                from lamina.volume import local  # few volumes need it
+
+                local.attach(volume.path, volume.options)
+            directory = os.path.join(self._root.sub(_HOLDERS), name)
+            os.makedirs(directory, 0o700, exist_ok=True)
+            with open(os.path.join(directory, holder), "wb"):
+                pass
+        return "ro" in (volume.options.get("o") or "").split(",")
+
+    def release(self, holder: str) -> None:
+        """``holder`` uses no volume any more; what nobody uses is unmounted. Idempotent."""
+        home = self._root.sub(_HOLDERS)
+        if not os.path.isdir(home):
+            return
+        with self._root.lock("volumes"):
+            for name in os.listdir(home):
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(home, name, holder))
+                if _remove_empty(os.path.join(home, name)):
+                    self._detach(name)
+            _remove_empty(home)
+
+    def _detach(self, name: str) -> None:
+        path = os.path.join(self._home, name, _DATA)
+        if mount.is_mount_point(path):
+            mount.unmount(path)
 
     def _metadata(self, name: str) -> dict[str, Any]:
         try:
             with open(os.path.join(self._home, name, _METADATA), "rb") as file:
                 document = json.loads(file.read())
         except (OSError, ValueError):
-            return {}
+            return self._foreign(name)
         return document if isinstance(document, dict) else {}
+
+    def _foreign(self, name: str) -> dict[str, Any]:
+        """What Docker's own file says of a volume that it made with options."""
+        from lamina.volume import local  # few volumes need it
+
+        try:
+            with open(os.path.join(self._home, name, local.OPTIONS_FILE), "rb") as file:
+                return {"Options": local.decode(file.read())}
+        except (OSError, ValueError):
+            return {}
+
+
+def _remove_empty(directory: str) -> bool:
+    """Remove a directory without content; whether it was one."""
+    try:
+        os.rmdir(directory)
+    except OSError:
+        return False
+    return True
