@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from lamina.builder.job import CommandFailed
 
+#: What a step says that was given up; Docker's words.
+CANCELLED = "context canceled"
 START, OUTPUT, CACHED, DONE, FAILED, WARNING = "start", "output", "cached", "done", "failed", "warning"
 
 
@@ -30,6 +32,11 @@ class StepEvent(NamedTuple):
     data: bytes = b""
     seconds: float = 0.0
     error: str = ""
+
+
+def is_cancelled(event: StepEvent) -> bool:
+    """Whether a step was given up because another one failed."""
+    return event.kind == FAILED and event.error == CANCELLED
 
 
 #: What a build calls for each event, from any thread.

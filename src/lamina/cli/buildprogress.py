@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Protocol, TextIO
 
-from lamina.builder.progress import CACHED, DONE, FAILED, OUTPUT, START, WARNING, StepEvent
+from lamina.builder.progress import CACHED, DONE, FAILED, OUTPUT, START, WARNING, StepEvent, is_cancelled
 from lamina.cli.command import CommandError
 
 MODES = ("auto", "plain", "tty", "quiet", "rawjson")
@@ -51,7 +51,7 @@ class _Failures:
         self._failed: list[StepEvent] = []
 
     def __call__(self, event: StepEvent) -> None:
-        if event.kind == FAILED:
+        if event.kind == FAILED and not is_cancelled(event):
             self._failed.append(event)
         if self._view is not None:
             self._view(event)
@@ -102,6 +102,7 @@ class _Lines:
             if self._partial.get(number):
                 self._output(number, b"\n")
             word = f"DONE {event.seconds:.1f}s" if event.kind == DONE else f"ERROR: {event.error}"
+            word = "CANCELED" if is_cancelled(event) else word
             self._out.write(f"#{number} {word}\n")
 
     def _output(self, number: int, data: bytes) -> None:

@@ -14,7 +14,7 @@ import time
 import unicodedata
 from typing import TextIO
 
-from lamina.builder.progress import CACHED, FAILED, OUTPUT, START, WARNING, StepEvent
+from lamina.builder.progress import CACHED, FAILED, OUTPUT, START, WARNING, StepEvent, is_cancelled
 
 #: Lines of output that are seen below a running step.
 _WINDOW = 6
@@ -52,10 +52,14 @@ class _Running:
 
 
 class TerminalView:
-    """A build's report; usable from any thread."""
+    """A build's report; usable from any thread.
 
-    def __init__(self, out: TextIO) -> None:
+    :param interval: seconds between two pictures when nothing begins or ends.
+    """
+
+    def __init__(self, out: TextIO, interval: float = _INTERVAL) -> None:
         self._out = out
+        self._interval = interval
         self._lock = threading.Lock()
         self._begun = time.monotonic()
         self._running: dict[int, _Running] = {}
@@ -70,7 +74,7 @@ class TerminalView:
     def __call__(self, event: StepEvent) -> None:
         with self._lock:
             urgent = self._take(event)
-            if urgent or time.monotonic() - self._last >= _INTERVAL:
+            if urgent or time.monotonic() - self._last >= self._interval:
                 self._draw()
             if self._ticker is None and not self._closed.is_set():
                 self._ticker = threading.Thread(target=self._tick, name="lamina-progress", daemon=True)
@@ -89,9 +93,9 @@ class TerminalView:
             self._ticker = None
 
     def _tick(self) -> None:
-        while not self._closed.wait(_INTERVAL):
+        while not self._closed.wait(self._interval):
             with self._lock:
-                if self._running and time.monotonic() - self._last >= _INTERVAL:
+                if self._running and time.monotonic() - self._last >= self._interval:
                     self._draw()
 
     def _take(self, event: StepEvent) -> bool:
@@ -114,7 +118,8 @@ class TerminalView:
     def _finished(self, event: StepEvent) -> list[str]:
         columns = _size(self._out)[0]
         if event.kind == FAILED:
-            return [_line(f" => ERROR {event.name}", f"{event.seconds:.1f}s", columns)]
+            word = "CANCELED" if is_cancelled(event) else "ERROR"
+            return [_line(f" => {word} {event.name}", f"{event.seconds:.1f}s", columns)]
         if event.kind == CACHED:
             return [_line(f" => CACHED {event.name}", "0.0s", columns)]
         return [_line(f" => {event.name}", f"{event.seconds:.1f}s", columns)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lamina.runtime import controllers
 from support.building import build, refused
 from support.command import Lamina
 
@@ -128,6 +129,7 @@ def test_limits_hold_for_every_command(built: Lamina, context: Path) -> None:
     assert "example" not in built("run", "--rm", "--network", "none", "made", "cat", "/etc/hosts")
 
 
+@pytest.mark.skipif(not controllers.read().memory, reason="this host can't limit memory")
 def test_a_command_that_takes_too_much_memory_is_killed(built: Lamina, context: Path) -> None:
     dockerfile = "FROM busybox\nRUN head -c 60000000 /dev/zero | tail -c 50000000 > /dev/null\n"
     said = refused(built, context, dockerfile, "--memory=16m", "--memory-swap=16m")

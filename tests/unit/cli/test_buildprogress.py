@@ -20,6 +20,7 @@ from lamina.builder.progress import Steps
 from lamina.cli.buildprogress import reporter
 from lamina.cli.buildterminal import TerminalView
 from lamina.cli.command import CommandError
+from lamina.errors import Cancelled
 
 
 def _build(steps: Steps) -> None:
@@ -46,6 +47,15 @@ def test_plain_lines_name_the_step_and_the_time() -> None:
     assert lines[7].startswith("#2 DONE 0.")
     assert "#3 ERROR: The command 'false' returned a non-zero code: 1" in lines
     assert lines[-4:] == ["------", " > [3/3] RUN false:", "the reason", "------"]
+
+
+def test_a_step_that_was_given_up_is_no_failure() -> None:
+    out = io.StringIO()
+    report = reporter(out, "plain", quiet=False)
+    with pytest.raises(Cancelled), Steps(report).step("[1/1] RUN sleep"):
+        raise Cancelled("context canceled")
+    report.close()
+    assert out.getvalue() == "\n#1 [1/1] RUN sleep\n#1 CANCELED\n"
 
 
 def test_quiet_shows_only_what_failed() -> None:
@@ -156,7 +166,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 def test_on_a_terminal_finished_steps_stay_in_order_above_the_running_ones(terminal: Terminal) -> None:
-    view = TerminalView(terminal.out)
+    view = TerminalView(terminal.out, interval=3600)
     screen = Screen(60)
     steps = Steps(view)
     with steps.step("[1/3] COPY a b") as progress:
@@ -186,7 +196,7 @@ def test_on_a_terminal_finished_steps_stay_in_order_above_the_running_ones(termi
 
 def test_a_picture_is_lower_than_the_window(terminal: Terminal) -> None:
     terminal.resize(60, 6)
-    view = TerminalView(terminal.out)
+    view = TerminalView(terminal.out, interval=3600)
     steps = Steps(view)
     screen = Screen(60)
     with steps.step("one") as one, steps.step("two") as two, steps.step("three"), steps.step("four"):
@@ -199,7 +209,7 @@ def test_a_picture_is_lower_than_the_window(terminal: Terminal) -> None:
 
 
 def test_a_narrower_window_leaves_nothing_of_the_old_picture(terminal: Terminal) -> None:
-    view = TerminalView(terminal.out)
+    view = TerminalView(terminal.out, interval=3600)
     steps = Steps(view)
     with steps.step("x" * 50):
         terminal.read()
