@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -81,6 +82,15 @@ def ended(pid: int) -> bool:
 
 def mode(path: str) -> int:
     return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def open_files(pid: int) -> list[str]:
+    """What a process has open, as far as it still has when it is looked at."""
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return found
 
 
 def test_an_open_file_goes_on_with_the_copied_up_version(mounted: Mounted) -> None:
@@ -263,3 +273,47 @@ def test_layers_are_not_busy_and_the_same_layers_mount_only_once(mounted: Mounte
     fuse.unmount(str(mounted.merged))
     again = Mounted(mounted.base)
     assert sorted(os.listdir(again.merged)) == ["dir", "file", "large"]
+
+
+def test_a_directory_is_read_while_it_is_emptied_and_filled(mounted: Mounted) -> None:
+    directory = mounted.path("many")
+    os.mkdir(directory)
+    stay = {f"stay{number:04}" for number in range(2000)}
+    for name in stay:
+        os.close(os.open(f"{directory}/{name}", os.O_CREAT | os.O_WRONLY))
+        os.close(os.open(f"{directory}/go{name}", os.O_CREAT | os.O_WRONLY))
+    met = []
+    with os.scandir(directory) as entries:
+        for number, entry in enumerate(entries):
+            met.append(entry.name)
+            if entry.name.startswith("go"):
+                os.unlink(entry.path)
+            if number % 500 == 0:
+                os.close(os.open(f"{directory}/new{number}", os.O_CREAT | os.O_WRONLY))
+                assert {*os.listdir(directory)} >= stay
+    assert len(met) == len(set(met))
+    assert {*met} >= stay
+    assert {name for name in os.listdir(directory) if not name.startswith("new")} == stay
+
+
+def test_a_released_file_is_closed_though_nothing_else_is_asked(mounted: Mounted) -> None:
+    for number in range(10):
+        Path(mounted.path(f"released{number}")).write_text("x")
+    os.unlink(mounted.path("released0"))
+    for _ in range(500):
+        if not any("released" in target for target in open_files(mounted.pid)):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"still open: {open_files(mounted.pid)}")
+
+
+def test_a_listing_shows_what_was_written_since_the_last(mounted: Mounted) -> None:
+    os.mkdir(mounted.path("sizes"))
+    for name in ("a", "b"):
+        Path(mounted.path(f"sizes/{name}")).write_text("x")
+    for size in (1, 5000):
+        Path(mounted.path("sizes/a")).write_bytes(b"y" * size)
+        os.close(os.open(mounted.path("sizes/new"), os.O_CREAT | os.O_WRONLY))
+        os.unlink(mounted.path("sizes/new"))
+        found = {entry.name: entry.stat().st_size for entry in os.scandir(mounted.path("sizes"))}
+        assert found == {"a": size, "b": 1}
