@@ -83,7 +83,8 @@ class NotPermitted(Unsupported):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"networks need root with CAP_NET_ADMIN and CAP_SYS_ADMIN here ({reason}): run with --network none or host"
+            f"containers' networks need root with CAP_NET_ADMIN and CAP_SYS_ADMIN ({reason}); without, there are "
+            "--network none and --network host"
         )
 
 

@@ -67,9 +67,13 @@ class Namespace:
             with netns.fresh() as descriptor:
                 links = Rtnetlink()
                 _switch_ipv6(False)
+                try:
+                    links.set_up(_LOOPBACK)
+                except BaseException:
+                    links.close()
+                    raise
         except PermissionError as error:
-            raise NotPermitted(f"unshare: {error.strerror}") from error
-        links.set_up(_LOOPBACK)
+            raise NotPermitted(f"{error.filename or 'unshare'}: {error.strerror}") from error
         return cls(descriptor, links)
 
     def close(self) -> None:

@@ -2,71 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from lamina.dataroot import DataRoot
-from lamina.linux.netlink import Rtnetlink
-from lamina.network import naming
-from lamina.network.bridges import Bridges
-from lamina.network.contract import (
-    BRIDGE,
-    Endpoint,
-    Holding,
-    Network,
-    NoSuchNetwork,
-    PredefinedNetwork,
-    Publication,
-    Request,
-)
-from lamina.network.firewall import open_filter
-from lamina.network.ipam import Addresses
-from lamina.network.ports import Bound, bind, overlaps, requests, shown
-from lamina.network.sandbox import Namespace, Plugging, Settings, set_default_routes
+from lamina.network.contract import BRIDGE, Endpoint, Holding, Network, NoSuchNetwork, PredefinedNetwork, Request
 from lamina.network.store import NetworkStore
 
 if TYPE_CHECKING:
-    from lamina.network.resolver import Listening
-
-
-class Wanted(Protocol):
-    """What a container that starts wants.
-
-    The members of :class:`networks` are a network's name or id, the container's entry for it in ``NetworkSettings``,
-    and the names that others find it by there; the first that leads anywhere gets the default route.
-    """
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def networks(self) -> tuple[tuple[str, Mapping[str, Any], tuple[str, ...]], ...]: ...
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """Docker's ``Config``."""
-
-    @property
-    def host_config(self) -> Mapping[str, Any]:
-        """Docker's ``HostConfig``."""
-
-
-class Opened(NamedTuple):
-    """A container's network.
-
-    :ivar descriptor: of its namespace, which lasts until this is closed and nobody is in it.
-    :ivar ports: ``NetworkSettings.Ports``.
-    :ivar helper: pid of the process that holds its ports on the host; 0 without. A child of the caller.
-    """
-
-    descriptor: int
-    endpoints: tuple[Endpoint, ...]
-    ports: dict[str, Any]
-    helper: int
+    from lamina.network.bridges import Bridges
+    from lamina.network.ipam import Addresses
+    from lamina.network.sandboxes import Opened, Sandboxes, Wanted
 
 
 class Networks:
@@ -83,8 +30,26 @@ class Networks:
         self._is_default = is_default
         self._alive = alive
         self.store = NetworkStore(root, is_default=is_default)
-        self.bridges = Bridges(root, self.store, is_default=is_default)
-        self._addresses = Addresses(self.store, alive)
+
+    # Most of what follows is of no use to a container without a network of its own, which should not wait for it.
+
+    @cached_property
+    def _bridges(self) -> Bridges:
+        from lamina.network.bridges import Bridges
+
+        return Bridges(self._root, self.store, is_default=self._is_default)
+
+    @cached_property
+    def _addresses(self) -> Addresses:
+        from lamina.network.ipam import Addresses
+
+        return Addresses(self.store, self._alive)
+
+    @cached_property
+    def _sandboxes(self) -> Sandboxes:
+        from lamina.network.sandboxes import Sandboxes
+
+        return Sandboxes(self.store, self._bridges, self._addresses)
 
     def on(self, root: DataRoot) -> Networks:
         """The same on another :class:`DataRoot` object."""
@@ -106,22 +71,24 @@ class Networks:
 
     def create(self, request: Request) -> Network:
         """See :func:`lamina.network.creation.make`."""
-        from lamina.network.creation import make  # no container needs it
+        from lamina.network.creation import make
 
-        return make(self._root, self.store, self.bridges, request)
+        return make(self._root, self.store, self._bridges, request)
 
     def remove(self, text: str) -> Network:
         """The network that was removed.
 
         :raises NetworkInUse: a container is on it.
         """
+        from lamina.network import naming
+
         network = self.store.find(text)
         _require_removable(network)
         self._root.require_writable()
         self._addresses.reclaim(network)
         self.store.remove(network)
         if network.driver == BRIDGE:
-            self.bridges.remove(network)
+            self._bridges.remove(network)
         naming.forget(self.store, network)
         return network
 
@@ -129,20 +96,33 @@ class Networks:
 
     def check_ports(self, config: Mapping[str, Any], host_config: Mapping[str, Any]) -> None:
         """See :func:`lamina.network.ports.requests`."""
-        requests(config, host_config)
+        if host_config.get("PortBindings") or host_config.get("PublishAllPorts"):
+            from lamina.network.ports import requests
+
+            requests(config, host_config)
+
+    def open(self, wanted: Wanted) -> Opened:
+        """See :meth:`lamina.network.sandboxes.Sandboxes.open`."""
+        return self._sandboxes.open(wanted)
+
+    def close(self, container: str) -> None:
+        """Give everything of a container back. Its interfaces go with its namespace. Idempotent."""
+        if self.store.holding(container) != Holding():
+            self._sandboxes.close(container)
+
+    def connect(
+        self, text: str, container: tuple[str, str], pid: int, entry: Mapping[str, Any], names: tuple[str, ...]
+    ) -> Endpoint:
+        """See :meth:`lamina.network.sandboxes.Sandboxes.connect`."""
+        return self._sandboxes.connect(text, container, pid, entry, names)
+
+    def disconnect(self, network_id: str, container: str, pid: int) -> None:
+        """See :meth:`lamina.network.sandboxes.Sandboxes.disconnect`."""
+        self._sandboxes.disconnect(network_id, container, pid)
 
     def names_at(self, container: str) -> str:
-        """Address of the server for names that a running container asks; ``""`` for the host's."""
-        holding = self.store.holding(container)
-        return holding.resolver or next(iter(self._servers(holding)), "")
-
-    def _servers(self, holding: Holding) -> list[str]:
-        """Addresses of the servers for names on the networks of a container."""
-        if not naming.program():
-            return []
-        return [
-            pool.gateway for one in self._known(holding.endpoints) if naming.has_names(one) and (pool := one.pool(4))
-        ]
+        """See :meth:`lamina.network.sandboxes.Sandboxes.names_at`."""
+        return self._sandboxes.names_at(container)
 
     def host_address(self) -> str:
         """The default bridge's address, which is the host's for containers. Raises :class:`NoSuchNetwork`."""
@@ -151,151 +131,9 @@ class Networks:
             raise NoSuchNetwork("bridge")
         return pool.gateway
 
-    def open(self, wanted: Wanted) -> Opened:
-        """Make a container's network namespace, put it on its networks and publish its ports.
-
-        Nothing is left of one that can't be made. The caller is the container's monitor: a helper process is its child.
-        """
-        self.close(wanted.id)
-        with ExitStack() as undo:
-            undo.callback(self.close, wanted.id)
-            links = undo.enter_context(Rtnetlink())
-            filter = undo.enter_context(open_filter())
-            namespace = Namespace.fresh()
-            undo.callback(namespace.close)
-            plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
-            endpoints: list[Endpoint] = []
-            undo.callback(lambda: [plugging.release(endpoint) for endpoint in endpoints])
-            mac = str(wanted.config.get("MacAddress") or "")
-            for text, entry, names in wanted.networks:
-                network = self.store.find(text)
-                settings = Settings.of(entry, names, "" if endpoints else mac)
-                endpoints.append(plugging.plug(network, (wanted.id, wanted.name), settings, namespace))
-            set_default_routes(endpoints, namespace)
-            holding = Holding(tuple(endpoints))
-            reachable = [endpoint for endpoint in endpoints if endpoint.host_interface and endpoint.gateway]
-            bound = self._bind(wanted, reachable)
-            undo.callback(lambda: [one.close() for one in bound])
-            if bound:
-                publications = tuple(one.publication for one in bound)
-                holding = holding._replace(address=reachable[0].address, publications=publications)
-            listening = None
-            if self._servers(holding):
-                listening = self._listen(wanted, namespace.descriptor)
-                undo.callback(listening.close)
-                holding = holding._replace(resolver=listening.address)
-            self.store.hold(wanted.id, holding)
-            if bound:
-                self.bridges.firewall.publish(filter, holding.address, holding.publications)
-            naming.announce(self.store, [self.store.find(endpoint.network) for endpoint in endpoints])
-            helper = _start_helper(bound, holding.address, listening)
-            links.close()
-            filter.close()
-            for one in bound:
-                one.close()
-            if listening is not None:
-                listening.close()
-            namespace.links.close()
-            undo.pop_all()
-        return Opened(namespace.descriptor, holding.endpoints, shown(wanted.config, holding.publications), helper)
-
-    def close(self, container: str) -> None:
-        """Give everything of a container back. Its interfaces go with its namespace. Idempotent."""
-        holding = self.store.holding(container)
-        if holding == Holding():
-            return
-        if holding.publications and holding.address:
-            with suppress(OSError), open_filter() as filter:
-                self.bridges.firewall.unpublish(filter, holding.address, holding.publications)
-        for endpoint in holding.endpoints:
-            for address in (endpoint.address, endpoint.address6):
-                if address and self.store.holder(endpoint.network, address) == container:
-                    self.store.release(endpoint.network, address)
-        self.store.forget(container)
-        naming.announce(self.store, self._known(holding.endpoints))
-
-    def connect(
-        self, text: str, container: tuple[str, str], pid: int, entry: Mapping[str, Any], names: tuple[str, ...]
-    ) -> Endpoint:
-        """Put a running container on one more network."""
-        network = self.store.find(text)
-        holding = self.store.holding(container[0])
-        with Rtnetlink() as links, open_filter() as filter, Namespace.of(pid) as namespace:
-            plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
-            endpoint = plugging.plug(network, container, Settings.of(entry, names), namespace)
-            set_default_routes([*holding.endpoints, endpoint], namespace)
-        self.store.hold(container[0], holding._replace(endpoints=(*holding.endpoints, endpoint)))
-        naming.announce(self.store, [network])
-        return endpoint
-
     def endpoints_of(self, container: str) -> tuple[Endpoint, ...]:
         """Of a running container."""
         return self.store.holding(container).endpoints
-
-    def disconnect(self, network_id: str, container: str, pid: int) -> None:
-        """Take a running container off a network. Nothing when it is not on it."""
-        holding = self.store.holding(container)
-        gone = [endpoint for endpoint in holding.endpoints if endpoint.network == network_id]
-        if not gone:
-            return
-        left = tuple(endpoint for endpoint in holding.endpoints if endpoint.network != network_id)
-        with Rtnetlink() as links:
-            for endpoint in gone:
-                if endpoint.host_interface:
-                    with suppress(OSError):
-                        links.delete_link(endpoint.host_interface)
-                for address in (endpoint.address, endpoint.address6):
-                    if address:
-                        self.store.release(network_id, address)
-        holding = self._without_ports(holding, gone)._replace(endpoints=left)
-        self.store.hold(container, holding)
-        with suppress(OSError), Namespace.of(pid) as namespace:
-            set_default_routes(list(left), namespace)
-        naming.announce(self.store, self._known(gone))
-
-    def _without_ports(self, holding: Holding, gone: Sequence[Endpoint]) -> Holding:
-        """Ports lead nowhere once the network that they led by is gone."""
-        if holding.address not in {endpoint.address for endpoint in gone} or not holding.publications:
-            return holding
-        with suppress(OSError), open_filter() as filter:
-            self.bridges.firewall.unpublish(filter, holding.address, holding.publications)
-        return holding._replace(address="", publications=())
-
-    def _listen(self, wanted: Wanted, namespace: int) -> Listening:
-        """Sockets for names in the container's namespace; which servers there are is looked up at each question."""
-        from lamina.network import resolver  # a container on the default network needs none
-
-        return resolver.listen(
-            namespace,
-            [str(address) for address in wanted.host_config.get("Dns") or ()],
-            lambda: self._servers(self.store.holding(wanted.id)),
-        )
-
-    def _bind(self, wanted: Wanted, endpoints: Sequence[Endpoint]) -> list[Bound]:
-        """Take the ports that the container publishes; without a way to it they stay unpublished, as Docker does."""
-        ports = requests(wanted.config, wanted.host_config) if endpoints else ()
-        if not ports:
-            return []
-
-        def is_ours(publication: Publication) -> bool:
-            return any(overlaps(publication, other) for _, one in self.store.holdings() for other in one.publications)
-
-        return bind(ports, f"{wanted.name} ({endpoints[0].id})", is_ours)
-
-    def _known(self, endpoints: Sequence[Endpoint]) -> list[Network]:
-        found = []
-        for endpoint in endpoints:
-            with suppress(NoSuchNetwork):
-                found.append(self.store.find(endpoint.network))
-        return found
-
-
-def _start_helper(bound: Sequence[Bound], address: str, listening: Listening | None) -> int:
-    if not bound and listening is None:
-        return 0
-    from lamina.network import proxy  # most containers have nothing for it to do
-
-    return proxy.start(bound, address, listening)
 
 
 def _require_removable(network: Network) -> None:
