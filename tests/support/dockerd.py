@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from support.hosts import Host
 from support.mounts import unmount_all
 from support.processes import Service
 from support.programs import DOCKER, DOCKERD
@@ -18,11 +19,15 @@ class Dockerd:
     """One daemon: its data in ``root``; its socket, exec root and log in a short-named directory under ``/tmp``.
 
     It keeps off the host: no bridge, no firewall rules, its own containerd. Containers can use ``--network host`` or
-    ``none``. Everything ends with :meth:`stop`, after which :meth:`start` starts it again on the same root.
+    ``none``. On a :class:`~support.hosts.Host` it has bridge and rules there. Everything ends with :meth:`stop`, after
+    which :meth:`start` starts it again on the same root.
     """
 
-    def __init__(self, root: str, *, driver: str = "overlay2", flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: str, *, driver: str = "overlay2", flags: Sequence[str] = (), on: Host | None = None
+    ) -> None:
         self.root = root
+        self.on = on
         self.driver = driver
         self.flags = list(flags)
         # Unix socket paths end at 107 bytes, and containerd's lie deep below the exec root.
@@ -34,8 +39,11 @@ class Dockerd:
         """Start it and wait until it answers; itself."""
         here = self.run_directory
         command = [DOCKERD, "--data-root", self.root, "--exec-root", f"{here}/exec", "--pidfile", f"{here}/pid"]
-        command += ["--host", self.host, "--iptables=false", "--ip-forward=false", "--bridge=none"]
-        command += ["--storage-driver", self.driver, *self.flags]
+        command += ["--host", self.host, "--storage-driver", self.driver, *self.flags]
+        if self.on is None:
+            command += ["--iptables=false", "--ip-forward=false", "--bridge=none"]
+        else:
+            command = self.on.enter(*command)
         self._service = Service(command, f"{here}/log")
         self._service.wait_until_ready(self._answers, seconds=60)
         return self
