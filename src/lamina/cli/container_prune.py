@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
-from lamina.cli.flags import filters, switch
-from lamina.cli.units import human_size
+from lamina.cli import pruning
+from lamina.cli.command import Context, Options
 from lamina.errors import Conflict, NotFound
 
-COMMAND = Command(
-    usage="[OPTIONS]",
-    summary="Remove all stopped containers",
-    arguments=NO_ARGUMENTS,
-    flags=(
-        filters(help="Provide filter values (e.g. 'until=<timestamp>')", short=""),
-        switch("force", "Do not prompt for confirmation", short="f"),
-    ),
-)
+COMMAND = pruning.command("Remove all stopped containers")
 
 
 def run(context: Context, options: Options) -> int:
-    space, report = 0, ""
-    if options.on("force") or _confirmed(context):
-        space, report = prune_containers(context, options.filters())
-    if report:
-        context.print(report)
-    context.print(f"Total reclaimed space: {human_size(space)}")
-    return 0
-
-
-def _confirmed(context: Context) -> bool:
-    from lamina.cli.prompt import confirmed
-
-    return confirmed(context, "WARNING! This will remove all stopped containers.")
+    what = "all stopped containers"
+    return pruning.run(context, options, what, lambda: prune_containers(context, options.filters()))
 
 
 def prune_containers(context: Context, wanted: dict[str, list[str]]) -> tuple[int, str]:
@@ -49,4 +29,4 @@ def prune_containers(context: Context, wanted: dict[str, list[str]]) -> tuple[in
             continue  # started or removed meanwhile
         space += size
         removed.append(container.id)
-    return space, "\n".join(["Deleted Containers:", *removed, ""]) if removed else ""
+    return space, pruning.report("Containers", removed)

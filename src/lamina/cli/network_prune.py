@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
-from lamina.cli.flags import filters, switch
+from lamina.cli import pruning
+from lamina.cli.command import Context, Options
 from lamina.errors import Denied, InvalidArgument, NotFound
 
-COMMAND = Command(
-    usage="[OPTIONS]",
-    summary="Remove all unused networks",
-    arguments=NO_ARGUMENTS,
-    flags=(
-        filters(help="Provide filter values (e.g. 'until=<timestamp>')", short=""),
-        switch("force", "Do not prompt for confirmation", short="f"),
-    ),
-)
+COMMAND = pruning.command("Remove all unused networks")
 
 
 def run(context: Context, options: Options) -> int:
-    if options.on("force") or _confirmed(context):
-        report = prune_networks(context, options.filters())
-        if report:
-            context.print(report)
-    return 0
-
-
-def _confirmed(context: Context) -> bool:
-    from lamina.cli.prompt import confirmed
-
-    return confirmed(context, "WARNING! This will remove all custom networks not used by at least one container.")
+    what = "all custom networks not used by at least one container"
+    return pruning.run(context, options, what, lambda: (0, prune_networks(context, options.filters())), sums=False)
 
 
 def prune_networks(context: Context, wanted: dict[str, list[str]]) -> str:
@@ -52,4 +35,4 @@ def prune_networks(context: Context, wanted: dict[str, list[str]]) -> str:
         except (Denied, NotFound):
             continue  # in use, or removed meanwhile
         removed.append(network.name)
-    return "\n".join(["Deleted Networks:", *removed, ""]) if removed else ""
+    return pruning.report("Networks", removed)

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
-from lamina.cli.flags import filters, switch
-from lamina.cli.units import human_size
+from lamina.cli import pruning
+from lamina.cli.command import Context, Options
 from lamina.errors import Conflict, InvalidArgument, NotFound
 
-COMMAND = Command(
-    usage="[OPTIONS]",
-    summary="Remove all unused local volumes",
-    arguments=NO_ARGUMENTS,
-    flags=(
-        filters(help="Provide filter values (e.g. 'label=<label>')", short=""),
-        switch("force", "Do not prompt for confirmation", short="f"),
-    ),
-)
+COMMAND = pruning.command("Remove all unused local volumes", example="label=<label>")
 
 
 def run(context: Context, options: Options) -> int:
-    space = 0
-    if options.on("force") or _confirmed(context):
-        space, report = prune_volumes(context, options.filters())
-        if report:
-            context.print(report)
-    context.print(f"Total reclaimed space: {human_size(space)}")
-    return 0
-
-
-def _confirmed(context: Context) -> bool:
-    from lamina.cli.prompt import confirmed
-
-    return confirmed(context, "WARNING! This will remove all local volumes not used by at least one container.")
+    what = "all local volumes not used by at least one container"
+    return pruning.run(context, options, what, lambda: prune_volumes(context, options.filters()))
 
 
 def prune_volumes(context: Context, wanted: dict[str, list[str]]) -> tuple[int, str]:
@@ -55,4 +35,4 @@ def prune_volumes(context: Context, wanted: dict[str, list[str]]) -> tuple[int, 
             continue  # in use, or removed meanwhile
         space += size
         removed.append(volume.name)
-    return space, "\n".join(["Deleted Volumes:", *removed, ""]) if removed else ""
+    return space, pruning.report("Volumes", removed)
