@@ -89,7 +89,7 @@ def test_in_the_foreground_a_signal_ends_it(place: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (f"{OPTIONS},metacopy=on", "copied up with their data"),
+        (f"{OPTIONS},nfs_export=on", "file handles"),
         (f"{OPTIONS},nonsense", "unknown option 'nonsense'"),
         ("lowerdir=absent,upperdir=upper,workdir=work", "absent"),
         ("lowerdir=upper,upperdir=upper", "workdir"),
