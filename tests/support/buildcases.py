@@ -64,6 +64,14 @@ def archive(names: Mapping[str, bytes], *, mode: str = "w", uid: int = 1000) -> 
     return stream.getvalue()
 
 
+def _global_header() -> bytes:
+    """What ``git archive`` begins with: an entry that has a name and is no file."""
+    record = b"24 comment=a git commit\n"
+    member = tarfile.TarInfo("pax_global/header")
+    member.type, member.size = tarfile.XGLTYPE, len(record)
+    return member.tobuf(tarfile.USTAR_FORMAT) + record.ljust(512, b"\0")
+
+
 #: Makes the user ``me``.
 _USER = "RUN echo me:x:700:701::/:/bin/sh >> /etc/passwd && echo me:x:702: >> /etc/group\n"
 
@@ -176,5 +184,48 @@ CASES = (
         "EXPOSE ${none:-81}\n"
         "USER ${u:-nobody}\nVOLUME ${d}\nSTOPSIGNAL ${s:-9}\n",
         _TREE,
+    ),
+    Case(
+        "modes of directories",
+        "FROM busybox\nCOPY private /new\nCOPY private /deep/er/\nCOPY --chown=3:4 private /owned\n"
+        "COPY . /all\nADD private/inner /inner\n",
+        {"private": File(None, 0o700), "private/inner": File(None, 0o711), "private/inner/file": File(b"p", 0o640)},
+    ),
+    Case(
+        "excepted from what is ignored",
+        "FROM busybox\nCOPY . /all\nCOPY kept /kept\nCOPY k*t /some/\nADD kept/deep /deep/\n",
+        {
+            "kept/deep/wanted": File(b"w"),
+            "kept/deep/unwanted": File(b"u"),
+            "kept/other": File(b"o"),
+            "gone/file": File(b"g"),
+            ".dockerignore": File(b"*\n!kept/deep/wanted\n"),
+        },
+    ),
+    Case(
+        "trailing slash", "FROM busybox\nUSER nobody\nWORKDIR /opt/\nWORKDIR sub/\nWORKDIR /a//b/\nRUN pwd > /tmp/p\n"
+    ),
+    Case(
+        "dots behind a link", "FROM busybox\nRUN ln -s /no/where /link\nCOPY a.txt /link/../\nADD dir /link/..\n", _TREE
+    ),
+    Case(
+        "global header",
+        "FROM busybox\nADD g.tar /into/\n",
+        {"g.tar": File(_global_header() + archive({"file": b"f"}))},
+    ),
+    Case(
+        "quoting",
+        """FROM busybox\nENV a='x"y' b="p'q r" c=v\\ w d="s\\"t" e='u\\"v' f=""\nLABEL "k 1"='$a' k2="$a" k3=$b\n"""
+        'RUN echo "$a|$b|$c|$d|$e|$f" > /shown\n',
+    ),
+    Case(
+        "arguments of stages",
+        "ARG base=busybox\nFROM $base AS one\nARG a=1 b=2\nARG a=3\nRUN echo $a $b > /one\n"
+        'FROM $base\nARG b\nRUN echo "$a" "$b" $base > /two\nCOPY --from=one /one /\n',
+        options=("--build-arg", "b=9"),
+    ),
+    Case(
+        "owner of another stage",
+        "FROM busybox AS one\nRUN touch /f && chown 65:66 /f\nFROM scratch\nCOPY --from=one /f /\n",
     ),
 )

@@ -71,7 +71,8 @@ class Additions:
         found = tree.at(download.name)
         sums.save()
         unpack = self._instruction.unpack is True
-        return Selection((found.digest,), (), lambda: [Piece(tree, found, unpack)])
+        digest = found.digest.removeprefix("file:")  # as in Docker's history
+        return Selection((digest,), (), lambda: [Piece(tree, found, unpack)])
 
     def _repository(self, reference: GitReference, text: str) -> Selection:
         """A tree of a git repository. It is fetched when the step is not cached."""
