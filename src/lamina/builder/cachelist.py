@@ -72,14 +72,19 @@ def entries(root: DataRoot) -> Iterator[CacheEntry]:
             yield CacheEntry(name, kind, description, directory_size(path), status.st_ctime, status.st_mtime, path)
 
 
+def check_filters(filters: Mapping[str, Sequence[str]]) -> None:
+    """Raises :class:`InvalidFilter` for names that :func:`matches` does not know."""
+    unknown = sorted(set(filters) - set(FILTERS))
+    if unknown:
+        raise InvalidFilter(f'failed to parse filter: invalid filter "{unknown[0]}"')
+
+
 def matches(entry: CacheEntry, filters: Mapping[str, Sequence[str]]) -> bool:
     """Whether an entry is meant: by the beginning of its ID, its kind, a part of its description.
 
-    Of several values of one name one is enough. Raises :class:`InvalidFilter`.
+    Of several values of one name one is enough.
     """
     for name, values in filters.items():
-        if name not in FILTERS:
-            raise InvalidFilter(f'failed to parse filter: invalid filter "{name}"')
         if name == "id" and not any(entry.id.startswith(value) for value in values):
             return False
         if name == "type" and entry.kind not in values:

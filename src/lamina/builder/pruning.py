@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lamina.builder.cache import PICKS, BuildCache
-from lamina.builder.cachelist import CacheEntry, entries, matches
+from lamina.builder.cachelist import CacheEntry, check_filters, entries, matches
 from lamina.builder.sums import SUMS
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
@@ -48,8 +48,10 @@ def prune(
     :param keep: bytes of layers and directories that may stay, those used last.
     :param filters: see :func:`lamina.builder.cachelist.matches`.
     :raises InvalidMoment: ``until`` is neither.
+    :raises InvalidFilter: a filter has another name.
     """
     root.require_writable()
+    check_filters(filters)
     before = timestamp.moment(until) / timestamp.SECOND if until else None
     cache = BuildCache(root)
     with layers.operation(), layers.lock():

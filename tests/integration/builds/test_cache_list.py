@@ -63,7 +63,7 @@ def test_an_entry_is_pruned_by_its_id(cached: Lamina) -> None:
     assert _kinds(cached) == ["exec.cachemount 200kB", "regular 400kB"]
 
 
-def test_a_filter_that_does_not_exist_is_refused(cached: Lamina) -> None:
-    done = cached.run("builder", "prune", "--force", "--filter", "color=red")
+def test_a_filter_that_does_not_exist_is_refused_with_nothing_in_the_cache_too(built: Lamina) -> None:
+    done = built.run("builder", "prune", "--force", "--filter", "color=red")
     assert done.returncode == 1
     assert 'failed to parse filter: invalid filter "color"' in done.stderr
