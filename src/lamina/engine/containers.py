@@ -15,6 +15,7 @@ from lamina.errors import Conflict
 
 if TYPE_CHECKING:
     from lamina.container.jsonlog import Entry
+    from lamina.container.statistics import Statistics
     from lamina.engine import Engine
     from lamina.layer.contract import Change
 
@@ -112,6 +113,21 @@ class Container:
         execution = self._engine.container_service.execute(self.id, request)
         return _collect(lambda out, err: execution.relay(None, out, err))
 
+    def update(self, settings: Mapping[str, Any]) -> list[str]:
+        """Change limits (members of Docker's ``HostConfig``), also while it runs; what the host can't do.
+
+        Raises ``InvalidArgument`` and ``Conflict``; nothing has changed then.
+        """
+        from lamina.container.updating import update
+
+        return update(self._engine.container_service.parts, self.id, settings)
+
+    def statistics(self) -> Statistics:
+        """What it uses now. Takes a second when it runs."""
+        from lamina.container.statistics import measure
+
+        return measure([self.record])[0]
+
     def logs(self, request: LogRequest | None = None) -> Iterator[Entry]:
         """Entries of its log, oldest first."""
         return self._engine.container_service.logs(self.id, request)
@@ -155,6 +171,7 @@ class Containers:
         ports: Mapping[str, int | str] | None = None,
         read_only: bool = False,
         labels: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Container:
         """Make a container without starting it.
 
@@ -163,6 +180,7 @@ class Containers:
         :param tmpfs: options by path inside.
         :param network: as ``docker run --network``: a network's name, ``none``, ``host``, ``container:NAME``.
         :param ports: what is published: ``{"80/tcp": 8080}``, or ``{"80/tcp": "127.0.0.1:8080"}``; 0 for a free one.
+        :param settings: further members of Docker's ``HostConfig``: ``{"Memory": 64 << 20, "CapDrop": ["ALL"]}``.
         """
         return self._create(
             _request(
@@ -183,6 +201,7 @@ class Containers:
                     "Tmpfs": dict(tmpfs or {}),
                     "NetworkMode": network,
                     "ReadonlyRootfs": read_only,
+                    **(settings or {}),
                 },
             )
         )
