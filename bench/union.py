@@ -20,7 +20,6 @@ from typing import NamedTuple
 from bench import measure, report
 from bench.images import EPOCH, MIRROR, SUITE
 
-LAMINA = os.path.join(os.path.dirname(sys.executable), "lamina")
 STREAM_MEGABYTES = 512
 WALK_FILES = 200_000
 MEMORY_GOAL = 100 << 20
@@ -57,7 +56,7 @@ GOALS = {
 
 
 @contextmanager
-def union(kind: str, base: str) -> Iterator[str]:
+def union(kind: str, base: str, lamina: str) -> Iterator[str]:
     """A fresh upper directory on ``<base>/lower``, mounted; the merged directory."""
     for name in ("lower", "upper", "work", "merged"):
         os.makedirs(f"{base}/{name}", exist_ok=True)
@@ -73,7 +72,7 @@ def union(kind: str, base: str) -> Iterator[str]:
             f"{base}/upper=RW:{base}/lower=RO",
             merged,
         ],
-        "lamina": [LAMINA, "union", "mount", "-o", options, merged],
+        "lamina": [lamina, "union", "mount", "-o", options, merged],
     }
     subprocess.run(commands[kind], check=True, stdout=subprocess.DEVNULL)
     try:
@@ -95,8 +94,9 @@ def _remove_patiently(path: str) -> None:
 class Bench:
     """One run over one backing file system."""
 
-    def __init__(self, base: str, archive: str, steps: frozenset[str]) -> None:
+    def __init__(self, base: str, archive: str, steps: frozenset[str], lamina: str) -> None:
         self._base = base
+        self._lamina = lamina
         self._archive = archive
         self._steps = steps
         self.times: dict[str, dict[str, list[float]]] = {}
@@ -105,7 +105,7 @@ class Bench:
     def round(self, kind: str) -> None:
         """All steps on one union."""
         self._kind = kind
-        with union(kind, self._base) as merged:
+        with union(kind, self._base, self._lamina) as merged:
             self._tree(merged)
             if "git" in self._steps:
                 self._git(merged)
@@ -195,14 +195,14 @@ def _write_sources(directory: str) -> None:
         file.write(f"all.a: {objects}\n\tar rcs $@ $^\n")
 
 
-def memory_after_walk(base: str) -> int:
+def memory_after_walk(base: str, lamina: str) -> int:
     """Resident bytes of our server after ``find`` over many files."""
     lower = f"{base}/lower/many"
     for number in range(WALK_FILES // 1000):
         os.makedirs(f"{lower}/{number}")
         for name in range(1000):
             os.close(os.open(f"{lower}/{number}/{name}", os.O_CREAT | os.O_WRONLY))
-    with union("lamina", base) as merged:
+    with union("lamina", base, lamina) as merged:
         subprocess.run(["find", f"{merged}/many", "-size", "+1"], check=True, stdout=subprocess.DEVNULL)
         return max(_resident(pid) for pid in _servers())
 
@@ -283,10 +283,12 @@ def _archive(cache: str) -> str:
     return path
 
 
-def _run(base: str, archive: str, steps: frozenset[str], rounds: int) -> dict[str, dict[str, list[float]]]:
+def _run(
+    base: str, archive: str, steps: frozenset[str], options: argparse.Namespace
+) -> dict[str, dict[str, list[float]]]:
     prepare_lower(base, archive)
-    bench = Bench(base, archive, steps)
-    for number in range(rounds):
+    bench = Bench(base, archive, steps, options.lamina)
+    for number in range(options.rounds):
         turn = number % len(KINDS)
         for kind in [*KINDS[turn:], *KINDS[:turn]]:
             if kind != "unionfs-fuse" or number == 0:  # nothing is held against it, and it is slow
@@ -312,6 +314,7 @@ def main() -> int:
     parser.add_argument("--cache", default=os.path.expanduser("~/.cache/lamina-bench"))
     parser.add_argument("--no-disk", action="store_true", help="tmpfs only")
     parser.add_argument("--steps", default="git,make,stream,memory", help="besides extract, find, du, rm")
+    parser.add_argument("--lamina", default=os.path.join(os.path.dirname(sys.executable), "lamina"))
     parser.add_argument("--output", default=os.path.join(os.path.dirname(__file__), "RESULTS.md"), help="'' for none")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -321,13 +324,13 @@ def main() -> int:
     steps = frozenset(options.steps.split(","))
     found = Report(os.path.dirname(options.work), options.rounds)
     with _tmpfs(f"{options.work}-tmpfs") as base:
-        found.add("tmpfs", _run(base, archive, steps, options.rounds))
+        found.add("tmpfs", _run(base, archive, steps, options))
     if "memory" in steps:
         with _tmpfs(f"{options.work}-tmpfs") as base:
-            found.add_memory(memory_after_walk(base))
+            found.add_memory(memory_after_walk(base, options.lamina))
     if not options.no_disk:
         try:
-            found.add("disk", _run(options.work, archive, frozenset(), options.rounds))
+            found.add("disk", _run(options.work, archive, frozenset(), options))
         finally:
             shutil.rmtree(options.work, ignore_errors=True)
     print(found.text())
