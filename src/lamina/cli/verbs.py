@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "create": "create",
     "diff": "diff",
     "doctor": "doctor",
+    "events": "events",
     "exec": "exec_",
     "export": "export",
     "history": "history",
@@ -124,7 +125,7 @@ GROUPS: dict[str, Group] = {
     ),
     "system": Group(
         "Manage the data root",
-        {"df": "system_df", "fsck": "system_fsck", "info": "info", "prune": "system_prune"},
+        {"df": "system_df", "events": "events", "fsck": "system_fsck", "info": "info", "prune": "system_prune"},
     ),
     "union": Group(
         "Show directories as one tree",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamina.container import names
+from lamina.container import events, names
 from lamina.container.names import InvalidName, NameInUse
 from lamina.container.parts import Parts
 from lamina.container.restarting import NO, RestartPolicy
@@ -26,8 +26,10 @@ def rename(parts: Parts, container_id: str, name: str) -> None:
             raise InvalidArgument(f"Error when allocating new name: {InvalidName(f'/{name}')}") from None
         except NameInUse as error:
             raise Conflict(f"Error when allocating new name: {error}") from None
+        old = container.name
         container.document["Name"] = f"/{checked}"
         parts.store.save(container)
+    events.note(parts.root, container, "rename", {"oldName": f"/{old}"})
 
 
 def set_restart_policy(parts: Parts, container_id: str, policy: RestartPolicy) -> None:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from lamina.container import frames, pausing, removal, signals
+from lamina.container import events, frames, pausing, removal, signals
 from lamina.container.attachment import Attachment, MonitorLost
 from lamina.container.lifecycle import current, reconcile, start
 from lamina.container.parts import Parts
@@ -50,6 +50,7 @@ def send_signal(parts: Parts, container_id: str, number: int) -> None:
         ends = number == signal.SIGKILL or not own or signals.number(own) == number
         if ends:
             parts.run_directory(container_id).cancel()
+        events.note(parts.root, container, "kill", {"signal": str(number)})
         container.document["HasBeenManuallyStopped"] = True
         parts.store.save(container)
         if container.status != RESTARTING:
@@ -86,7 +87,8 @@ def stop(parts: Parts, container_id: str, timeout: int | None = None) -> None:
         if not parts.run_directory(container_id).wait(None if timeout < 0 else float(timeout))[0]:
             kill(parts, container_id)
     except (NotRunning, NoSuchContainer):
-        return
+        pass
+    events.note(parts.root, container, "stop")
 
 
 def restart(
@@ -95,6 +97,7 @@ def restart(
     """:func:`stop`, if it runs, and :func:`start`. A container with ``--rm`` survives it."""
     stop(parts, container_id, timeout)
     start(parts, container_id, attached=False, started_pids=started_pids)
+    events.note(parts.root, parts.store.load(container_id), "restart")
 
 
 def wait(parts: Parts, container_id: str) -> int:
@@ -125,3 +128,4 @@ def remove(parts: Parts, container_id: str, *, force: bool = False, volumes: boo
         if container.running:
             raise StillRunning(container_id, container.status)
         removal.delete(parts, container, volumes=volumes)
+    events.note(parts.root, container, "destroy")

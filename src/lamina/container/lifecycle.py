@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from lamina import atomicfile
 from lamina.container import (
+    events,
     execution,
     frames,
     health,
@@ -192,6 +193,7 @@ class MonitorHousehold:
 
     def save(self, container: Container) -> None:
         self._parts.store.save(container)
+        events.note(self._parts.root, container, "start")
 
     def exited(self, id: str, code: int, *, oom_killed: bool) -> bool:
         store = self._parts.store
@@ -204,9 +206,12 @@ class MonitorHousehold:
                 if again:
                     container.set_restarting()
                 store.save(container)
-                return again
         except NoSuchContainer:
             return False
+        if oom_killed:
+            events.note(self._parts.root, container, "oom")
+        events.note(self._parts.root, container, "die", {"exitCode": str(code)})
+        return again
 
     def start_check(self, id: str, request: ExecRequest) -> Execution | None:
         container = self._parts.store.load(id)
@@ -218,11 +223,14 @@ class MonitorHousehold:
         store = self._parts.store
         with suppress(NoSuchContainer), store.lock(id):
             container = store.load(id)
-            if container.state.get("Health"):
-                health.note(
-                    container.state["Health"], check, result, timestamp.nanoseconds(container.state["StartedAt"])
-                )
-                store.save(container)
+            state = container.state.get("Health")
+            if not state:
+                return
+            before = state["Status"]
+            health.note(state, check, result, timestamp.nanoseconds(container.state["StartedAt"]))
+            store.save(container)
+            if state["Status"] != before:
+                events.note(self._parts.root, container, f"health_status: {state['Status']}")
 
     def left(self, id: str) -> None:
         if self._network is not None:
@@ -258,9 +266,11 @@ class MonitorHousehold:
     def remove(self, id: str) -> None:
         try:
             with self._parts.store.lock(id):
-                removal.delete(self._parts, self._parts.store.load(id), volumes=True)
+                container = self._parts.store.load(id)
+                removal.delete(self._parts, container, volumes=True)
         except NoSuchContainer:
             return
+        events.note(self._parts.root, container, "destroy")
 
 
 # Looking after

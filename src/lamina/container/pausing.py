@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from lamina.container import specification
+from lamina.container import events, specification
 from lamina.container.lifecycle import current
 from lamina.container.parts import Parts
 from lamina.container.record import PAUSED, RESTARTING, Container
@@ -30,6 +30,7 @@ def pause(parts: Parts, container_id: str) -> None:
         cgroup.freeze(specification.cgroup_of(container))
         container.state["Paused"] = True
         parts.store.save(container)
+    events.note(parts.root, container, "pause")
 
 
 def unpause(parts: Parts, container_id: str) -> None:
@@ -48,3 +49,4 @@ def thaw(parts: Parts, container: Container) -> None:
         cgroup.thaw(specification.cgroup_of(container))
     container.state["Paused"] = False
     parts.store.save(container)
+    events.note(parts.root, container, "unpause")

@@ -11,6 +11,7 @@ from lamina.container import (
     changing,
     creation,
     ending,
+    events,
     execution,
     health,
     lifecycle,
@@ -90,7 +91,9 @@ class ContainerService:
         RestartPolicy.of(request.host_config).check()
         logdrivers.check(request.host_config.get("LogConfig"))
         health.check_settings(request.config.get("Healthcheck"))
-        return creation.create(self._parts, request)
+        container = creation.create(self._parts, request)
+        events.note(self._parts.root, container, "create")
+        return container
 
     def start(self, text: str) -> None:
         """Start it detached; nothing when it runs already."""

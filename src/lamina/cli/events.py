@@ -1,0 +1,79 @@
+"""``lamina events``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lamina.cli.command import NO_ARGUMENTS, Command, CommandError, Context, Options
+from lamina.cli.flags import filters, text
+from lamina.errors import InvalidArgument
+from lamina.oci import timestamp
+
+COMMAND = Command(
+    usage="[OPTIONS]",
+    summary="Get real time events from the server",
+    arguments=NO_ARGUMENTS,
+    flags=(
+        filters(),
+        text("format", "Format the output using the given Go template"),
+        text("since", "Show all events created since timestamp"),
+        text("until", "Stream events until this timestamp"),
+    ),
+)
+
+
+def run(context: Context, options: Options) -> int:
+    from lamina.container import events
+
+    since, until = _moment(options, "since"), _moment(options, "until")
+    wanted = options.filters()
+    show = _template(options.text("format"))
+    for event in events.read(context.engine().root, since=since, until=until, stopped=lambda: False):
+        if _matches(event, wanted):
+            context.print(show(event))
+            context.stdout.flush()
+    return 0
+
+
+def _moment(options: Options, flag: str) -> int | None:
+    value = options.text(flag)
+    try:
+        return timestamp.moment(value) if value else None
+    except InvalidArgument as error:
+        raise CommandError(f'invalid value for "{flag}": {error}') from error
+
+
+def _template(text: str) -> Callable[[dict[str, Any]], str]:
+    if not text:
+        return _line
+    from lamina.cli.template import parse
+
+    return parse(text).execute
+
+
+def _line(event: dict[str, Any]) -> str:
+    actor = event["Actor"]
+    attributes = ", ".join(f"{name}={value}" for name, value in sorted(actor["Attributes"].items()))
+    shown = f"{event['Type']} {event['Action']} {actor['ID']}" + (f" ({attributes})" if attributes else "")
+    return f"{timestamp.fixed_text(event['timeNano'])} {shown}"
+
+
+def _matches(event: dict[str, Any], wanted: dict[str, list[str]]) -> bool:
+    actor = event["Actor"]
+    attributes = actor["Attributes"]
+
+    def label(value: str) -> bool:
+        name, equals, text = value.partition("=")
+        return name in attributes and (not equals or attributes[name] == text)
+
+    tests = {
+        "container": lambda value: actor["ID"].startswith(value) or attributes.get("name") == value.removeprefix("/"),
+        "event": lambda value: value in (event["Action"], event["Action"].partition(":")[0]),
+        "type": lambda value: event["Type"] == value,
+        "image": lambda value: attributes.get("image") in (value, f"{value}:latest"),
+        "label": label,
+        "scope": lambda value: event["scope"] == value,
+    }
+    # Docker takes no notice of filters that it does not know.
+    return all(any(map(tests[name], values)) for name, values in wanted.items() if name in tests)

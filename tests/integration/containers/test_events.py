@@ -1,0 +1,44 @@
+"""events: what the verbs and the monitor write, and what is shown of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.command import Lamina
+
+pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
+
+
+def shown(box: Lamina, *flags: str) -> list[str]:
+    return box("events", "--since", "1h", "--until", "0s", *flags).splitlines()
+
+
+def test_a_life_is_told_in_order(box: Lamina) -> None:
+    box("run", "-d", "--name", "told", "busybox", "sleep", "1000")
+    box("pause", "told")
+    box("unpause", "told")
+    box("rename", "told", "named")
+    box("restart", "-t", "0", "named")
+    box("rm", "-f", "named")
+    life = shown(box, "--filter", "container=named", "--format", "{{.Action}}")
+    assert life[0] == "rename"
+    before = shown(box, "--filter", "container=told", "--format", "{{.Action}}")
+    assert before == ["create", "start", "pause", "unpause"]
+    assert life == ["rename", "kill", "kill", "die", "stop", "start", "restart", "kill", "die", "destroy"]
+    (line,) = shown(box, "--filter", "container=named", "--filter", "event=rename")
+    assert line.endswith(" (image=busybox, name=named, oldName=/told)")
+    death = json.loads(shown(box, "--filter", "event=die", "--filter", "container=named", "--format", "{{json .}}")[0])
+    assert death["Actor"]["Attributes"]["exitCode"] == "137"
+
+
+def test_followers_see_what_comes(box: Lamina) -> None:
+    follower = box.start("events", "--since", "1h", "--filter", "container=late", "--format", "{{.Action}}")
+    try:
+        assert follower.stdout is not None
+        box("run", "--rm", "--name", "late", "busybox", "true")
+        assert [follower.stdout.readline() for _ in range(4)] == [b"create\n", b"start\n", b"die\n", b"destroy\n"]
+    finally:
+        follower.kill()
+        follower.communicate()
