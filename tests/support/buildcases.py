@@ -221,6 +221,7 @@ CASES = (
     Case(
         "arguments of stages",
         "ARG base=busybox\nFROM $base AS one\nARG a=1 b=2\nARG a=3\nRUN echo $a $b > /one\n"
+        'ARG q="two words" r=$a-x\nARG s=\'$q\'\nRUN echo "$q $r $s" >> /one\n'
         'FROM $base\nARG b\nRUN echo "$a" "$b" $base > /two\nCOPY --from=one /one /\n',
         options=("--build-arg", "b=9"),
     ),

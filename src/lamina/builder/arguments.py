@@ -71,6 +71,10 @@ class StageArguments:
         self._declared[name] = default
         self._shared.used.add(name)
 
+    def given(self, name: str) -> str | None:
+        """What the command line says that it is."""
+        return self._shared.given.get(name)
+
     def inherit(self, below: StageArguments) -> None:
         """What the stage knows that this one begins with is known here."""
         self._declared.update(below._declared)

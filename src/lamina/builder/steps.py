@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 from lamina.builder import metadata, mounting, permissions, sources, texts
@@ -19,7 +19,8 @@ from lamina.builder.stage import Done, StageState, digest_of
 from lamina.builder.tree import Excludes
 from lamina.digest import DiffID, chain_id
 from lamina.dockerfile import instructions as kinds
-from lamina.dockerfile.expansion import expanded
+from lamina.dockerfile.expansion import expand, expanded
+from lamina.dockerfile.failure import InvalidInstruction
 from lamina.dockerfile.parser import parse_instruction
 from lamina.errors import InvalidArgument, NotFound, Unsupported
 
@@ -104,6 +105,8 @@ class StageBuilder:
         state = self._state
         self._location = instruction.origin.location
         wanted = expanded(instruction, state.variables(), self._escape)
+        if isinstance(wanted, kinds.Arg):
+            wanted = self._with_defaults(wanted)
         _refuse_unsupported(wanted)
         name = shown.of(instruction.origin.text)
         if isinstance(wanted, kinds.Run):
@@ -117,6 +120,21 @@ class StageBuilder:
             assert comment is not None, wanted
             command = texts.comment_command(state.config, comment)
             self._step(command, state.next_key("metadata", comment), None, name)
+
+    def _with_defaults(self, instruction: kinds.Arg) -> kinds.Arg:
+        """Its defaults expanded, each with those before it. One that is not used need not make sense."""
+        state, found = self._state, []
+        known, environment = state.variables(), state.environment()
+        for argument in instruction.arguments:
+            given, default = state.arguments.given(argument.name), argument.default
+            if default is not None:
+                with suppress(*((InvalidInstruction,) if given is not None else ())):
+                    default = expand(default, known, self._escape)
+            value = default if given is None else given
+            if value is not None and argument.name not in environment:
+                known[argument.name] = value
+            found.append(argument._replace(default=default))
+        return instruction._replace(arguments=tuple(found))
 
     def copy_all(self, name: str, shown: Shown) -> None:
         """``FROM`` a directory: all that is in the named context ``name``."""
