@@ -65,6 +65,13 @@ class Bridges:
             self.firewall.forget(network.bridge)
             self._refresh(links, without=network.id)
 
+    def settle(self) -> None:
+        """Choose the default network's range where it has none yet: Docker's has the first one, whoever comes later."""
+        network = self._store.predefined("bridge")
+        if not network.pools:
+            with self._host(), Rtnetlink() as links:
+                self._with_ranges(self._store.find(network.id), links)
+
     def reserve(self, network: Network) -> Network:
         """Make a new network's bridge: with the range it asks for, or the next free one."""
         with self._host(), Rtnetlink() as links, open_filter() as filter:

@@ -62,6 +62,7 @@ def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request
             ipam_driver=request.ipam_driver,
             ipam_options=dict(request.ipam_options),
         )
+        bridges.settle()
         network = network._replace(pools=_pools(store, network, request))
         if network.driver == BRIDGE:
             name = interface_name(network.options, OPTION_BRIDGE_NAME) or bridge_name(id)

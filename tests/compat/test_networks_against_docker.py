@@ -1,0 +1,171 @@
+"""The verbs and flags for networks next to a real dockerd's, each on a host of its own with a real bridge."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import programs
+from support.dockerd import Dockerd
+from support.hosts import Host, LaminaOn
+from support.pair import Answer, answer_of
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.dockerd,
+    pytest.mark.needs("crun", "ip", "nft", "nsenter"),
+    pytest.mark.slow,
+]
+
+_ID = re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}\b")
+_GENERATED = re.compile(r"on endpoint \w+_\w+ \(")
+
+#: Commands whose answers are the same, identifiers aside, in this order.
+COMMANDS = """
+network ls
+network create n1
+network create n1
+network create bridge
+network create --driver nope n2
+network create --subnet 10.1.0.0/16 --gateway 10.1.0.9 --ip-range 10.1.5.0/24 --aux-address a=10.1.5.3 --label x=y n3
+network create --subnet 10.1.2.0/24 n4
+network create --subnet 10.1.2.0 n4
+network create --gateway 10.9.9.1 n4
+network create --subnet 10.2.0.0/16 --gateway 10.9.9.1 n4
+network create --internal n5
+network ls --filter driver=bridge --format {{.Name}}:{{.Driver}}:{{.Scope}}:{{.IPv6}}:{{.Internal}}:{{.Labels}}
+network ls --filter name=n --format {{.Name}}
+network ls --filter type=builtin --format {{.Name}}
+network ls --filter foo=true
+network ls --filter label=x -q
+network inspect nope
+network inspect -f {{.Name}}:{{json_.IPAM.Config}}:{{json_.Options}} n3
+create --name c1 -p 8080:80 --expose 90 busybox sleep 1000
+start c1
+port c1
+port c1 80/tcp
+port c1 99
+port nope
+ps --format {{.Names}}:{{.Ports}}
+ps --filter publish=8080 --format {{.Names}}
+ps --filter expose=90 --format {{.Names}}
+ps --filter network=bridge --format {{.Names}}:{{.Networks}}
+create --name c3 --network n3 --network-alias al --ip 10.1.5.77 --mac-address 02:42:01:02:03:04 busybox sleep 1000
+start c3
+exec c3 cat /etc/hosts
+exec c3 cat /etc/resolv.conf
+network inspect -f {{json_.Containers}} n3
+network rm n3
+network rm nope n3
+network rm bridge
+network connect n1 c3
+network connect n1 c3
+network connect nope c3
+network connect n1 nope
+network connect --ip 172.18.0.99 n1 c1
+network connect host c1
+network disconnect n1 c3
+network disconnect n1 c3
+network disconnect nope c3
+network disconnect host c1
+run --rm --network container:c1 busybox cat /etc/hosts
+run --rm --network container:c1 -p 80:80 busybox true
+run --rm --network container:c1 --hostname x busybox true
+run --rm -p 8080:80 busybox true
+run --rm -p 99999:80 busybox true
+run --rm -p 1.2.3.4:80:80 busybox true
+run --rm -p 80-81:80-85 busybox true
+run --rm -p 80:x busybox true
+run --rm -p 80/xyz busybox true
+run --rm --expose x busybox true
+run --rm --network n3 --ip 10.1.5.77 busybox true
+run --rm --network n1 --ip 1.2.3 busybox true
+run --rm --mac-address zz busybox true
+run --rm --link c1:web busybox cat /etc/hosts
+run --rm --link nope:web busybox true
+run --rm --add-host foo:1.2.3.4 --add-host bar:host-gateway --hostname hh --domainname dd busybox cat /etc/hosts
+run --rm --add-host foo busybox true
+run --rm --add-host foo:bar busybox true
+run --rm --dns 1.1.1.1 --dns-search a.b --dns-option ndots:3 busybox cat /etc/resolv.conf
+run --rm --network n1 --dns-search a.b busybox cat /etc/resolv.conf
+run --rm --dns nope busybox true
+stop -t 0 c3
+inspect -f {{json_.NetworkSettings.Ports}} c3
+network prune -f --filter label=x
+"""
+
+
+class Sides:
+    """Both engines."""
+
+    def __init__(self, daemon: Dockerd, lamina: LaminaOn) -> None:
+        self.daemon = daemon
+        self.lamina = lamina
+        self._known: dict[str, dict[str, str]] = {"docker": {}, "lamina": {}}
+
+    def ask(self, words: list[str]) -> tuple[Answer, Answer]:
+        docker = answer_of(self.daemon.run(*words), "docker")
+        return self._masked("docker", docker), self._masked("lamina", answer_of(self.lamina.run(*words), "lamina"))
+
+    def documents(self, *words: str) -> tuple[Any, Any]:
+        return json.loads(self.daemon.run(*words).stdout), json.loads(self.lamina(*words))
+
+    def _masked(self, side: str, answer: Answer) -> Answer:
+        known = self._known[side]
+
+        def name(match: re.Match[str]) -> str:
+            short = match[0][:12]
+            return f"{known.setdefault(short, f'id{len(known)}')}-{len(match[0])}"
+
+        out, err = (_GENERATED.sub("on endpoint somebody (", _ID.sub(name, text)) for text in (answer.out, answer.err))
+        return Answer(answer.code, out, err)
+
+
+@pytest.fixture
+def sides(tmp_path: Path, busybox_archive: str) -> Iterator[Sides]:
+    programs.need_root()
+    hosts = Host(), Host()
+    daemon = Dockerd(str(tmp_path / "docker"), on=hosts[0])
+    lamina = LaminaOn(hosts[1], str(tmp_path / "root"), str(tmp_path / "docker-config"))
+    try:
+        daemon.start()
+        daemon.run("load", "-q", "-i", busybox_archive)
+        lamina("load", "-q", "-i", busybox_archive)
+        yield Sides(daemon, lamina)
+    finally:
+        lamina.remove_containers()
+        daemon.run("rm", "-f", *daemon.run("ps", "-aq").stdout.decode().split())
+        daemon.close()
+        for host in hosts:
+            host.close()
+
+
+def test_answers_are_dockers(sides: Sides) -> None:
+    different = []
+    for line in COMMANDS.strip().splitlines():
+        docker, lamina = sides.ask([word.replace("json_", "json ") for word in line.split()])
+        if docker != lamina:
+            different.append(f"{line}\n  docker: {docker}\n  lamina: {lamina}")
+    assert not different, "\n".join(different)
+
+    docker, lamina = sides.documents("network", "inspect", "n1", "bridge", "host", "none")
+    for one, other in zip(docker, lamina, strict=True):
+        assert list(one) == list(other)
+        for key in set(one) - {"Id", "Created", "Containers", "Options", "IPAM"}:
+            assert one[key] == other[key], key
+        assert list(one["Options"]) == list(other["Options"])
+
+    docker, lamina = sides.documents("container", "inspect", "c1")
+    one, other = docker[0]["NetworkSettings"], lamina[0]["NetworkSettings"]
+    own = {"SandboxID", "SandboxKey", "EndpointID", "Networks"}
+    assert {key: value for key, value in one.items() if key not in own} == {
+        key: value for key, value in other.items() if key not in own
+    }
+    one, other = one["Networks"]["bridge"], other["Networks"]["bridge"]
+    assert {**one, "NetworkID": "", "EndpointID": ""} == {**other, "NetworkID": "", "EndpointID": ""}
+    assert len(other["NetworkID"]) == len(other["EndpointID"]) == 64
