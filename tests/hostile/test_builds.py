@@ -111,6 +111,40 @@ def test_a_stage_can_not_copy_from_itself_or_a_later_one(built: Lamina, context:
     assert "invalid from flag value" in said
 
 
+def test_stages_that_copy_from_each_other_are_refused_before_anything_is_done(built: Lamina, context: Path) -> None:
+    said = refused(
+        built,
+        context,
+        "FROM busybox AS one\nRUN echo begun\nCOPY --from=two /x /x\nFROM busybox AS two\nCOPY --from=one /x /x\n",
+    )
+    assert "circular" in said
+    assert "begun" not in said.replace("RUN echo begun", "")
+
+
+def test_triggers_do_not_trigger_triggers(built: Lamina, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nONBUILD ENV a=$a+\n")
+    built("build", "-t", "again", str(context))
+    (context / "Dockerfile").write_text("FROM again\nRUN echo $a > /a\n")
+    for _ in range(3):
+        built("build", "-t", "again", str(context))
+    assert files_of(built, "again")["a"] == b"+\n"
+    assert "ONBUILD" in refused(built, context, "FROM busybox\nONBUILD ONBUILD RUN true\n")
+
+
+def test_a_thousand_instructions_are_no_problem(built: Lamina, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\n" + "ENV x=$x.\n" * 1000)
+    built("build", "-t", "many", str(context), timeout=300)
+    assert f"x={'.' * 1000}" in built("image", "inspect", "--format", "{{.Config.Env}}", "many")
+
+
+@pytest.mark.parametrize("name", ["../outside/secret", "/etc/passwd"])
+def test_the_dockerfile_of_an_archive_is_in_the_archive(built: Lamina, name: str) -> None:
+    done = built.run("build", "--file", name, "-", input=_tar([_entry("x")]))
+    assert done.returncode == 1
+    assert "of the host" not in done.stderr
+    assert "root:" not in done.stderr
+
+
 def _tar(entries: list[tarfile.TarInfo], data: bytes = b"x") -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
