@@ -99,7 +99,7 @@ def test_a_linked_copy_is_cached_on_other_layers_too(built: Lamina, files: Path)
     assert (out / "to/x/a.txt").stat().st_uid == 5
     one, two = (inspect(built, name)["RootFS"]["Layers"] for name in ("one", "two"))
     assert one[-3] != two[-3]
-    assert one[-2:] == two[-2:]
+    assert one[-2] == two[-2]
     assert build(built, files, dockerfile.format(number=2)).count("CACHED") == 3
     (files / "x" / "a.txt").write_text("changed")
     assert build(built, files, dockerfile.format(number=2)).count("CACHED") == 1

@@ -57,12 +57,8 @@ def test_stages_that_do_not_need_one_another_run_at_the_same_time(built: Lamina,
     build(built, context, dockerfile, f"--output={out}", "-t", "one")
     assert (out / "a").read_text() + (out / "b").read_text() == "a\nb\n"
     assert build(built, context, dockerfile, "-t", "two").count("CACHED") == 4
-    assert (
-        len(
-            set(built("images", "-q", "--no-trunc", "one").split() + built("images", "-q", "--no-trunc", "two").split())
-        )
-        == 1
-    )
+    ids = {built("images", "-q", "--no-trunc", name) for name in ("one", "two")}
+    assert len(ids) == 1
     assert built.run("system", "fsck").returncode == 0
 
 
@@ -76,7 +72,7 @@ def test_a_stage_that_fails_ends_the_others_and_is_the_one_that_is_told(built: L
         timeout=300,
     )
     assert "returned a non-zero code: 7" in said.splitlines()[-1]
-    assert "context canceled" in said
+    assert "CANCELED" in said
     assert not left_over(built)
     assert built.run("system", "fsck").returncode == 0
     out = context.parent / "out"
