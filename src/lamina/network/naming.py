@@ -2,13 +2,14 @@
 
 One server runs for a data root while a container is on such a network. It reads a directory with one file for each
 network: the addresses to listen at, then a line for each container (``id version-4 version-6 names``); a hang-up makes
-it read again, and end when nothing is left to answer. The format is aardvark-dns's own (``src/config``, version 1.4).
+it read again. The format is aardvark-dns's own (``src/config``, version 1.4).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from lamina.network.store import NetworkStore
 _PROGRAMS = ("/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns", "/usr/bin/aardvark-dns")
 _PORT = "53"
 _PID = "aardvark.pid"
+_END_MILLISECONDS = 2000
 
 
 class NamesFailed(SystemFailure):
@@ -56,7 +58,7 @@ def forget(store: NetworkStore, network: Network) -> None:
         with _lock(store):
             with suppress(FileNotFoundError):
                 os.unlink(f"{home}/{network.id}")
-            _hang_up(home)
+            _reload(program(), home)
 
 
 def has_names(network: Network) -> bool:
@@ -82,9 +84,29 @@ def _write(store: NetworkStore, network: Network, home: str) -> None:
 
 
 def _reload(server: str, home: str) -> None:
-    """Make the server read again, and start one where none runs and something is to be answered."""
-    if _hang_up(home) or not [name for name in os.listdir(home) if name != _PID]:
-        return
+    """Have what is in the directory answered: by the server that runs, by a new one, or by none where it is empty.
+
+    The caller holds the lock. An idle server is ended here and now: left to end by itself, it would take the next
+    hang-up for the last.
+    """
+    wanted = any(name != _PID for name in os.listdir(home))
+    running = _running(home)
+    try:
+        if running >= 0:
+            with suppress(ProcessLookupError):
+                if not wanted:
+                    _end(running, home)
+                    return
+                signal.pidfd_send_signal(running, signal.SIGHUP)
+                return
+        if wanted:
+            _start(server, home)
+    finally:
+        if running >= 0:
+            os.close(running)
+
+
+def _start(server: str, home: str) -> None:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         actions = [(os.POSIX_SPAWN_DUP2, null, target) for target in (0, 1, 2)]
@@ -97,24 +119,31 @@ def _reload(server: str, home: str) -> None:
         raise NamesFailed(f"{server} failed with exit code {status}: names of containers can't be resolved")
 
 
-def _hang_up(home: str) -> bool:
-    """Whether a server of this root runs, and was told to read again."""
+def _end(running: int, home: str) -> None:
+    signal.pidfd_send_signal(running, signal.SIGKILL)
+    poll = select.poll()
+    poll.register(running, select.POLLIN)
+    poll.poll(_END_MILLISECONDS)
+    with suppress(FileNotFoundError):
+        os.unlink(f"{home}/{_PID}")
+
+
+def _running(home: str) -> int:
+    """A descriptor of this root's server; -1 where none runs."""
     try:
         with open(f"{home}/{_PID}", encoding="ascii") as file:
             pid = int(file.read())
         handle = os.pidfd_open(pid)
     except (OSError, ValueError):
-        return False
+        return -1
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            if home.encode() not in file.read().split(b"\0"):
-                return False
-        signal.pidfd_send_signal(handle, signal.SIGHUP)
+            if home.encode() in file.read().split(b"\0"):
+                return handle
     except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return True
+        pass
+    os.close(handle)
+    return -1
 
 
 @contextmanager
