@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lamina.container.processlimits import InitMissing, init_program
 from lamina.digest import ChainID, chain_ids
 from lamina.oci import timestamp
+from lamina.runtime import controllers
 from lamina.version import __version__
 from lamina.view import host
 
@@ -51,7 +53,7 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
         **_kernel_abilities(),
         "Debug": False,
         "NFd": len(os.listdir("/proc/self/fd")),
-        "OomKillDisable": host.cgroup_version() == "1",
+        "OomKillDisable": controllers.read().oom_kill_disable,
         "NGoroutines": 0,
         "SystemTime": timestamp.fixed_text(time.time_ns()),
         "LoggingDriver": configuration.log_driver,
@@ -88,7 +90,7 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
         },
         "LiveRestoreEnabled": True,
         "Isolation": "",
-        "InitBinary": "",
+        "InitBinary": _init_binary(),
         "ContainerdCommit": {"ID": "", "Expected": ""},
         "RuncCommit": {"ID": "", "Expected": ""},
         "InitCommit": {"ID": "", "Expected": ""},
@@ -106,30 +108,29 @@ def _choice(engine: Engine) -> Iterator[tuple[str, str]]:
 
 
 def _kernel_abilities() -> dict[str, bool]:
-    controllers = _controllers()
+    able = controllers.read()
     return {
-        "MemoryLimit": "memory" in controllers,
-        "SwapLimit": "memory" in controllers,
-        "KernelMemory": False,
-        "KernelMemoryTCP": False,
-        "CpuCfsPeriod": "cpu" in controllers,
-        "CpuCfsQuota": "cpu" in controllers,
-        "CPUShares": "cpu" in controllers,
-        "CPUSet": "cpuset" in controllers,
-        "PidsLimit": "pids" in controllers,
+        "MemoryLimit": able.memory,
+        "SwapLimit": able.swap,
+        "KernelMemory": able.kernel_memory,
+        "KernelMemoryTCP": able.kernel_memory,
+        "CpuCfsPeriod": able.quota,
+        "CpuCfsQuota": able.quota,
+        "CPUShares": able.shares,
+        "CPUSet": able.cpuset,
+        "PidsLimit": able.pids,
         "IPv4Forwarding": host.switched_on("/proc/sys/net/ipv4/ip_forward"),
         "BridgeNfIptables": host.switched_on("/proc/sys/net/bridge/bridge-nf-call-iptables"),
         "BridgeNfIp6tables": host.switched_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
     }
 
 
-def _controllers() -> frozenset[str]:
+def _init_binary() -> str:
+    """Name of the program of ``--init``; ``""`` without."""
     try:
-        with open("/proc/cgroups", encoding="ascii") as file:
-            rows = [line.split() for line in file if not line.startswith("#")]
-    except OSError:
-        return frozenset()
-    return frozenset(row[0] for row in rows if len(row) == 4 and row[3] == "1")
+        return os.path.basename(init_program())
+    except InitMissing:
+        return ""
 
 
 def _registries(engine: Engine) -> dict[str, Any]:
