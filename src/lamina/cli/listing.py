@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TextIO, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Generic, NamedTuple, TextIO, TypeVar
 
 from lamina.cli.command import CommandError
 from lamina.cli.table import align, table
+
+if TYPE_CHECKING:
+    from lamina.cli.template import Record
 
 Row = TypeVar("Row")
 
@@ -28,11 +31,13 @@ class Listing(NamedTuple, Generic[Row]):
 
     :ivar type_name: Go's type in error texts: ``*formatter.imageContext``.
     :ivar default: names of the default table's columns.
+    :ivar labels: of a row, for ``{{.Label "name"}}``.
     """
 
     type_name: str
     columns: tuple[Column[Row], ...]
     default: tuple[str, ...]
+    labels: Callable[[Row], Mapping[str, str]] | None = None
 
     def write(self, out: TextIO, rows: Iterable[Row], format: str = "") -> None:
         """Write ``rows``; ``format`` is ``--format``'s value, ``""`` or ``table`` for the default table.
@@ -57,13 +62,20 @@ class Listing(NamedTuple, Generic[Row]):
         column = next(column for column in self.columns if column.name == name)
         out.writelines(f"{column.text(row)}\n" for row in rows)
 
+    def _record(self, row: Row) -> Record:
+        from lamina.cli.template import Record
+
+        labels = self.labels
+        methods = None if labels is None else {"Label": lambda name: labels(row).get(name, "")}
+        return Record(_computed(self.columns, row), self.type_name, methods)
+
     def _write_template(self, out: TextIO, rows: Iterable[Row], source: str, *, tabular: bool) -> None:
-        from lamina.cli.template import Record, TemplateError, TemplateSyntaxError, parse
+        from lamina.cli.template import TemplateError, TemplateSyntaxError, parse
 
         source = source.replace("\\t", "\t").replace("\\n", "\n")
         try:
             template = parse(source)
-            lines = [template.execute(Record(_computed(self.columns, row), self.type_name)) for row in rows]
+            lines = [template.execute(self._record(row)) for row in rows]
             if tabular:
                 lines.insert(0, template.header({column.name: column.title for column in self.columns}))
         except (TemplateSyntaxError, TemplateError) as error:

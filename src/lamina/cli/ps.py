@@ -99,7 +99,7 @@ def container_listing(*, truncate: bool, size: bool) -> Listing[Row]:
         Column("Status", "STATUS", lambda row: row.summary["Status"]),
     )
     shown = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", *(("Size",) if size else ()))
-    return Listing("*formatter.containerContext", columns, shown)
+    return Listing("*formatter.containerContext", columns, shown, lambda row: row.summary["Labels"])
 
 
 def _local_volumes(row: Row) -> str:

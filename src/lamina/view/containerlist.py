@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from lamina.container.record import Container
-from lamina.errors import InvalidArgument
+from lamina.errors import InvalidArgument, NotFound
 from lamina.oci import timestamp
 
 Filters = Mapping[str, Sequence[str]]
@@ -61,12 +61,10 @@ def _between(containers: Sequence[Container], filters: Filters) -> list[Containe
 
 
 def _named(containers: Sequence[Container], text: str) -> Container:
-    from lamina.container.store import NoSuchContainer
-
     for one in containers:
         if text in (one.id, one.name) or one.id.startswith(text):
             return one
-    raise NoSuchContainer(text)
+    raise NotFound(f"no such container {text}")
 
 
 def _matches(container: Container, filters: Filters, ancestors: Callable[[str], frozenset[str]]) -> bool:

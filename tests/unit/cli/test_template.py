@@ -143,3 +143,11 @@ def test_a_header_shows_titles_and_ignores_functions() -> None:
 def test_a_time_prints_as_gos_time_and_is_text_in_json() -> None:
     value = {"At": GoTime("2026-11-24T22:26:48.76Z")}
     assert run("{{.At}} {{json .At}}", value) == '2026-11-24 22:26:48.76 +0000 UTC "2026-11-24T22:26:48.76Z"'
+
+
+def test_a_method_takes_a_text() -> None:
+    record = Record({"Name": lambda: "n"}, "*formatter.x", {"Label": lambda name: {"k": "v"}.get(name, "")})
+    assert parse('{{.Label "k"}}|{{"k" | .Label}}|{{.Label "x"}}').execute(record) == "v|v|"
+    assert parse('{{.Name}} {{.Label "com.example.some-name"}}').header({"Name": "NAME"}) == "NAME some name"
+    with pytest.raises(TemplateError, match="Name is not a method but has arguments"):
+        parse('{{.Name "k"}}').execute(record)

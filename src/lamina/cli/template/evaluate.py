@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 from lamina.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, TemplateFunction
 from lamina.cli.template.parser import (
@@ -56,8 +56,15 @@ class Template:
         return "".join(run.out)
 
 
+def _label_title(name: str) -> str:
+    """docker's header of ``{{.Label "com.example.some-name"}}``: ``some name``."""
+    return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
+
+
 class _Titles(dict[str, str | None]):
     """Titles by column; a column that has none is no error."""
+
+    methods: ClassVar[dict[str, Callable[[str], object]]] = {"Label": _label_title}
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -158,6 +165,11 @@ class _Run:
             return self._call(command, first, rest, dot, final)
         if rest or final is not _NOTHING:
             if isinstance(first, Field) and first.names:
+                methods = dot.methods if isinstance(dot, Record | _Titles) and first.base is None else {}
+                method = methods.get(first.names[0])
+                given = [*(self._operand(operand, dot) for operand in rest), *([] if final is _NOTHING else [final])]
+                if method is not None and len(first.names) == 1 and len(given) == 1 and isinstance(given[0], str):
+                    return method(given[0])
                 raise self._error(first.position, first.source, f"{first.names[-1]} is not a method but has arguments")
             source = command.source.split(" ", 1)[0]
             raise self._error(command.position, source, f"can't give argument to non-function {source}")

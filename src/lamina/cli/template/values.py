@@ -10,13 +10,20 @@ class Record:
     """A row whose columns are computed when a template asks for them.
 
     :ivar type_name: Go's name of the type, for error texts: ``*formatter.imageContext``.
+    :ivar methods: what takes one text: ``{{.Label "name"}}``.
     """
 
-    __slots__ = ("columns", "type_name")
+    __slots__ = ("columns", "methods", "type_name")
 
-    def __init__(self, columns: Mapping[str, Callable[[], object]], type_name: str) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, Callable[[], object]],
+        type_name: str,
+        methods: Mapping[str, Callable[[str], object]] | None = None,
+    ) -> None:
         self.columns = columns
         self.type_name = type_name
+        self.methods = methods or {}
 
     def to_json(self) -> dict[str, object]:
         """All columns by name, sorted, as ``{{json .}}`` shows them."""
