@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support import images, leaks, mounts, networks, programs
 from support.command import Lamina
@@ -30,6 +31,9 @@ _CHECKED_FOLDERS = {"integration", "compat", "hostile", "crash", "conformance"}
 
 def pytest_configure(config: pytest.Config) -> None:
     leaks.mark_session()
+    # How long an example takes says how busy the machine is, and nothing of the code.
+    settings.register_profile("lamina", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("lamina")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
