@@ -1,6 +1,7 @@
 """Builds, next to docker's classic builder and buildah: ``python -m bench.builds``, as root.
 
 Twenty ``RUN`` steps on busybox, the same again from the cache, and a context of 20,000 files of which one has changed.
+The figures go to their part of ``RESULTS.md``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from bench import images, measure
+from bench import images, measure, report
 from bench.engines import Docker, Lamina
 
 STEPS = 20
@@ -28,6 +29,9 @@ GOALS = {
 }
 #: Seconds that are wanted of lamina alone.
 LIMITS = {"20 cached steps": 0.15}
+#: Where ``RESULTS.md`` tells of it.
+HEADING = "# Builds"
+_Times = dict[str, dict[str, list[float]]]
 
 
 class Builder:
@@ -99,46 +103,65 @@ def main() -> int:
     work = options.work
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
-    times: dict[str, dict[str, list[float]]] = {}
+    about = (
+        f"Measured on {report.now()} by `make bench-builds`, {options.rounds} rounds; medians in seconds. The engines "
+        f"take turns within each round, each round in another order. Machine: {report.machine(work)}, load "
+        f"{os.getloadavg()[0]:.1f} at the start."
+    )
     try:
         source = f"oci:{images.small(options.cache).layout}"
         subprocess.run(["skopeo", "copy", "-q", source, f"docker-archive:{work}/busybox.tar:{_IMAGE}"], check=True)
-        steps, files = _steps(f"{work}/steps"), _files(f"{work}/files")
-        with ExitStack() as stack:
-            engines = stack.enter_context(builders(work, options.lamina))
-            for engine in engines:
-                subprocess.run(engine.load, check=True, stdout=subprocess.DEVNULL)
-            for number in range(options.rounds):
-                with open(f"{files}/0/0", "w") as file:
-                    file.write(f"round {number}\n")
-                for engine in engines:
-                    for what, directory, cached in (
-                        (f"{STEPS} RUN steps", steps, False),
-                        (f"{STEPS} cached steps", steps, True),
-                        ("one of 20,000 files changed", files, True),
-                    ):
-                        measure.settle()
-                        taken = measure.timing(engine.build(directory, cached=cached), engine.daemons())
-                        times.setdefault(what, {}).setdefault(engine.name, []).append(taken.wall)
-                        print(f"{what}, {engine.name}: {taken.wall:.3f} s", flush=True)
+        times = _measured(work, options.lamina, options.rounds)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print("\n".join(_report(times)))
+    part = "\n\n".join([HEADING, about, "\n".join(_goals(times)), "\n".join(_table(times))])
+    print(part)
+    if options.output:
+        report.write_part(options.output, part)
     return 0
 
 
-def _report(times: dict[str, dict[str, list[float]]]) -> Iterator[str]:
+def _measured(work: str, program: str, rounds: int) -> _Times:
+    times: _Times = {}
+    steps, files = _steps(f"{work}/steps"), _files(f"{work}/files")
+    with ExitStack() as stack:
+        engines = stack.enter_context(builders(work, program))
+        for engine in engines:
+            subprocess.run(engine.load, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(engine.build(files, cached=True), check=True, stdout=subprocess.DEVNULL)
+        for number in range(rounds):
+            with open(f"{files}/0/0", "w") as file:
+                file.write(f"round {number}\n")
+            turn = number % len(engines)
+            for engine in [*engines[turn:], *engines[:turn]]:
+                for what, directory, cached in (
+                    (f"{STEPS} RUN steps", steps, False),
+                    (f"{STEPS} cached steps", steps, True),
+                    ("one of 20,000 files changed", files, True),
+                ):
+                    measure.settle()
+                    taken = measure.timing(engine.build(directory, cached=cached), engine.daemons())
+                    times.setdefault(what, {}).setdefault(engine.name, []).append(taken.wall)
+                    print(f"{what}, {engine.name}: {taken.wall:.3f} s", flush=True)
+    return times
+
+
+def _goals(times: _Times) -> Iterator[str]:
+    """How the figures stand to what is wanted."""
+    yield "| what | next to | at most | measured | |\n|---|---|---|---|---|"
+    for (what, other), ratio in GOALS.items():
+        found = statistics.median(times[what]["lamina"]) / statistics.median(times[what][other])
+        yield f"| {what} | {other} | {ratio:.2f} | {found:.3f} | {'met' if found <= ratio else '**missed**'} |"
+    for what, limit in LIMITS.items():
+        found = statistics.median(times[what]["lamina"])
+        yield f"| {what} | | {limit:.2f} s | {found:.3f} s | {'met' if found <= limit else '**missed**'} |"
+
+
+def _table(times: _Times) -> Iterator[str]:
+    engines = list(next(iter(times.values())))
+    yield f"| what | {' | '.join(engines)} |\n|---|{'---|' * len(engines)}"
     for what, by_engine in times.items():
-        medians = {name: statistics.median(values) for name, values in by_engine.items()}
-        own = medians["lamina"]
-        limit = f", at most {LIMITS[what]} s wanted" if what in LIMITS else ""
-        yield f"{what}: lamina {own:.3f} s{limit}"
-        for name, median in medians.items():
-            if name != "lamina":
-                goal = GOALS.get((what, name))
-                yield f"  {name} {median:.3f} s, ratio {own / median:.3f}" + (
-                    f", at most {goal} wanted" if goal else ""
-                )
+        yield f"| {what} | " + " | ".join(f"{statistics.median(by_engine[name]):.3f}" for name in engines) + " |"
 
 
 def _options() -> argparse.Namespace:
@@ -147,6 +170,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", default="/var/tmp/lamina-bench-builds", help="storage; removed at the end")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--lamina", default=os.path.join(os.path.dirname(sys.executable), "lamina"))
+    parser.add_argument("--output", default=os.path.join(os.path.dirname(__file__), "RESULTS.md"), help="'' for none")
     return parser.parse_args()
 
 
