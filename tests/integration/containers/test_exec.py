@@ -103,8 +103,8 @@ def test_a_door_to_the_host_is_no_working_directory(on: Lamina) -> None:
 def test_detached_it_goes_on_and_dies_with_the_container(on: Lamina) -> None:
     assert on("exec", "-d", "on", "sleep", "999") == ""
     assert on("exec", "-dt", "on", "sleep", "888") == ""
-    assert len(processes(on, "999")) == 1
-    assert len(processes(on, "888")) == 1
+    for number in ("999", "888"):
+        assert len(processes(on, number)) == 1
     on("rm", "-f", "on")
     assert on("ps", "-aq") == ""
 

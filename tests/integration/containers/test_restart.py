@@ -49,14 +49,14 @@ def test_on_failure_tries_as_often_as_it_says(box: Lamina) -> None:
 def test_between_two_runs_it_can_be_stopped(box: Lamina, how: list[str]) -> None:
     box("run", "-d", "--name", "again", "--restart", "always", "busybox", *FAIL)
     wait_until(lambda: state(box, "again")["RestartCount"] >= 5, seconds=60, what="a long pause")
-    wait_until(lambda: state(box, "again")["Status"] == "restarting", seconds=60, what="the pause")
-    assert box("ps", "--format", "{{.Status}}").startswith("Restarting (3) ")
+    shown = ("ps", "--format", "{{.Status}}")
+    wait_until(lambda: box(*shown).startswith("Restarting (3) "), seconds=60, what="the pause")
     assert box(*how, "again") == "again\n"
     if how[0] == "rm":
         assert box("ps", "-aq") == ""
     else:
         wait_until(lambda: state(box, "again")["Status"] == "exited", seconds=60, what="the end")
-        assert state(box, "again")["ExitCode"] == 3
+        assert state(box, "again")["ExitCode"] in (3, 137, 143)  # the next run may have begun just before
     assert not os.listdir(f"{box.root}/lamina/run")
 
 
@@ -88,6 +88,8 @@ def test_paused_processes_stand_still(box: Lamina) -> None:
     box("pause", "clock")
     assert state(box, "clock")["Status"] == "paused"
     assert "(Paused)" in box("ps", "--format", "{{.Status}}")
+    # What was written just before may still be on its way.
+    wait_until(lambda: box("logs", "clock") == box("logs", "clock"), seconds=60, what="the last line")
     before = box("logs", "clock")
     time.sleep(0.3)
     assert box("logs", "clock") == before
@@ -110,14 +112,14 @@ def test_rename_frees_the_old_name(box: Lamina) -> None:
 
 def test_top_shows_the_containers_processes_and_no_others(box: Lamina) -> None:
     box("run", "-d", "--name", "two", "busybox", "sh", "-c", "sleep 1001 & sleep 1002; true")
-    wait_until(lambda: "1001" in box("top", "two"), seconds=60, what="the second process")
-    lines = box("top", "two", "-o", "pid,args").splitlines()
-    assert lines[0].split() == ["PID", "COMMAND"]
-    assert sorted(line.split(maxsplit=1)[1] for line in lines[1:]) == [
-        "sh -c sleep 1001 & sleep 1002; true",
-        "sleep 1001",
-        "sleep 1002",
-    ]
+    expected = ["sh -c sleep 1001 & sleep 1002; true", "sleep 1001", "sleep 1002"]
+
+    def commands() -> list[str]:
+        titles, *lines = box("top", "two", "-o", "pid,args").splitlines()
+        assert titles.split() == ["PID", "COMMAND"]
+        return sorted(line.split(maxsplit=1)[1] for line in lines)
+
+    wait_until(lambda: commands() == expected, seconds=60, what="all processes")
 
 
 def test_a_killed_monitor_is_noticed_by_the_next_command(box: Lamina) -> None:
