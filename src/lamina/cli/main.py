@@ -48,6 +48,8 @@ def program() -> NoReturn:
     try:
         code = main(sys.argv[1:])
         sys.stderr.flush()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
 
