@@ -27,7 +27,7 @@ run -v named:/data -v /anon -v HOST:/ro:ro --tmpfs /t:size=1m IMAGE true
 run --mount type=bind,src=HOST,dst=/b,readonly --mount dst=/v,volume-nocopy --mount type=tmpfs,dst=/m IMAGE true
 run --cap-add SYS_ADMIN --cap-drop MKNOD --security-opt no-new-privileges --ulimit nofile=100:200 --read-only IMAGE true
 run -d --pid host --uts host --ipc shareable IMAGE sleep 600
-run --device /dev/null --sysctl net.core.somaxconn=10 --shm-size 1m --oom-score-adj 10 --cgroup-parent x IMAGE true
+run --device /dev/null --sysctl net.core.somaxconn=10 --shm-size 1m --oom-score-adj 9 --cgroup-parent lamina IMAGE true
 run --stop-signal INT --stop-timeout 3 --group-add 5 --security-opt seccomp=unconfined --cgroupns host IMAGE true
 run -i -a stdin -a stdout IMAGE cat
 run --init --security-opt systempaths=unconfined --kernel-memory 10m --blkio-weight 100 IMAGE true
@@ -48,7 +48,8 @@ def archive_of_busybox(busybox_archive: str) -> str:
 
 def normal(pair: Pair, side: str, document: dict[str, Any]) -> list[str]:
     """Lines of the document without IDs, times, and places of the two roots."""
-    document["Mounts"].sort(key=lambda mount: mount["Destination"])  # docker's are in no order
+    document["Mounts"].sort(key=lambda mount: mount["Destination"])  # docker's are in no order, nor are its Binds
+    document["HostConfig"]["Binds"] = sorted(document["HostConfig"]["Binds"] or ()) or None
     state = document["State"]
     state["Pid"] = state["Pid"] > 0
     state["Error"] = state["Error"].replace("runc create failed", "crun create failed")
