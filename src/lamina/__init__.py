@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from lamina.typing import TYPE_CHECKING
 from lamina.version import __version__
 
 __all__ = ["Engine", "__version__"]

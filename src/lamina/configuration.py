@@ -7,10 +7,9 @@ error.
 
 from __future__ import annotations
 
-import json
-from typing import Any, NamedTuple
-
+from lamina import json
 from lamina.errors import InvalidArgument, NotFound
+from lamina.typing import Any, NamedTuple
 
 #: Most bytes of a configuration file.
 _LIMIT = 1 << 20

@@ -22,10 +22,10 @@ import os
 from _thread import allocate_lock, get_ident
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from lamina.errors import NotFound, Unavailable, Unsupported
 from lamina.filelock import open_lock
+from lamina.typing import NamedTuple
 
 #: Databases that a dockerd of any version since 17.06 locks, relative to the root.
 _DOCKERD_DATABASES = ("volumes/metadata.db", "network/files/local-kv.db", "buildkit/snapshots.db", "buildkit/cache.db")

@@ -8,9 +8,8 @@ component after its colon is replaced.
 
 from __future__ import annotations
 
-from typing import Protocol, Self
-
 from lamina.errors import Corrupt, InvalidArgument
+from lamina.typing import Protocol, Self
 
 # Python's own code for documents of some kilobytes: OpenSSL's, in hashlib, is faster with bytes by the megabyte and
 # takes longer to load than many a command runs.

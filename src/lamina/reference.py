@@ -7,10 +7,9 @@ Grammar and defaults: distribution's ``reference`` package, "Grammar" in its doc
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lamina.digest import Digest, InvalidDigest
 from lamina.errors import InvalidArgument
+from lamina.typing import NamedTuple
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"

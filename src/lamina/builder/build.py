@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from lamina.builder import sources
 from lamina.builder.graph import CircularDependency, StageGraph
@@ -31,6 +30,7 @@ from lamina.image.store import FileImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.oci import dockerconfig, gojson
 from lamina.oci import platform as platforms
+from lamina.typing import TYPE_CHECKING, Any
 from lamina.version import MAKER
 
 if TYPE_CHECKING:

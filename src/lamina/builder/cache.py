@@ -13,17 +13,16 @@ loaded or pulled: only steps that were run on this root are believed (CVE-2024-2
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, DiffID, InvalidDigest
 from lamina.image.kept import STEPS
+from lamina.typing import Any, NamedTuple
 
 PICKS = "lamina/build-cache/picks"
 _LIMIT = 4 << 20

@@ -14,10 +14,9 @@ they need not be fetched to find out. Keys are digests of everything that decide
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
+from lamina import json
 from lamina.builder.cache import Pick, Step
 from lamina.digest import DiffID, Digest, InvalidDigest
 from lamina.errors import Unsupported
@@ -25,6 +24,7 @@ from lamina.oci import descriptor as descriptors
 from lamina.oci import mediatype
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.document import CONFIG_LIMIT, MANIFEST_LIMIT, InvalidDocument, load, member
+from lamina.typing import Any, NamedTuple
 
 ARTIFACT = "application/vnd.lamina.buildcache.v1"
 CONFIG = "application/vnd.lamina.buildcache.config.v1+json"

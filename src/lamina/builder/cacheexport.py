@@ -6,12 +6,10 @@ never came here are copied from cache to cache.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.builder import cachedocument
 from lamina.builder.cache import Pick, Step
 from lamina.builder.cachedocument import CacheDocument
@@ -29,6 +27,7 @@ from lamina.oci import mediatype
 from lamina.oci.descriptor import Descriptor
 from lamina.reference import parse_tagged
 from lamina.tarball.gzipwriter import compress
+from lamina.typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from lamina.reference import Reference

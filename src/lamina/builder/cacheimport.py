@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lamina.builder import borrowing, cachedocument
 from lamina.builder.cache import Pick, Step
@@ -28,6 +27,7 @@ from lamina.oci.manifest import Index
 from lamina.oci.manifest import parse as parse_image_manifest
 from lamina.oci.platform import Platform
 from lamina.reference import Reference, parse_tagged
+from lamina.typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from lamina.registry.client import RegistryClient

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from lamina.builder.cache import BuildCache, Record
 from lamina.builder.mounting import CACHES
@@ -15,6 +14,7 @@ from lamina.errors import InvalidArgument
 from lamina.layer.content import directory_size
 from lamina.layer.database import list_directory
 from lamina.oci import timestamp
+from lamina.typing import NamedTuple
 
 STEP = "regular"
 #: BuildKit's names of the kinds of what is kept in directories, and words for them.

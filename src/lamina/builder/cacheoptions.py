@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lamina.builder import settings
 from lamina.digest import Digest, InvalidDigest
 from lamina.errors import InvalidArgument
 from lamina.reference import InvalidReference, Reference, parse_tagged
+from lamina.typing import NamedTuple
 
 _LATEST = "latest"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import IO, NamedTuple
 
 from lamina.builder.tree import Matcher
 from lamina.dockerfile.ignore import PatternMatcher, read_ignore
 from lamina.errors import InvalidArgument
+from lamina.typing import IO, NamedTuple
 
 DOCKERFILE = "Dockerfile"
 IGNORE = ".dockerignore"

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import IO
 
 from lamina.builder.context import DOCKERFILE, IGNORE, TEXT_LIMIT, BadContext, Context, limited, parsed_ignore
 from lamina.container.copying import entries_of
@@ -17,6 +16,7 @@ from lamina.layer.store import FileLayerStore
 from lamina.linux import openat2
 from lamina.tarball import compression
 from lamina.tarball.reader import TarReader
+from lamina.typing import IO
 
 _PIECE = 1 << 20
 #: Bytes that tell a tar from a Dockerfile.

@@ -13,7 +13,6 @@ import posixpath
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from lamina.atomicfile import write_all
 from lamina.builder.permissions import Permissions
@@ -27,6 +26,7 @@ from lamina.graphdriver.removal import remove_tree
 from lamina.linux import files, openat2
 from lamina.tarball import compression
 from lamina.tarball.reader import TarReader
+from lamina.typing import NamedTuple
 
 _SECOND = 1_000_000_000
 _CAPABILITY = "security.capability"

@@ -7,11 +7,11 @@ enough. So a layer is known by its ChainID first, and fetched last.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lamina.digest import ChainID, DiffID, DigestMismatch
 from lamina.layer.contract import Layer
 from lamina.layer.staged import Staged
+from lamina.typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from lamina.oci.descriptor import Descriptor

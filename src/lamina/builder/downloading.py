@@ -10,16 +10,14 @@ from __future__ import annotations
 import email.message
 import email.utils
 import hashlib
-import json
 import os
 import posixpath
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.builder.stored import DOWNLOADS
 from lamina.builder.watch import Watch
 from lamina.dataroot import DataRoot
@@ -30,6 +28,7 @@ from lamina.registry.answer import Answer
 from lamina.registry.errors import ConnectionFailed, RefusedRedirect
 from lamina.registry.settings import Proxies, Settings
 from lamina.registry.transport import Request, Transport
+from lamina.typing import Any, NamedTuple
 
 #: What Docker calls a file whose URL names none.
 UNNAMED = "__unnamed__"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import IO, NamedTuple
 
 from lamina.builder import settings
 from lamina.builder.copying import Copier, Manner
@@ -16,6 +15,7 @@ from lamina.errors import InvalidArgument
 from lamina.image.contract import Image
 from lamina.reference import Reference, parse_tagged
 from lamina.tarball import writer
+from lamina.typing import IO, NamedTuple
 
 KINDS = ("local", "tar", "oci", "docker", "image", "registry")
 _OPTIONS = {

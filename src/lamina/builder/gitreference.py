@@ -7,10 +7,10 @@ so what git could take for an option or a pattern is refused (CVE-2019-13139).
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from lamina.errors import InvalidArgument
+from lamina.typing import NamedTuple
 
 #: ``user@host:path``, as ssh's copy program has it.
 _SHELL_STYLE = re.compile(r"[A-Za-z0-9_-]+@([A-Za-z0-9._-]+):(.+)", re.DOTALL)

@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
 
 from lamina.builder.gitreference import GitReference
 from lamina.builder.stored import REPOSITORIES
@@ -21,6 +20,7 @@ from lamina.dataroot import DataRoot
 from lamina.errors import NotFound, SystemFailure, Unsupported
 from lamina.filelock import FileLock
 from lamina.graphdriver.removal import remove_tree
+from lamina.typing import NamedTuple
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROTOCOLS = "http:https:git:ssh"

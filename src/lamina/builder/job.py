@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from lamina.errors import LaminaError
+from lamina.typing import Any, NamedTuple
 
 
 class StepMount(NamedTuple):

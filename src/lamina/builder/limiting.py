@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lamina.container import defaults, limits
 from lamina.container.configuring import InvalidSetting
 from lamina.runtime import controllers
+from lamina.typing import Any
 
 
 def complete(wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lamina.builder.cache import BuildCache, Pick, Step
 from lamina.builder.distant import AnyLayer, Distant, Workshop, fetch
@@ -17,6 +16,7 @@ from lamina.image.contract import ImageStore
 from lamina.layer.contract import Layer
 from lamina.layer.staged import Staged
 from lamina.oci.platform import Platform
+from lamina.typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from lamina.builder.cacheimport import Lender

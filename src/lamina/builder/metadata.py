@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from typing import Any
 
 from lamina.builder import gotext, texts
 from lamina.builder.stage import StageState
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile import ports
 from lamina.errors import InvalidArgument
+from lamina.typing import Any
 
 
 class InvalidValue(InvalidArgument):

@@ -7,7 +7,6 @@ import os
 import posixpath
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from lamina.builder.job import StepMount
 from lamina.builder.session import Session
@@ -19,6 +18,7 @@ from lamina.errors import InvalidArgument, NotFound
 from lamina.filelock import FileLock
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import openat2
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.builder.steps import FindPlace

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from lamina.builder.progress import Steps
 from lamina.builder.session import Session
 from lamina.builder.sources import Images
 from lamina.errors import InvalidArgument, NotFound
 from lamina.image.contract import Image
+from lamina.typing import NamedTuple
 
 _IMAGE = "docker-image://"
 _LAYOUT = "oci-layout://"

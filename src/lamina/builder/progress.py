@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import NamedTuple
 
 from lamina.builder.job import CommandFailed
+from lamina.typing import NamedTuple
 
 #: What a step says that was given up; Docker's words.
 CANCELLED = "context canceled"

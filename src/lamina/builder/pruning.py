@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
 
 from lamina.builder.cache import PICKS, BuildCache
 from lamina.builder.cachelist import CacheEntry, check_filters, entries, matches
@@ -16,6 +15,7 @@ from lamina.graphdriver.removal import remove_tree
 from lamina.image.store import FileImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.oci import timestamp
+from lamina.typing import NamedTuple
 
 _NONE: Mapping[str, Sequence[str]] = MappingProxyType({})
 

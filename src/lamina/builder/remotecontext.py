@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
 
 from lamina.builder import contextstream, downloading, gitreference, gitrepository
 from lamina.builder.additions import proxies
@@ -19,6 +18,7 @@ from lamina.layer.store import FileLayerStore
 from lamina.linux import openat2
 from lamina.registry.settings import Settings
 from lamina.registry.transport import Transport
+from lamina.typing import NamedTuple
 
 #: Build argument: whether a git repository keeps its ``.git``.
 KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.builder.tree import Matcher
 from lamina.digest import ImageID
 from lamina.image.contract import Image
 from lamina.oci.platform import Platform
 from lamina.reference import Reference
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from lamina.builder.cacheoptions import CacheExport, CacheImport

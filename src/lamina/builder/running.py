@@ -12,7 +12,6 @@ import posixpath
 from collections.abc import Callable
 from contextlib import ExitStack
 from shutil import rmtree
-from typing import Any
 
 from lamina import atomicfile
 from lamina.builder.job import CommandFailed, Job, StepMount
@@ -23,6 +22,7 @@ from lamina.container.specification import Prepared
 from lamina.dataroot import DataRoot
 from lamina.oci import dockerconfig
 from lamina.runtime.program import StandardStreams
+from lamina.typing import Any
 
 _PIECE = 1 << 16
 #: Output that stays in memory for the message of a failure.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from _thread import get_ident
 from collections.abc import Callable, Iterator, Sequence
 from threading import Condition, Thread
-from typing import Generic, TypeVar
 
 from lamina.errors import Cancelled
+from lamina.typing import Generic, TypeVar
 
 _T = TypeVar("_T")
 #: Stages that are built at the same time.

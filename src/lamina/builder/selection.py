@@ -6,11 +6,11 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from lamina.builder.tree import Excludes, Found, Tree, clean, has_wildcards
 from lamina.dockerfile.instructions import Copy, InlineFile
 from lamina.errors import InvalidArgument
+from lamina.typing import NamedTuple
 
 
 class Piece(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING, TypeVar
 
 from lamina.builder.arguments import BuildArguments, platform_arguments
 from lamina.builder.distant import AnyLayer
@@ -24,6 +23,7 @@ from lamina.layer.staged import Staged
 from lamina.layer.store import FileLayerStore
 from lamina.oci import platform as platforms
 from lamina.oci import timestamp
+from lamina.typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from lamina.builder.stage import StageState

@@ -6,7 +6,6 @@ from _thread import LockType, allocate_lock
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from lamina import reference as references
 from lamina.builder.request import Fetch
@@ -19,6 +18,7 @@ from lamina.image.contract import Image
 from lamina.image.database import ImageNotFound
 from lamina.oci.platform import Platform
 from lamina.oci.platform import from_text as platform_from_text
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.builder.distant import AnyLayer

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lamina import json
 from lamina.builder.arguments import BuildArguments, StageArguments
 from lamina.builder.cache import Step
 from lamina.digest import ChainID, DiffID, ImageID
 from lamina.dockerfile.instructions import Location
 from lamina.image.contract import Image
 from lamina.oci.platform import Platform
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from lamina.builder.distant import AnyLayer

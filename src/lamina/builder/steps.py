@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, NamedTuple
 
 from lamina.builder import metadata, mounting, permissions, sources, texts
 from lamina.builder.cache import Step
@@ -23,6 +22,7 @@ from lamina.dockerfile.expansion import expand, expanded
 from lamina.dockerfile.failure import InvalidInstruction
 from lamina.dockerfile.parser import parse_instruction
 from lamina.errors import InvalidArgument, NotFound, Unsupported
+from lamina.typing import Any, NamedTuple
 
 #: DiffID of a tar without entries: 1024 zero bytes.
 EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")

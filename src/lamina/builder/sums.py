@@ -8,12 +8,11 @@ changed just before it was read is not remembered, since a second change might c
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from contextlib import suppress
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.dataroot import DataRoot
 
 SUMS = "lamina/build-cache/sums"

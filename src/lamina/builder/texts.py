@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lamina.builder import gotext
+from lamina.typing import Any
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 

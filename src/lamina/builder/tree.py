@@ -17,12 +17,12 @@ from _thread import get_ident
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import NamedTuple, Protocol
 
 from lamina.builder.sums import FileSums
 from lamina.errors import InvalidArgument, NotFound
 from lamina.linux import openat2
 from lamina.oci import pattern as patterns
+from lamina.typing import NamedTuple, Protocol
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CAPABILITY = "security.capability"

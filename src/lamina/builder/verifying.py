@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
 
 from lamina.digest import DiffID, hasher
 from lamina.image.contract import Image
@@ -11,6 +10,7 @@ from lamina.layer.contract import Layer, LayerStore
 from lamina.oci import timestamp
 from lamina.tarball import header as tar
 from lamina.tarball.reader import TarReader
+from lamina.typing import Any, NamedTuple
 
 _KINDS = {
     tar.REGULAR: "a file",

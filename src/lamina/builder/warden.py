@@ -10,7 +10,6 @@ bundle is removed after that.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -19,12 +18,13 @@ import time
 from contextlib import suppress
 from shutil import rmtree
 from threading import Lock
-from typing import Any, NamedTuple, NoReturn
 
+from lamina import json
 from lamina.errors import LaminaError, SystemFailure
 from lamina.linux import daemon
 from lamina.runtime import cgroup, program
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram, StandardStreams
+from lamina.typing import Any, NamedTuple, NoReturn
 
 _LARGEST = 1 << 16
 _DESCRIPTORS = 4

@@ -6,7 +6,6 @@ Read from the records of the layers' archives, which have every file's header, s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
@@ -16,6 +15,7 @@ from lamina.layer.database import TAR_SPLIT
 from lamina.tarball import header as tar
 from lamina.tarball import tarsplit
 from lamina.tarball.reader import TarReader
+from lamina.typing import NamedTuple
 
 REMOVED, REPLACED, CHANGED = "removed", "replaced", "changed"
 _WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from lamina.cli.buildlimits import FLAGS
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch, text, texts
 from lamina.errors import LaminaError
 from lamina.reference import InvalidReference, Reference, parse_tagged
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from lamina.cli.command import CommandError, Context
 from lamina.errors import LaminaError
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.builder.progress import Steps

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lamina.cli.command import CommandError, Context, Options
 from lamina.errors import LaminaError
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.builder.request import BuildRequest

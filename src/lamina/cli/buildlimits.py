@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.cli.command import CommandError, Context, Options
 from lamina.cli.createflags import isolation, limits, networking
 from lamina.cli.flags import Flag
+from lamina.typing import Any
 
 #: Flag and the member of Docker's ``HostConfig``.
 _MEMBERS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from lamina.cli.command import CommandError, Context, Options
 from lamina.errors import InvalidArgument
+from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.builder.exporting import Output
@@ -78,9 +78,7 @@ def _write_metadata(path: str, result: BuildResult, tags: Sequence[Reference], p
     ``containerimage.digest`` is the manifest's where one was pushed, else the image's ID, as with buildx's ``docker``
     driver.
     """
-    import json
-
-    from lamina import atomicfile
+    from lamina import atomicfile, json
 
     document: dict[str, Any] = {"containerimage.config.digest": result.image_id}
     document["containerimage.digest"] = pushed[-1].digest if pushed else result.image_id

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from typing import Protocol, TextIO
 
+from lamina import json
 from lamina.builder.progress import CACHED, DONE, FAILED, OUTPUT, START, WARNING, StepEvent, is_cancelled
 from lamina.cli.command import CommandError
+from lamina.typing import Protocol, TextIO
 
 MODES = ("auto", "plain", "tty", "quiet", "rawjson")
 #: Lines of a failed command's output that are shown again at the end.

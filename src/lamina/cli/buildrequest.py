@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from lamina.cli.buildfailure import wants_kept
 from lamina.cli.buildlimits import host_config
 from lamina.cli.command import CommandError, Context, Options
 from lamina.reference import Reference
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.builder.cacheoptions import CacheExport, CacheImport

@@ -12,9 +12,9 @@ import re
 import threading
 import time
 import unicodedata
-from typing import TextIO
 
 from lamina.builder.progress import CACHED, FAILED, OUTPUT, START, WARNING, StepEvent, is_cancelled
+from lamina.typing import TextIO
 
 #: Lines of output that are seen below a running step.
 _WINDOW = 6

@@ -9,9 +9,9 @@ A verb is one module ``lamina/cli/<verb>.py`` with ``COMMAND = Command(...)`` an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, NamedTuple, TextIO
 
 from lamina.cli.flags import Flag, Parsed
+from lamina.typing import IO, TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from lamina.engine import Engine
@@ -197,7 +197,7 @@ class Context:
 
     def preferred_format(self, key: str) -> str:
         """The user's default for ``--format``: ``imagesFormat`` or ``psFormat`` of docker's ``config.json``."""
-        import json
+        from lamina import json
 
         try:
             with open(f"{self.docker_config_dir}/config.json", encoding="utf-8") as file:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import switch, text
 from lamina.cli.inspecting import inspect
 from lamina.errors import NotFound
+from lamina.typing import TYPE_CHECKING, Any
 from lamina.view import container as view
 
 if TYPE_CHECKING:

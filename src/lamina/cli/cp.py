@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch
 from lamina.errors import InvalidArgument, NotFound
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.container.copying import Place

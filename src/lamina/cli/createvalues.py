@@ -5,12 +5,12 @@ Parsers raise ``ValueError`` with docker's reason.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
 
+from lamina import json
 from lamina.cli.command import Options
 from lamina.cli.flags import parse_integer
+from lamina.typing import Any
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgGtTpP])?[iI]?[bB]?\Z")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from lamina.cli.command import PROGRAM, CommandError, Context, Options
 from lamina.cli.createflags import isolation, lifecycle, limits, networking, program, storage
 from lamina.cli.flags import Flag, text
 from lamina.errors import LaminaError, NotFound
+from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.container.record import Container

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING
 
+from lamina import json
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import text
 from lamina.cli.listing import Column, Listing
 from lamina.errors import LaminaError
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.engine.doctor import Finding

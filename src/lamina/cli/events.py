@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from lamina.cli.command import NO_ARGUMENTS, Command, CommandError, Context, Options
 from lamina.cli.flags import filters, text
 from lamina.errors import InvalidArgument
 from lamina.oci import timestamp
+from lamina.typing import Any
 
 COMMAND = Command(
     usage="[OPTIONS]",

@@ -6,9 +6,9 @@ arguments; without, the first argument ends the flags (``run``, where the rest b
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from lamina.errors import InvalidArgument
+from lamina.typing import NamedTuple
 
 
 class FlagError(InvalidArgument):

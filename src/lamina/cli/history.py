@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lamina.cli.command import Command, Context, Options, exactly
 from lamina.cli.flags import switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, ellipsis, human_size, local_rfc3339, short_id
 from lamina.oci import timestamp
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.image.history import HistoryRow

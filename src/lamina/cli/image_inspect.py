@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import text
 from lamina.cli.inspecting import inspect
 from lamina.errors import NotFound
 from lamina.reference import InvalidReference
+from lamina.typing import TYPE_CHECKING, Any
 from lamina.view import image as view
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from time import time
-from typing import Any, NamedTuple
 
 from lamina.cli.command import Command, Context, Options, at_most
 from lamina.cli.flags import filters, switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, human_size, local_time, short_id
+from lamina.typing import Any, NamedTuple
 from lamina.view.image import NO_DIGEST, NO_TAG
 
 COMMAND = Command(

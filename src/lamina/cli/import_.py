@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from typing import IO
 
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import text, texts
 from lamina.reference import InvalidReference, Reference, parse_tagged
+from lamina.typing import IO
 
 COMMAND = Command(
     usage="[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",

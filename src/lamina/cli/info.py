@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import text
 from lamina.cli.listing import print_document
 from lamina.cli.units import binary_size
+from lamina.typing import Any
 from lamina.view.system import ContainerCounts, info
 
 COMMAND = Command(

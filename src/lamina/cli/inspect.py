@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import switch, text
 from lamina.cli.inspecting import inspect
 from lamina.errors import InvalidArgument, NotFound
+from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.engine import Engine

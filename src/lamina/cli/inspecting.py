@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
 
 from lamina.cli.command import CommandError, Context
 from lamina.errors import LaminaError
+from lamina.typing import Any, ClassVar
 
 #: Finds one object's document. Raises :class:`CommandError` with the line to print, or an engine's error.
 Find = Callable[[str], dict[str, Any]]
@@ -40,7 +40,7 @@ def inspect(context: Context, names: Sequence[str], find: Find, template: str) -
 
         context.print(to_json(documents))
     else:
-        import json
+        from lamina import json
 
         context.print(json.dumps(documents, indent=4, ensure_ascii=False))
     if complaints:

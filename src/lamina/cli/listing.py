@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TextIO, TypeVar
 
 from lamina.cli.command import CommandError
 from lamina.cli.table import align, table
+from lamina.typing import TYPE_CHECKING, Generic, NamedTuple, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from lamina.cli.template import Record

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import IO
 
 from lamina.cli.command import NO_ARGUMENTS, Command, CommandError, Context, Options
 from lamina.cli.flags import switch, text
 from lamina.errors import LaminaError
+from lamina.typing import IO
 
 COMMAND = Command(
     usage="[OPTIONS]",

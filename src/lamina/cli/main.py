@@ -12,12 +12,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import NoReturn, TextIO
 
 from lamina.cli.command import PROGRAM, Command, CommandError, Context, Options
 from lamina.cli.flags import Flag, FlagError, Parsed, Parser, switch, text
 from lamina.cli.verbs import GROUPS, VERBS
 from lamina.errors import LaminaError, exit_code
+from lamina.typing import NoReturn, TextIO
 
 #: Exit code for flags that don't parse, as docker's.
 FLAG_ERROR = 125

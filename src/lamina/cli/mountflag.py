@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.cli.flags import parse_boolean
+from lamina.typing import Any
 
 _SIZES = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _KEYS_WITHOUT_VALUE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")

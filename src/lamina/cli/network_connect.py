@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.cli.command import Command, Context, Options, exactly
 from lamina.cli.flags import text, texts
+from lamina.typing import Any
 
 COMMAND = Command(
     usage="[OPTIONS] NETWORK CONTAINER",

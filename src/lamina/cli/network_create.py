@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch, text, texts
 from lamina.errors import Unsupported
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.network.addresses import Subnet

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from lamina.configuration import Configuration, ProxySettings
 from lamina.engine import Engine
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.cli.command import Context

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from lamina.cli.command import CommandError
 from lamina.network.addresses import is_address
+from lamina.typing import Any, NamedTuple
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _LARGEST = 65535

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TextIO
 
 from lamina.cli.units import human_size
 from lamina.progress import Event, Report, ignore
+from lamina.typing import TextIO
 
 #: Seconds between two pictures of one layer's bytes.
 _INTERVAL = 0.1

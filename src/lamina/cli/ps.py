@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
 
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import filters, integer, switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, ellipsis, human_size, local_time
+from lamina.typing import Any, NamedTuple
 from lamina.view import container as view
 from lamina.view import ports
 from lamina.view.containerlist import select

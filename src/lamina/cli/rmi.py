@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import switch
 from lamina.errors import LaminaError, NotFound
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.image.removal import Removed

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from lamina.cli import creating
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import switch, text
 from lamina.errors import LaminaError
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.container.record import Container

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from lamina.cli.command import ANY_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import binary_size, human_size
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.container.record import Container

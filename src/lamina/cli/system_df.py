@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.cli.command import NO_ARGUMENTS, Command, CommandError, Context, Options
 from lamina.cli.flags import switch, text
@@ -11,6 +10,7 @@ from lamina.cli.images import ImageRow, image_listing, image_rows
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, human_size, short_id
 from lamina.oci import timestamp
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 from lamina.view.system import image_usage
 from lamina.view.volume import disk_usage
 

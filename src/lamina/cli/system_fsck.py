@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import human_size
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.layer.finding import Finding, Report
@@ -75,7 +74,7 @@ def _print_text(context: Context, report: Report, *, repair: bool) -> None:
 
 
 def _print_json(context: Context, report: Report) -> None:
-    import json
+    from lamina import json
 
     findings = [
         {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.unions import option_flag, typed_options
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.unionfs.check import Finding

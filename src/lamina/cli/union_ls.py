@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from lamina.cli.command import Command, Context, Options, at_most
 from lamina.cli.flags import text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.unions import located, option_flag
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.unionfs.origin import Origin

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.unions import located, option_flag
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.unionfs.origin import Presence

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from lamina.cli.command import CommandError, Context, Options
 from lamina.cli.flags import Flag, texts
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.unionfs.options import MountOptions

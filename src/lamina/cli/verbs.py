@@ -1,6 +1,6 @@
 """Which words are verbs, and which module of :mod:`lamina.cli` does each; imported only when chosen."""
 
-from typing import NamedTuple
+from lamina.typing import NamedTuple
 
 
 class Group(NamedTuple):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import text
 from lamina.cli.inspecting import inspect
 from lamina.errors import NotFound
+from lamina.typing import Any
 from lamina.view.volume import inspect as volume_document
 
 COMMAND = Command(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import filters, switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.errors import InvalidArgument
+from lamina.typing import TYPE_CHECKING
 from lamina.view.labels import match
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 import os
 import select
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from lamina import signal
 from lamina.container.execution import ExecRequest, Execution
 from lamina.container.health import HealthCheck, Result
 from lamina.errors import LaminaError

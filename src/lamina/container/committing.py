@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from lamina.container import configuring, specification
 from lamina.container.parts import Parts
@@ -15,6 +14,7 @@ from lamina.layer.contract import UnpackResult
 from lamina.oci import dockerconfig, gojson, timestamp
 from lamina.reference import Reference
 from lamina.runtime import cgroup
+from lamina.typing import Any, NamedTuple
 
 #: DiffID of a tar without entries: 1024 zero bytes.
 EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any
 
 from lamina.container import signals
 from lamina.errors import InvalidArgument
 from lamina.oci import dockerconfig
+from lamina.typing import Any
 
 
 class InvalidSetting(InvalidArgument):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from lamina.container import lifecycle, networking
 from lamina.container.parts import Network, Parts
 from lamina.container.record import Container
 from lamina.errors import Conflict, Denied, NotFound
+from lamina.typing import Any
 
 _HOST, _NONE, _DEFAULT = "host", "none", "bridge"
 

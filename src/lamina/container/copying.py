@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from lamina.container import opening, treetar
 from lamina.container.parts import Parts
@@ -22,6 +21,7 @@ from lamina.errors import InvalidArgument, NotFound
 from lamina.linux import openat2
 from lamina.tarball import compression
 from lamina.tarball.reader import TarReader
+from lamina.typing import NamedTuple
 
 #: How paths are resolved: inside a container, and on the host.
 IN_CONTAINER = openat2.RESOLVE_IN_ROOT | openat2.RESOLVE_NO_MAGICLINKS

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from lamina.container import (
     configuring,
@@ -24,6 +23,7 @@ from lamina.container.parts import Parts, Volume
 from lamina.container.record import Container, new_state
 from lamina.image.contract import Image
 from lamina.oci import timestamp
+from lamina.typing import Any, NamedTuple
 
 _ATTEMPTS = 10
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lamina.oci.runtime import MASKED_PATHS, READONLY_PATHS
+from lamina.typing import Any
 
 SHM_SIZE = 64 << 20
 #: Docker's name for whatever runtime is the default.

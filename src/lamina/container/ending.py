@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 
+from lamina import signal
 from lamina.container import events, frames, pausing, removal, signals
 from lamina.container.attachment import Attachment, MonitorLost
 from lamina.container.lifecycle import current, reconcile, start

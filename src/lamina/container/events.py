@@ -6,15 +6,15 @@ appending, so lines of several processes do not mix. The file is bounded: at a m
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
 
+from lamina import json
 from lamina.container.record import Container
 from lamina.dataroot import DataRoot
+from lamina.typing import Any
 
 _NAME, _OLDER = "lamina/events", "lamina/events.1"
 _LIMIT = 1 << 20

@@ -5,14 +5,12 @@ that the container was started with, and waits for it. It dies with the containe
 it is in.
 """
 
-import json
 import os
 import select
 import time
 from contextlib import suppress
-from typing import Any, NamedTuple
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.container import users
 from lamina.container.detaching import Detached, DetachKeys
 from lamina.container.jsonlog import STDERR, STDOUT
@@ -24,6 +22,7 @@ from lamina.errors import InvalidArgument
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import daemon, openat2, process
 from lamina.runtime.program import Entered, FurtherProcess, RuntimeProgram, exec_failed
+from lamina.typing import Any, NamedTuple
 
 #: Subdirectory of a run directory with one directory for each process, named by its id.
 DIRECTORY = "exec"

@@ -6,11 +6,12 @@ and everything else arrive as they were sent.
 
 from __future__ import annotations
 
-import json
 import os
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 from collections.abc import Callable
-from typing import NamedTuple
+
+from lamina import json
+from lamina.typing import NamedTuple
 
 #: Most bytes of output or input in one frame.
 CHUNK = 32 << 10

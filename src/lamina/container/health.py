@@ -5,10 +5,10 @@ unhealthy; those of the start period don't count while it has never been healthy
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from lamina.errors import InvalidArgument
 from lamina.oci import timestamp
+from lamina.typing import Any, NamedTuple
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 _NANOSECONDS = 10**9

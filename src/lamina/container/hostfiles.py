@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
 
 from lamina import atomicfile
 from lamina.container.record import Container
+from lamina.typing import Any
 
 _HOSTS = (
     "127.0.0.1\tlocalhost\n"

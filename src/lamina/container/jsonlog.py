@@ -4,14 +4,13 @@ A line of the container longer than 16 KiB becomes several objects, all but the 
 Source: Docker's "JSON File logging driver" page and files of Docker 20.10.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.oci import timestamp
+from lamina.typing import NamedTuple
 
 STDOUT, STDERR = "stdout", "stderr"
 #: Longest piece of a line in one object, in bytes.
@@ -19,7 +18,7 @@ PIECE = 16 << 10
 _BLOCK = 64 << 10
 
 # What the json module's own encoder uses; json.dumps adds a layer of Python to each call.
-_quote = json.encoder.encode_basestring
+_quote = json.quote
 
 
 class Entry(NamedTuple):

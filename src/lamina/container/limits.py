@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from typing import Any
 
 from lamina.container.configuring import InvalidSetting
 from lamina.container.parts import Parts
 from lamina.container.record import Container
 from lamina.runtime import controllers
 from lamina.runtime.controllers import Controllers
+from lamina.typing import Any
 
 _MINIMUM = 6 << 20
 _PERIOD = 100_000

@@ -6,13 +6,13 @@ Docker 20.10's.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Protocol
 
+from lamina import json
 from lamina.container.jsonlog import Rotation, Writer
 from lamina.container.record import Container
 from lamina.errors import InvalidArgument, Unsupported
+from lamina.typing import Any, Protocol
 
 JSON_FILE, NONE = "json-file", "none"
 _OPTIONS = frozenset(("max-size", "max-file", "compress", "labels", "env", "mode"))

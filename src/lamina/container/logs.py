@@ -7,10 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import NamedTuple
 
 from lamina.container import jsonlog
 from lamina.container.jsonlog import Entry
+from lamina.typing import NamedTuple
 
 _POLL = 0.03
 

@@ -7,13 +7,12 @@ up. It outlives the client: nothing of what it does depends on anybody reading t
 
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from typing import NamedTuple, NoReturn, Protocol
 
+from lamina import signal
 from lamina.container import frames, jsonlog, logdrivers, rundirectory
 from lamina.container.checking import Checker
 from lamina.container.clients import Client, Clients
@@ -29,6 +28,7 @@ from lamina.errors import LaminaError
 from lamina.linux import daemon, memory
 from lamina.runtime import cgroup
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram
+from lamina.typing import NamedTuple, NoReturn, Protocol
 
 _READ = frames.CHUNK
 #: How much of the clients' input may wait for a container that does not read.

@@ -6,17 +6,16 @@ A mount point has the shape of ``MountPoints`` in Docker's ``config.v2.json``. G
 
 import os
 import posixpath
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
 
+from lamina.characters import is_name
 from lamina.errors import InvalidArgument
+from lamina.typing import Any, NamedTuple
 
 BIND, VOLUME, TMPFS = "bind", "volume", "tmpfs"
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _CONSISTENCIES = ("consistent", "cached", "delegated", "default")
 #: Two characters at least, Docker's grammar of names.
-_VOLUME_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 
 
 class InvalidMount(InvalidArgument):
@@ -182,7 +181,7 @@ def _check_bind_source(source: str) -> None:
 
 def check_volume_name(name: str) -> None:
     """Raises :class:`InvalidMount` for what could leave the directory of volumes, or be taken for a path."""
-    if not re.match(_VOLUME_NAME, name):
+    if not is_name(name):
         raise InvalidMount(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 
+from lamina.characters import is_name
 from lamina.errors import Conflict, InvalidArgument
-
-_NAME = r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 
 
 def _words(text: str) -> list[str]:
@@ -48,7 +46,7 @@ class NameInUse(Conflict):
 
 def check(text: str) -> str:
     """The name without a leading slash. Raises :class:`InvalidName`."""
-    if not re.match(_NAME, text):
+    if not is_name(text.removeprefix("/")):
         raise InvalidName(text)
     return text.removeprefix("/")
 

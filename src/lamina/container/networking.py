@@ -7,18 +7,18 @@ monitor's process: it holds the namespace until the container has ended.
 from __future__ import annotations
 
 import os
-import signal
 from _socket import AF_INET, AF_INET6, inet_pton
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
+from lamina import signal
 from lamina.container import defaults, hostfiles
 from lamina.container.configuring import InvalidSetting
 from lamina.container.parts import Endpoint, NetworkOpened, NetworkWanted, Parts
 from lamina.container.record import Container
 from lamina.container.store import NoSuchContainer
 from lamina.errors import Conflict, NotFound
+from lamina.typing import Any
 
 _CONTAINER = "container:"
 _OWN = ("none", "host")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
 
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.store import ContainerStore
@@ -13,6 +12,7 @@ from lamina.image.contract import ImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.runtime import program
 from lamina.runtime.program import RuntimeProgram
+from lamina.typing import Any, NamedTuple, Protocol
 
 
 class Volume(Protocol):

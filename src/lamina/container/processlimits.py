@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Mapping
-from typing import Any
 
 from lamina.container.configuring import InvalidSetting
 from lamina.container.parts import Parts
@@ -16,6 +15,7 @@ from lamina.container.record import Container
 from lamina.errors import NotFound
 from lamina.linux import process
 from lamina.runtime.program import SEARCH
+from lamina.typing import Any
 
 #: Where the program of ``--init`` is in the container.
 INIT_TARGET = "/sbin/docker-init"

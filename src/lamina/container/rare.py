@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, Protocol
 
 from lamina.container.parts import Parts
 from lamina.container.record import Container
+from lamina.typing import Any, Protocol
 
 _SHARING = ("PidMode", "IpcMode", "UTSMode", "UsernsMode")
 _MODULES: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -6,10 +6,9 @@ Members that lamina does not use are kept as they were read, so that a container
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.container import health
 from lamina.oci import timestamp
+from lamina.typing import Any
 
 #: What inspect and ``ps`` call the states.
 CREATED, RUNNING, PAUSED, EXITED, DEAD, REMOVING, RESTARTING = (

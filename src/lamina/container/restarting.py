@@ -5,9 +5,9 @@ run of ten seconds begins anew.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from lamina.errors import InvalidArgument
+from lamina.typing import Any, NamedTuple
 
 NO, ALWAYS, ON_FAILURE, UNLESS_STOPPED = "no", "always", "on-failure", "unless-stopped"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 60.0

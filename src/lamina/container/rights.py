@@ -10,7 +10,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from lamina.container.configuring import InvalidSetting
 from lamina.container.parts import Parts
@@ -18,6 +17,7 @@ from lamina.container.record import Container
 from lamina.linux.process import CAPABILITIES, bounding_capabilities
 from lamina.oci.runtime import DEFAULT_CAPABILITIES
 from lamina.runtime import filters
+from lamina.typing import Any
 
 _ALL = "ALL"
 _RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})\Z")

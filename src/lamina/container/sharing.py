@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from lamina.container.configuring import InvalidSetting
 from lamina.container.parts import Parts
 from lamina.container.record import Container
 from lamina.errors import Conflict
 from lamina.linux import mount
+from lamina.typing import Any
 
 _HOST, _CONTAINER = "host", "container:"
 _SHM = "/dev/shm"  # noqa: S108 - inside the container

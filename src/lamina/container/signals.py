@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-
+from lamina import signal
 from lamina.errors import InvalidArgument
 
 _REAL_TIME = {"RTMIN": int(signal.SIGRTMIN), "RTMAX": int(signal.SIGRTMAX)}
@@ -37,6 +36,6 @@ def number(text: str) -> int:
             return value
         raise InvalidSignal(text)
     named = getattr(signal, "SIG" + name, None)
-    if not isinstance(named, signal.Signals):
+    if not isinstance(named, int) or name.startswith("_"):  # SIG_DFL is no signal
         raise InvalidSignal(text)
-    return int(named)
+    return named

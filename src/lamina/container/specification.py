@@ -5,7 +5,6 @@ import posixpath
 import resource
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from lamina.container import hostfiles, mounts, rare
 from lamina.container.record import Container
@@ -13,6 +12,7 @@ from lamina.errors import InvalidArgument
 from lamina.linux import process
 from lamina.oci import runtime as oci
 from lamina.runtime import cgroup, filters
+from lamina.typing import Any, NamedTuple
 
 #: Names of runtimes that Docker knows, and crun's. Whichever program is installed is used for all of them.
 RUNTIMES = ("runc", "crun", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from lamina.container import specification
 from lamina.container.record import Container
 from lamina.runtime import usage
 from lamina.runtime.usage import Traffic, Usage
+from lamina.typing import NamedTuple
 
 #: Docker's: the time between the two readings that a share of the processors is computed from.
 INTERVAL = 1.0

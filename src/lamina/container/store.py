@@ -8,12 +8,11 @@ there is no second index to disagree with them (``dockerd`` changes them too); w
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.container.names import NameInUse
 from lamina.container.record import Container
 from lamina.dataroot import DataRoot

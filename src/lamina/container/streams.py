@@ -9,11 +9,11 @@ import os
 import select
 import struct
 import termios
-from typing import TYPE_CHECKING
 
 from lamina.container.jsonlog import STDERR, STDOUT
 from lamina.errors import SystemFailure
 from lamina.runtime.program import StandardStreams
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from socket import socket

@@ -6,7 +6,6 @@ Rules, messages and their order are those of Docker 20.10 (``container_unix.go``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lamina.container import changing, defaults, limits
 from lamina.container.lifecycle import reconcile
@@ -16,6 +15,7 @@ from lamina.container.restarting import RestartPolicy
 from lamina.errors import Conflict, LaminaError
 from lamina.runtime import controllers
 from lamina.runtime.controllers import Controllers
+from lamina.typing import Any
 
 #: Members that replace the container's own when they are not 0.
 _REPLACED = (

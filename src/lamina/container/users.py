@@ -3,11 +3,10 @@
 Rules and messages: Docker's (runc's ``libcontainer/user``). Numbers need not be in the files.
 """
 
-from typing import NamedTuple
-
 from lamina.container import rootfs
 from lamina.errors import InvalidArgument
 from lamina.oci.runtime import User
+from lamina.typing import NamedTuple
 
 _LIMIT = (1 << 31) - 1
 

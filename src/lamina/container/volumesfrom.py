@@ -5,11 +5,10 @@ Rules and messages are those of Docker 20.10 (``volumes_unix.go``). Loaded only 
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.container import mounts
 from lamina.container.mounts import InvalidMount
 from lamina.container.parts import Parts
+from lamina.typing import Any
 
 _WORDS = frozenset(("ro", "rw", "z", "Z", "nocopy"))
 

@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 from lamina import atomicfile
 from lamina.distribution.content import Archive
@@ -21,6 +20,7 @@ from lamina.distribution.tar_archive import TarArchive
 from lamina.errors import NoSpace, NotFound
 from lamina.tarball import compression
 from lamina.tarball.compression import Compression
+from lamina.typing import IO
 
 _CHUNK = 1 << 20
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lamina.digest import Digest, ImageID
 from lamina.oci.image import ImageConfig
 from lamina.reference import Reference
+from lamina.typing import NamedTuple
 
 
 class LayerContent(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 from lamina.errors import Corrupt
+from lamina.typing import Protocol
 
 _CHUNK = 1 << 20
 

@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
 
 from lamina.distribution.content import Content, InvalidArchive, Slice, normal_name
 from lamina.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
+from lamina.typing import Self
 
 
 class DirectoryArchive:

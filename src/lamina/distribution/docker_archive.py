@@ -7,7 +7,6 @@ only: ``<id>.json`` and ``<id>/layer.tar``, or ``blobs/sha256/<digest>``; what a
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from lamina.digest import Digest, DigestMismatch, ImageID, InvalidDigest
 from lamina.distribution.archived import ArchivedImage, LayerContent
@@ -16,6 +15,7 @@ from lamina.oci import image
 from lamina.oci.document import CONFIG_LIMIT, MANIFEST_LIMIT, InvalidDocument, load_list, member
 from lamina.oci.image import ImageConfig
 from lamina.reference import InvalidReference, Reference, parse
+from lamina.typing import Any
 
 MANIFEST = "manifest.json"
 

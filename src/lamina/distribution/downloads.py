@@ -12,7 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
 
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest, DigestMismatch
@@ -26,6 +25,7 @@ from lamina.reference import Reference
 from lamina.registry.client import RegistryClient
 from lamina.registry.download import BlobReader
 from lamina.registry.errors import BlobUnknown, BrokenTransfer, ConnectionFailed, RefusedRedirect, RegistryError
+from lamina.typing import Self
 
 #: Takes a layer's next bytes.
 Feed = Callable[[bytes], None]

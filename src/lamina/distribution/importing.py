@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import IO, Any, NamedTuple, cast
 
 from lamina.digest import DiffID, ImageID
 from lamina.distribution.archive import NoSuchArchive
@@ -18,6 +17,7 @@ from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 from lamina.registry.settings import Settings
 from lamina.registry.transport import Request, Transport
+from lamina.typing import IO, Any, NamedTuple, cast
 from lamina.version import MAKER
 
 _CHUNK = 1 << 20

@@ -7,11 +7,10 @@ from outside in its archives; ``tests/compat`` compares byte for byte.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from lamina.digest import Digest, chain_ids
 from lamina.oci import dockerconfig, gojson, timestamp
 from lamina.oci.image import ImageConfig
+from lamina.typing import Any, NamedTuple
 
 _EPOCH = "1970-01-01T00:00:00Z"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import IO, NamedTuple
-
 from lamina.digest import Digest, DigestMismatch, ImageID, hasher
 from lamina.distribution import docker_archive, oci_archive
 from lamina.distribution.archive import open_archive
@@ -17,6 +15,7 @@ from lamina.oci import platform as platforms
 from lamina.oci.platform import Platform
 from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
+from lamina.typing import IO, NamedTuple
 
 #: Layers of one image that are unpacked at the same time.
 _WORKERS = 2

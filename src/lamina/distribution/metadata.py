@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
-from typing import NamedTuple
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.dataroot import DataRoot
 from lamina.digest import DiffID, Digest, InvalidDigest
 from lamina.registry.credentials import Credential
+from lamina.typing import NamedTuple
 
 #: Docker remembers this many places for one DiffID.
 _LIMIT = 50

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import IO
 
 from lamina import atomicfile
 from lamina.dataroot import DataRoot
@@ -23,6 +22,7 @@ from lamina.layer.finding import ORPHAN, Suspect, size_of
 from lamina.oci import manifest as manifests
 from lamina.oci.document import MANIFEST_LIMIT
 from lamina.oci.manifest import Manifest
+from lamina.typing import IO
 
 _MANIFESTS = "lamina/manifests"
 _BLOBS = "lamina/blobs"

@@ -10,7 +10,6 @@ plain tars in both: their digest is their DiffID.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
 
 from lamina.digest import DiffID, Digest
 from lamina.distribution import legacy
@@ -20,6 +19,7 @@ from lamina.oci import gojson, mediatype, timestamp
 from lamina.oci import manifest as manifests
 from lamina.oci.descriptor import Descriptor
 from lamina.reference import Reference
+from lamina.typing import Any, NamedTuple
 
 _VERSION = b"1.0"
 

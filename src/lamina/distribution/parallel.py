@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Protocol
 
 from lamina.errors import Cancelled
+from lamina.typing import Protocol
 
 
 class Stop:

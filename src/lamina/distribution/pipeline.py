@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from types import TracebackType
-from typing import IO, Self
+
+from lamina.typing import IO, Self
 
 #: Most pieces that wait to be written; a piece has at most about a megabyte.
 _WAITING = 8

@@ -5,8 +5,6 @@ All or nothing: layers become visible together when the last of them is complete
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lamina.digest import Digest, ImageID
 from lamina.distribution import originals
 from lamina.distribution.downloads import Downloads, short
@@ -22,6 +20,7 @@ from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 from lamina.registry.client import RegistryClient
 from lamina.registry.errors import AccessDenied, ManifestUnknown, MissingCredentials, NameUnknown, RegistryError
+from lamina.typing import NamedTuple
 
 
 class PullResult(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import NamedTuple
 
 from lamina.digest import DiffID, Digest, ImageID
 from lamina.distribution import originals
@@ -26,6 +25,7 @@ from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
 from lamina.registry.client import RegistryClient
 from lamina.registry.errors import RegistryError
+from lamina.typing import NamedTuple
 
 _TO_OCI = {
     mediatype.DOCKER_LAYER: mediatype.OCI_LAYER,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import NamedTuple
 
 from lamina.digest import Digest, DigestMismatch
 from lamina.errors import Corrupt, NotFound, Unsupported
@@ -19,6 +18,7 @@ from lamina.oci.platform import Platform
 from lamina.reference import Reference
 from lamina.registry.client import FetchedManifest, RegistryClient
 from lamina.registry.download import read_whole
+from lamina.typing import NamedTuple
 
 #: An index in an index is allowed by the specification; more levels than this is somebody's game.
 _DEPTH_LIMIT = 4

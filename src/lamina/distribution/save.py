@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, NamedTuple
 
 from lamina import atomicfile
 from lamina.distribution import packing, tarheader
@@ -17,6 +16,7 @@ from lamina.errors import Corrupt, InvalidArgument, NoSpace
 from lamina.layer.contract import Layer
 from lamina.progress import Event, Report, ignore
 from lamina.tarball import tarsplit
+from lamina.typing import IO, NamedTuple
 
 FORMATS = ("docker", "oci")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from lamina.digest import ImageID, InvalidDigest
 from lamina.errors import InvalidArgument, NotFound
 from lamina.image.contract import Image, ImageStore
 from lamina.reference import Reference, parse
+from lamina.typing import NamedTuple
 
 
 class UnknownReference(NotFound):

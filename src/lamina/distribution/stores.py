@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lamina.dataroot import DataRoot
 from lamina.image.contract import ImageStore
 from lamina.layer.contract import LayerStore
+from lamina.typing import NamedTuple
 
 
 class Stores(NamedTuple):

@@ -9,11 +9,11 @@ import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from lamina.distribution.content import Content, InvalidArchive, Slice, normal_name
 from lamina.tarball import header as tar
 from lamina.tarball.reader import TarReader, TruncatedTar
+from lamina.typing import NamedTuple
 
 #: More entries than any image has files in its archive; each costs memory.
 _ENTRY_LIMIT = 1 << 16

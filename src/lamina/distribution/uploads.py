@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 from lamina.digest import Digest
 from lamina.distribution import originals
@@ -23,6 +22,7 @@ from lamina.progress import Event, Report
 from lamina.reference import Reference, parse
 from lamina.registry.client import RegistryClient
 from lamina.tarball.gzipwriter import compress
+from lamina.typing import NamedTuple
 
 #: Opens a layer's bytes from the beginning, as they are to travel.
 OpenChunks = Callable[[], Iterable[bytes]]

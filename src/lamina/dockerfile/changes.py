@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from lamina.dockerfile import ports
 from lamina.dockerfile.expansion import expanded
@@ -29,6 +28,7 @@ from lamina.dockerfile.instructions import (
 from lamina.dockerfile.lines import SourceLines
 from lamina.dockerfile.parser import read_sources
 from lamina.dockerfile.reading import read
+from lamina.typing import Any
 
 _DEFAULT_SHELL = ["/bin/sh", "-c"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from lamina.dockerfile.expansion import Expander
 from lamina.dockerfile.failure import InvalidInstruction, quoted
@@ -37,6 +36,7 @@ from lamina.errors import InvalidArgument
 from lamina.oci import platform as platforms
 from lamina.oci.platform import Platform
 from lamina.reference import parse as parse_reference
+from lamina.typing import NamedTuple
 
 _PREDEFINED = tuple(
     prefix + name for prefix in ("BUILD", "TARGET") for name in ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")

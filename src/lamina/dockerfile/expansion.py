@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
 
 from lamina.dockerfile.instructions import (
     Add,
@@ -19,6 +18,7 @@ from lamina.dockerfile.instructions import (
     Workdir,
 )
 from lamina.dockerfile.lexer import Expansion, Lexer
+from lamina.typing import Any, TypeVar, cast
 
 _Kind = TypeVar("_Kind", bound=From | Instruction)
 

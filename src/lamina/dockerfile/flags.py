@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
 
 from lamina.dockerfile.failure import InvalidInstruction
 from lamina.dockerfile.suggestion import did_you_mean
+from lamina.typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["bool", "string", "strings"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from lamina.dockerfile.failure import InvalidInstruction, quoted
 from lamina.dockerfile.flags import Flags, Kind
+from lamina.typing import Any
 
 _DURATIONS = {
     "interval": "Interval",

@@ -10,11 +10,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
 
 from lamina.dockerfile.blank import BLANKS
 from lamina.errors import InvalidArgument
 from lamina.oci import pattern as path_match
+from lamina.typing import NamedTuple, TypeAlias
 
 _REMEMBERED = 4096
 #: For each pattern, whether it matched a directory; see :meth:`PatternMatcher.descend`.

@@ -6,7 +6,7 @@ defaults follow Docker's "Dockerfile reference".
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from lamina.typing import Any, NamedTuple, TypeAlias
 
 
 class Location(NamedTuple):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from lamina.dockerfile.blank import BLANKS
 from lamina.dockerfile.failure import InvalidInstruction, quoted
 from lamina.dockerfile.shellpattern import LONGEST, ShellPattern, too_long
+from lamina.typing import NamedTuple
 
 #: Substitutions inside substitutions: more than this is an attack.
 _DEEPEST = 64

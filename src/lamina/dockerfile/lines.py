@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from lamina.dockerfile.blank import BLANKS
 from lamina.dockerfile.directives import Directives
 from lamina.dockerfile.failure import DockerfileError, InvalidInstruction
 from lamina.dockerfile.instructions import Heredoc, Location
+from lamina.typing import NamedTuple
 
 #: A longer line is refused, as in Docker, before it is decoded.
 LONGEST_LINE = 65535

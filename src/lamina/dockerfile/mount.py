@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from lamina.dockerfile.failure import InvalidInstruction, quoted
 from lamina.dockerfile.suggestion import did_you_mean
+from lamina.typing import Any, NamedTuple
 
 _TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARING = ("shared", "private", "locked")

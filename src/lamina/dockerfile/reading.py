@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from lamina.dockerfile import healthcheck
 from lamina.dockerfile.blank import BLANKS
@@ -44,6 +43,7 @@ from lamina.dockerfile.instructions import (
 from lamina.dockerfile.mount import check_mount
 from lamina.dockerfile.statement import KEYWORDS, Statement
 from lamina.dockerfile.suggestion import nearest
+from lamina.typing import NamedTuple
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*\Z")
 _ONBUILD = re.compile(r"\A\s*ONBUILD\s*", re.IGNORECASE)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from lamina.dockerfile.directives import parse_directive
 from lamina.dockerfile.failure import InvalidInstruction
 from lamina.dockerfile.instructions import Location
+from lamina.typing import NamedTuple
 
 _EXPERIMENTAL = ("InvalidDefinitionDescription",)
 _WORD_ENDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

@@ -7,9 +7,8 @@ text for a given pattern: a hostile pattern cannot make it exponential.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lamina.dockerfile.failure import InvalidInstruction
+from lamina.typing import NamedTuple
 
 #: Characters that variables may put into a word: without a limit, thirty lines of ``ARG a=$a$a`` fill the memory.
 LONGEST = 1 << 20

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from lamina.dockerfile.blank import BLANKS
 from lamina.dockerfile.failure import InvalidInstruction, quoted
+from lamina.typing import Any, NamedTuple
 
 _SEPARATOR = re.compile(r"[\t\v\f\r ]+")
 _STRINGS_ONLY = "when using JSON array syntax, arrays must be comprised of strings only"

@@ -11,9 +11,9 @@ The parts are imported where they are first used: a command that lists container
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
 
 from lamina.configuration import Configuration
+from lamina.typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from types import TracebackType

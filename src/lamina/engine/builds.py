@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.builder.build import build, seen_waste
 from lamina.builder.progress import StepProgress, StepReport, Steps
@@ -13,6 +12,7 @@ from lamina.image.contract import Image
 from lamina.oci.platform import Platform
 from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
+from lamina.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from lamina.builder.verifying import Difference

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.container.attachment import Attachment
 from lamina.container.creation import CreateRequest
@@ -12,6 +11,7 @@ from lamina.container.execution import ExecRequest
 from lamina.container.logs import LogRequest
 from lamina.container.record import Container as Record
 from lamina.errors import Conflict
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from lamina.container.jsonlog import Entry

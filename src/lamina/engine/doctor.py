@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from lamina.engine.hostfacts import NEEDED, HostFacts
+from lamina.typing import NamedTuple
 
 #: How much of it works: all, all but something, nothing.
 WORKS, LIMITED, FAILS = "ok", "warning", "failed"

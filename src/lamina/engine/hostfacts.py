@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from lamina.linux import process, seccomp
 from lamina.network import naming
@@ -12,6 +11,7 @@ from lamina.runtime import cgroup, controllers
 from lamina.runtime.controllers import Controllers
 from lamina.runtime.program import NAMES, SEARCH
 from lamina.runtime.seccomp import DEFAULT_PROFILE
+from lamina.typing import NamedTuple
 
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/usr/local/lib")
 #: Programs that something needs.

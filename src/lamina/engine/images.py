@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import IO, TYPE_CHECKING, Any
 
 from lamina import reference as references
 from lamina.digest import ImageID
 from lamina.engine.operation import Operation
 from lamina.image.contract import Image as Record
 from lamina.oci import platform as platforms
+from lamina.typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.distribution.load import LoadedImage

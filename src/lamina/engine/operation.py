@@ -5,10 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
 
 from lamina.errors import Cancelled
 from lamina.progress import Event, Report, ignore
+from lamina.typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 

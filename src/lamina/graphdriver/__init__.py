@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.graphdriver.choice import Choice, explain, open_driver

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from lamina.graphdriver import overlayfs
 from lamina.graphdriver.contract import GraphDriver
@@ -12,6 +11,7 @@ from lamina.graphdriver.overlay2 import Overlay2Driver
 from lamina.graphdriver.removal import remove_tree
 from lamina.graphdriver.vfs import VfsDriver
 from lamina.linux import files
+from lamina.typing import NamedTuple
 
 #: Drivers by Docker's name, preferred first.
 DRIVERS = ("overlay2", "fuse-overlayfs", "vfs", "aufs")

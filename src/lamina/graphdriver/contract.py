@@ -4,20 +4,35 @@ A driver knows directories named by an id (a layer's *cache-id*, a container's *
 parent. It knows nothing of tars, digests or images. Every driver passes the conformance suite in ``tests/conformance``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from enum import Enum
-from typing import NamedTuple, Protocol, runtime_checkable
+
+from lamina.typing import ClassVar, NamedTuple, Protocol, cast
 
 
-class DiffForm(Enum):
+class DiffForm:
     """What :meth:`GraphDriver.diff_path` holds, and so how a layer is applied to it and read from it."""
 
+    __slots__ = ("value",)
+
     #: Only what the layer changes, deletions as overlayfs whiteouts: siblings can be filled in any order.
-    OVERLAY = "overlay"
+    OVERLAY: ClassVar[DiffForm]
     #: The same, deletions as AUFS's whiteouts: files ``.wh.NAME``.
-    AUFS = "aufs"
+    AUFS: ClassVar[DiffForm]
     #: The whole tree, the parent's content included: the parent must be complete before ``create``.
-    SNAPSHOT = "snapshot"
+    SNAPSHOT: ClassVar[DiffForm]
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    @classmethod
+    def of(cls, value: str) -> DiffForm:
+        """The form whose ``value`` that is."""
+        return next(form for form in (cls.OVERLAY, cls.AUFS, cls.SNAPSHOT) if form.value == value)
+
+
+DiffForm.OVERLAY, DiffForm.AUFS, DiffForm.SNAPSHOT = DiffForm("overlay"), DiffForm("aufs"), DiffForm("snapshot")
 
 
 class Problem(NamedTuple):
@@ -103,7 +118,6 @@ class GraphDriver(Protocol):
         """
 
 
-@runtime_checkable
 class Interposing(Protocol):
     """A driver that can show a layer on top of another one than its parents."""
 
@@ -112,3 +126,8 @@ class Interposing(Protocol):
 
         ``between`` was made on the same parents, or on some of them, and lives as long as the mount.
         """
+
+
+def interposing(driver: GraphDriver) -> Interposing | None:
+    """``driver``, when it can do that."""
+    return cast("Interposing", driver) if hasattr(driver, "mount_above") else None

@@ -14,11 +14,11 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from lamina.graphdriver.failure import TooManyLayers
 from lamina.linux import mount
 from lamina.linux.process import call_in_directory
+from lamina.typing import NamedTuple
 
 #: Lower directories of one overlay.
 _GROUP = 500

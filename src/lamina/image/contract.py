@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
 
 from lamina.digest import Digest, ImageID
 from lamina.oci.image import ImageConfig
 from lamina.reference import Reference
+from lamina.typing import NamedTuple, Protocol
 
 
 class Image(NamedTuple):

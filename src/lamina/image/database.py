@@ -10,17 +10,16 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 
 from lamina import atomicfile
+from lamina.characters import is_hex
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound
 from lamina.oci import timestamp
 from lamina.oci.document import CONFIG_LIMIT
 
-_HEX = re.compile(r"[0-9a-f]{64}\Z")
 _TEXT_LIMIT = 4096
 
 
@@ -152,6 +151,6 @@ def image_id(hexpart: str) -> ImageID:
 
 def _names(directory: str) -> list[str]:
     try:
-        return list(filter(_HEX.match, os.listdir(directory)))
+        return list(filter(is_hex, os.listdir(directory)))
     except FileNotFoundError:
         return []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lamina.digest import ChainID, DiffID, ImageID, chain_id
 from lamina.errors import Corrupt, NotFound
 from lamina.image.contract import Image
 from lamina.image.store import FileImageStore
+from lamina.typing import NamedTuple
 
 #: What Docker shows for a step whose image is not on this host.
 MISSING = "<missing>"

@@ -7,12 +7,11 @@ digest over all of that, so an entry is never out of date; which images there ar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple
 
-from lamina import atomicfile
+from lamina import atomicfile, json
+from lamina.typing import NamedTuple
 
 _VERSION = 2
 #: Fewer images than this are read faster than an index is worth.

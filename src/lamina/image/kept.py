@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from lamina import json
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, InvalidDigest
 from lamina.layer.database import list_directory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.image.contract import Image, InUse
@@ -11,6 +10,7 @@ from lamina.image.removal import Deleted, Removed, no_containers, remove
 from lamina.image.store import FileImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.oci import timestamp
+from lamina.typing import NamedTuple
 
 #: Filters by name, each with the values that were given.
 Filters = Mapping[str, Sequence[str]]

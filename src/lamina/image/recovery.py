@@ -7,7 +7,6 @@ way it goes. With a name, or with something that stands on it, it stays.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from lamina import atomicfile
 from lamina.digest import ImageID, InvalidDigest
@@ -17,6 +16,7 @@ from lamina.graphdriver.removal import remove_tree
 from lamina.layer.database import list_directory
 from lamina.layer.journal import Entry
 from lamina.layer.writable import CONTAINER_NOTE
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.image.store import FileImageStore

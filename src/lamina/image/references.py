@@ -7,12 +7,11 @@ Docker's form, one JSON object without white space, keys sorted; familiar names,
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest, ImageID, InvalidDigest
 from lamina.errors import Corrupt, InvalidArgument, NotFound

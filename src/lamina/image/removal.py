@@ -8,7 +8,6 @@ repository. Hard conflicts (children, running containers) hold even when forced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from lamina.digest import ImageID
 from lamina.errors import Conflict
@@ -18,6 +17,7 @@ from lamina.image.store import FileImageStore
 from lamina.layer.journal import Entry
 from lamina.layer.store import FileLayerStore
 from lamina.reference import Reference
+from lamina.typing import NamedTuple
 
 
 class Untagged(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, Digest, ImageID, InvalidDigest
@@ -21,6 +20,7 @@ from lamina.layer.store import FileLayerStore
 from lamina.oci import image as configurations
 from lamina.oci import timestamp
 from lamina.reference import Reference, parse
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.image.contract import ImageStore

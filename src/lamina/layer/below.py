@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from lamina.linux.openat2 import open_beneath
+from lamina.typing import NamedTuple
 from lamina.unionfs import whiteout
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -7,9 +7,9 @@ nothing (the journal names what it created; the next process that opens the stor
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import IO, NamedTuple, Protocol
 
 from lamina.digest import ChainID, DiffID
+from lamina.typing import IO, NamedTuple, Protocol
 
 
 class Layer(NamedTuple):

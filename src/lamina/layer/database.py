@@ -18,9 +18,9 @@ No file ends with a newline. Modes: files 0644, a layer's directory 0700, a moun
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
+from lamina.characters import is_hex, is_name
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, DiffID, InvalidDigest, chain_id
 from lamina.errors import Corrupt, NotFound
@@ -28,8 +28,8 @@ from lamina.layer.contract import Layer, MountedLayer
 
 TAR_SPLIT = "tar-split.json.gz"
 
-_HEX = re.compile(r"[0-9a-f]{64}\Z")
-_DRIVER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\Z")
+#: Characters of a graph driver's id at the most.
+_LONGEST_ID = 201
 #: Most bytes of a metadata file; each holds one identifier.
 _LIMIT = 4096
 
@@ -74,7 +74,7 @@ class LayerDatabase:
 
     def chain_ids(self) -> list[ChainID]:
         """ChainID of every layer directory, damaged or not, in no particular order."""
-        return [ChainID("sha256:" + name) for name in list_directory(self.layers) if _HEX.match(name)]
+        return [ChainID("sha256:" + name) for name in list_directory(self.layers) if is_hex(name)]
 
     def read(self, chain: ChainID) -> Layer:
         """One layer. Raises :class:`LayerNotFound` and :class:`DamagedLayer`."""
@@ -120,7 +120,7 @@ class LayerDatabase:
 
     def mount_path(self, container_id: str) -> str:
         """Directory of a container's writable layer's metadata."""
-        if not _DRIVER_ID.match(container_id):
+        if not _is_driver_id(container_id):
             raise MountNotFound(container_id)
         return f"{self.mounts}/{container_id}"
 
@@ -165,7 +165,7 @@ def driver_ids_in(directory: str) -> list[str]:
             text = _read(directory, name, directory, optional=True)
         except DamagedLayer:
             continue
-        if text is not None and _DRIVER_ID.match(text):
+        if text is not None and _is_driver_id(text):
             found.append(text)
     return found
 
@@ -181,7 +181,7 @@ def _read_parent(directory: str, what: str) -> ChainID | None:
 
 
 def _checked_driver_id(text: str | None, name: str, what: str) -> str:
-    if text is None or not _DRIVER_ID.match(text):
+    if text is None or not _is_driver_id(text):
         raise DamagedLayer(what, f"its {name!r} holds {text!r}")
     return text
 
@@ -213,3 +213,7 @@ def _write(directory: str, name: str, text: str, *, sync: bool = False) -> None:
             os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_driver_id(text: str) -> bool:
+    return len(text) <= _LONGEST_ID and is_name(text, shortest=1)

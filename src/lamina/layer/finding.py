@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+
+from lamina.typing import NamedTuple
 
 #: Nothing refers to it: it only takes up space.
 ORPHAN = "orphan"

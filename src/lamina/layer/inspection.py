@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from functools import partial
 
+from lamina.characters import is_hex
 from lamina.digest import ChainID
 from lamina.errors import LaminaError
 from lamina.graphdriver.contract import Problem
@@ -21,8 +21,6 @@ from lamina.layer.mending import content_problem, mend, mended
 from lamina.layer.recovery import referenced_ids
 from lamina.layer.workshop import Workshop
 
-_HEX = re.compile(r"[0-9a-f]{64}\Z")
-
 
 def staging(workshop: Workshop) -> Iterator[Suspect]:
     """What interrupted operations of any engine left in ``layerdb``."""
@@ -32,7 +30,7 @@ def staging(workshop: Workshop) -> Iterator[Suspect]:
         if not running.owns(path):
             yield _garbage(workshop, path, "left by an interrupted operation")
     for name in list_directory(database.layers):
-        if not _HEX.match(name):
+        if not is_hex(name):
             yield _garbage(workshop, f"{database.layers}/{name}", "no layer: left by an interrupted removal")
 
 

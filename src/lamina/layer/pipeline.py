@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.atomicfile import write_all
 from lamina.digest import DiffID, hasher
@@ -17,6 +16,7 @@ from lamina.tarball.compression import decompress
 from lamina.tarball.header import SYMLINK
 from lamina.tarball.reader import TarReader
 from lamina.tarball.tarsplit import Recorder
+from lamina.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from queue import Queue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 from collections.abc import Callable, Iterable
-from typing import IO, TYPE_CHECKING
 
 from lamina.digest import ChainID, DiffID, chain_id
 from lamina.errors import Conflict
@@ -15,6 +14,7 @@ from lamina.layer.contract import Layer, UnpackJob, UnpackResult
 from lamina.layer.database import TAR_SPLIT
 from lamina.layer.journal import Entry
 from lamina.layer.unpack import UnpackTarget, start_unpack
+from lamina.typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.layer.workspace import Initial, Workspace

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
 
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
@@ -19,6 +18,7 @@ from lamina.layer.journal import Entry
 from lamina.layer.release import release
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import WritableLayers, kept
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.layer.transaction import LayerTransaction

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from lamina.linux.openat2 import open_beneath
+from lamina.typing import NamedTuple
 
 #: Directories on the way down that are kept open; others are opened again on the way back.
 _KEPT = 64

@@ -7,17 +7,16 @@ the umask must be 0 meanwhile and a thread can have its own.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from _thread import allocate_lock
-from typing import TYPE_CHECKING, Any
 
-from lamina import errors
+from lamina import errors, json
 from lamina.digest import DiffID
 from lamina.layer.contract import UnpackResult
 from lamina.layer.pipeline import UnpackTarget, unpack
 from lamina.linux.process import CLONE_FS, unshare
+from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket

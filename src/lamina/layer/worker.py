@@ -6,16 +6,14 @@ names. Started by :mod:`lamina.layer.unpack`; ends with its parent.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 from collections.abc import Iterator
-from typing import Any
 
-from lamina import errors
+from lamina import errors, json, signal
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer.entry import from_os_error
 from lamina.layer.pipeline import UnpackTarget, unpack_in_threads
+from lamina.typing import Any
 
 
 def main(specification: dict[str, Any]) -> None:
@@ -23,7 +21,9 @@ def main(specification: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the parent decides
     _end_with(specification["parent"])
     os.umask(0)
-    target = UnpackTarget(specification["directory"], DiffForm(specification["form"]), specification["tar_split_path"])
+    target = UnpackTarget(
+        specification["directory"], DiffForm.of(specification["form"]), specification["tar_split_path"]
+    )
     try:
         result = unpack_in_threads(_standard_input(), target)
         answer: dict[str, Any] = {"diff_id": result.diff_id, "size": result.size, "tar_size": result.tar_size}

@@ -13,14 +13,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from lamina.errors import Conflict
-from lamina.graphdriver.contract import DiffForm, GraphDriver, Interposing
+from lamina.graphdriver.contract import DiffForm, GraphDriver, interposing
 from lamina.layer import difference
 from lamina.layer.contract import UnpackResult
 from lamina.layer.pipeline import record
 from lamina.layer.tree import walk
+from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.layer.staged import Staged, Workplace
@@ -76,8 +76,8 @@ class Workspace:
         self._below = below
         self._initialise = initialise
         # A tree without layers below is no overlay, and nothing can be put below it.
-        self._direct = isinstance(self._driver, Interposing) and below is not None
-        self._id = "" if self._direct else workplace.entry.new_id()
+        self._interposing = interposing(self._driver) if below is not None else None
+        self._id = "" if self._interposing is not None else workplace.entry.new_id()
         self._initial = ""
         self._deferred = False
         self.path = ""
@@ -96,14 +96,13 @@ class Workspace:
 
     def _open(self) -> None:
         driver = self._driver
-        if self._direct:
-            assert isinstance(driver, Interposing)
+        if self._interposing is not None:
             self._staged.create()
             if self._initialise is None:
                 self.path = driver.mount(self._staged.cache_id, volatile=True)
             else:
                 initial = self._shared(self._initialise)
-                self.path = driver.mount_above(self._staged.cache_id, initial, volatile=True)
+                self.path = self._interposing.mount_above(self._staged.cache_id, initial, volatile=True)
             return
         below = self._below
         if self._initialise is not None:
@@ -129,7 +128,7 @@ class Workspace:
 
     def remove(self) -> None:
         """Unmount, and delete what is not the layer's. Idempotent. What can't be removed is in the journal."""
-        if self._direct:
+        if self._interposing is not None:
             if self.path:
                 self._driver.unmount(self._staged.cache_id)
             self.path = ""
@@ -150,7 +149,7 @@ class Workspace:
             raise WorkspaceSealed(self._staged.cache_id)
         self.path = ""
         driver, staged = self._driver, self._staged
-        if self._direct:
+        if self._interposing is not None:
             driver.unmount(staged.cache_id)
             result = self._finished(driver.diff_path(staged.cache_id), latest)
             for initial in self._workplace.initials:

@@ -11,11 +11,11 @@ import fcntl
 import os
 import stat
 from struct import Struct
-from typing import NamedTuple
 
 from lamina.errors import SystemFailure, Unsupported
 from lamina.linux.fuse_protocol import BACKING_CLOSE, BACKING_MAP, BACKING_OPEN
 from lamina.linux.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, mount, unmount
+from lamina.typing import NamedTuple
 
 #: The file system type in ``/proc/mounts`` is ``fuse.`` and this.
 SUBTYPE = "lamina"

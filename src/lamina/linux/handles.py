@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-from typing import NamedTuple
 
 from lamina.linux.libc import LIBC, check, encode
+from lamina.typing import NamedTuple
 
 #: ``MAX_HANDLE_SZ``.
 _LARGEST = 128

@@ -12,7 +12,8 @@ import struct
 from _socket import AF_INET, AF_INET6, AF_NETLINK, NETLINK_ROUTE, SOCK_CLOEXEC, SOCK_RAW, inet_pton
 from _socket import socket as Socket  # noqa: N812 - the class; the module `socket` would cost three milliseconds
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+
+from lamina.typing import NamedTuple, Self
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")

@@ -14,7 +14,6 @@ import errno
 import os
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from lamina.linux.netlink import (
     NLM_F_ACK,
@@ -29,6 +28,7 @@ from lamina.linux.netlink import (
     nested,
     text,
 )
+from lamina.typing import NamedTuple
 
 _LIBRARY = "libnftables.so.1"
 _NETLINK_NETFILTER = 12

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from typing import TypeVar
 
 from lamina.linux.libc import LIBC, check
+from lamina.typing import TypeVar
 
 _T = TypeVar("_T")
 

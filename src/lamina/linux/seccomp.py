@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any
 
 from lamina.linux.libc import failure
+from lamina.typing import Any
 
 _LIBRARY = "libseccomp.so.2"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import NamedTuple
 
 from lamina.errors import InvalidArgument
+from lamina.typing import NamedTuple
 
 
 class InvalidAddress(InvalidArgument):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, NamedTuple
-
+from lamina import json
 from lamina.errors import Conflict, Denied, InvalidArgument, NotFound, SystemFailure, Unsupported
+from lamina.typing import Any, NamedTuple
 
 #: Drivers whose networks this engine makes itself.
 BRIDGE, HOST, NONE, MACVLAN, IPVLAN = "bridge", "host", "null", "macvlan", "ipvlan"

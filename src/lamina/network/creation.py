@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 
+from lamina.characters import is_name
 from lamina.dataroot import DataRoot
 from lamina.errors import Denied, InvalidArgument, NotFound
 from lamina.linux.netlink import IPVLAN_MODES, MACVLAN_MODES, Rtnetlink
@@ -31,8 +31,6 @@ from lamina.network.contract import (
 )
 from lamina.network.store import NetworkStore, bridge_name
 from lamina.oci import timestamp
-
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 
 
 def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request) -> Network:
@@ -77,7 +75,7 @@ def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request
 
 def _check(request: Request) -> None:
     name = request.name
-    if not _NAME.match(name):
+    if not is_name(name, shortest=1):
         raise InvalidArgument(
             f'invalid network name "{name}": only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed'
             if name

@@ -25,7 +25,6 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from lamina.errors import SystemFailure, Unsupported
 from lamina.linux import nftables
@@ -33,6 +32,7 @@ from lamina.linux.netlink import attributes
 from lamina.linux.nftables import INET, IPV4, Element, Nfnetlink, part
 from lamina.network.addresses import packed
 from lamina.network.contract import ANY, Holding, Publication
+from lamina.typing import NamedTuple
 
 _PROTOCOLS = {"tcp": 6, "udp": 17}
 _RULE_HANDLE = 3

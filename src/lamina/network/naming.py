@@ -10,11 +10,10 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from lamina import filelock
+from lamina import filelock, signal
 from lamina.errors import SystemFailure
 from lamina.network.contract import BRIDGE, Network
 from lamina.network.store import NetworkStore

@@ -22,11 +22,11 @@ from _socket import (
 from _socket import socket as Socket  # noqa: N812 - the class; the module `socket` would cost three milliseconds
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
 
 from lamina.errors import InvalidArgument, Unsupported
 from lamina.network.addresses import is_address
 from lamina.network.contract import ANY, ANY6, PortInUse, Publication
+from lamina.typing import Any, NamedTuple
 
 _ATTEMPTS = 20
 _BACKLOG = 512

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import struct
 import time
 from _socket import (
@@ -29,11 +28,12 @@ from _socket import (
 )
 from _socket import socket as Socket  # noqa: N812 - the class; the module `socket` would cost three milliseconds
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from lamina import signal
 from lamina.linux import daemon, process
 from lamina.network.ports import Bound
 from lamina.network.resolver import Listening, Relay, open_socket
+from lamina.typing import Any
 
 _CHUNK = 64 << 10
 _DATAGRAM = 1 << 16

@@ -13,9 +13,9 @@ import time
 from _socket import AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM
 from _socket import socket as Socket  # noqa: N812 - the class; the module `socket` would cost three milliseconds
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
 
 from lamina.linux import netns
+from lamina.typing import Any, NamedTuple, Protocol
 
 ADDRESS = "127.0.0.11"
 _PORT = 53

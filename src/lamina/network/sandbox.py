@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
 
 from lamina.errors import InvalidArgument, Unsupported
 from lamina.linux import netns
@@ -28,6 +27,7 @@ from lamina.network.contract import (
 )
 from lamina.network.ipam import Addresses
 from lamina.network.store import NetworkStore
+from lamina.typing import Any, NamedTuple
 
 _LOOPBACK = 1
 _IPV6_SWITCHES = ("all", "default")

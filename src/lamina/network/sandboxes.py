@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lamina.linux.netlink import Rtnetlink
 from lamina.network import naming
@@ -15,6 +14,7 @@ from lamina.network.ipam import Addresses
 from lamina.network.ports import Bound, bind, overlaps, requests, shown
 from lamina.network.sandbox import Namespace, Plugging, Settings, set_default_routes
 from lamina.network.store import NetworkStore
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from lamina.network.resolver import Listening

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from lamina.dataroot import DataRoot
 from lamina.network.contract import BRIDGE, Endpoint, Holding, Network, NoSuchNetwork, PredefinedNetwork, Request
 from lamina.network.store import NetworkStore
+from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.network.bridges import Bridges

@@ -14,12 +14,11 @@ directory of leases can be removed has no endpoints: so nobody needs a lock. Doc
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt
 from lamina.network.addresses import packed

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from lamina.digest import Digest, InvalidDigest
 from lamina.oci.document import InvalidDocument, member
 from lamina.oci.platform import Platform
+from lamina.typing import Any, NamedTuple
 
 #: A size beyond this is an attack or a mistake, not an image: 1 PiB.
 _SIZE_LIMIT = 1 << 50

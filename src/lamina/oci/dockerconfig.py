@@ -7,7 +7,8 @@ as Go's decoder drops them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from lamina.typing import Any
 
 #: Member, its zero value, and whether it is left out when it has that (``omitempty``).
 _MEMBERS: tuple[tuple[str, Any, bool], ...] = (

@@ -6,10 +6,9 @@ about a document are how a signature is bypassed, so all of it is refused here.
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
+from lamina import json
 from lamina.errors import Corrupt
+from lamina.typing import Any
 
 #: Largest manifest or index: what registries and containerd accept (distribution-spec recommends 4 MiB).
 MANIFEST_LIMIT = 4 << 20

@@ -6,13 +6,11 @@ difference is another ID. Members stay in the order given.
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
+from lamina import json
+from lamina.typing import Any
 
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _TRANSLATION = str.maketrans(_ESCAPED)
-_SHORT_ESCAPE = re.compile(r"\\(.)")
 #: Go before 1.22 knows no short form for these two.
 _LONG_ESCAPE = {"b": "\\u0008", "f": "\\u000c"}
 
@@ -21,5 +19,7 @@ def encode(value: Any) -> bytes:
     """``value`` as one line without an end of line."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     if "\\b" in text or "\\f" in text:
-        text = _SHORT_ESCAPE.sub(lambda match: _LONG_ESCAPE.get(match[1], match[0]), text)
+        import re  # costs a start some milliseconds, and is needed next to never
+
+        text = re.sub(r"\\(.)", lambda match: _LONG_ESCAPE.get(match[1], match[0]), text)
     return text.translate(_TRANSLATION).encode()

@@ -3,11 +3,10 @@
 The image ID is the digest of the raw bytes, so a configuration is never written again from its parsed form.
 """
 
-from typing import Any, NamedTuple
-
 from lamina.digest import ChainID, DiffID, ImageID, InvalidDigest, chain_ids
 from lamina.oci.document import CONFIG_LIMIT, InvalidDocument, load, member
 from lamina.oci.platform import Platform, normalise
+from lamina.typing import Any, NamedTuple
 
 
 class HistoryEntry(NamedTuple):

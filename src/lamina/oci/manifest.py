@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, NamedTuple
-
+from lamina import json
 from lamina.digest import Digest
 from lamina.errors import Unsupported
 from lamina.oci import descriptor as descriptors
@@ -12,6 +10,7 @@ from lamina.oci import mediatype
 from lamina.oci.descriptor import Descriptor
 from lamina.oci.document import MANIFEST_LIMIT, InvalidDocument, load, member
 from lamina.oci.platform import Platform, matches
+from lamina.typing import Any, NamedTuple
 
 #: More layers than any file system stacks (overlayfs takes 500) need no further look.
 LAYER_LIMIT = 4096

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
 
 from lamina.errors import InvalidArgument
 from lamina.oci.document import InvalidDocument, member
+from lamina.typing import Any, NamedTuple
 
 _ARCHITECTURES = {
     "x86_64": "amd64",

@@ -3,8 +3,8 @@
 Format: OCI runtime-spec 1.0.2, ``config.md`` and ``config-linux.md``. The defaults are those of Docker 20.10.
 """
 
-import json
-from typing import Any, NamedTuple
+from lamina import json
+from lamina.typing import Any, NamedTuple
 
 #: What a container's process may do without ``--cap-add`` (Docker's default set).
 DEFAULT_CAPABILITIES = (

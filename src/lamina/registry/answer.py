@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
 from lamina.registry.errors import ConnectionFailed, ServerFailure, printable
+from lamina.typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse

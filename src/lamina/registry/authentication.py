@@ -10,13 +10,12 @@ http only when it is on the registry's own host and the user said that this regi
 from __future__ import annotations
 
 import base64
-import json
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from lamina import json
 from lamina.errors import InvalidArgument
 from lamina.registry.answer import Answer
 from lamina.registry.challenge import Challenge, parse
@@ -31,6 +30,7 @@ from lamina.registry.errors import (
     printable,
 )
 from lamina.registry.transport import Request, Transport, refuse_metadata_address
+from lamina.typing import NamedTuple
 
 _TOKEN_LIMIT = 1 << 20
 _DEFAULT_LIFETIME = 60

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from lamina.digest import Digest, DigestMismatch, InvalidDigest, hasher
@@ -27,6 +26,7 @@ from lamina.registry.session import Call, Session, checked
 from lamina.registry.settings import Settings
 from lamina.registry.transport import Request, Transport
 from lamina.registry.upload import Uploader
+from lamina.typing import NamedTuple, Self
 
 _ACCEPT = ", ".join(
     (

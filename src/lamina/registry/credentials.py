@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
-from typing import Any, NamedTuple, Protocol
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.errors import InvalidArgument, SystemFailure
 from lamina.reference import DEFAULT_DOMAIN
 from lamina.registry.errors import printable
+from lamina.typing import Any, NamedTuple, Protocol
 
 #: The name that Docker Hub's credentials are kept under.
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"

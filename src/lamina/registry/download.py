@@ -6,13 +6,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
 
 from lamina.digest import Digest, DigestMismatch, hasher
 from lamina.errors import Cancelled, Corrupt
 from lamina.oci.descriptor import Descriptor
 from lamina.registry.answer import Answer
 from lamina.registry.errors import BrokenTransfer, ConnectionFailed, printable
+from lamina.typing import Self
 
 #: Bytes read at once: large enough that the interpreter's share of the work disappears.
 _CHUNK = 512 << 10

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from lamina.errors import InvalidArgument
 from lamina.reference import DEFAULT_DOMAIN
 from lamina.registry.settings import Settings
+from lamina.typing import NamedTuple
 
 #: Where docker.io's registry answers.
 DOCKER_HUB_HOST = "registry-1.docker.io"

@@ -6,8 +6,7 @@ up on a terminal.
 
 from __future__ import annotations
 
-import json
-
+from lamina import json
 from lamina.errors import Denied, LaminaError, NotFound, Unauthorized, Unavailable
 
 _TEXT_LIMIT = 512

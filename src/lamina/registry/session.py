@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from lamina.errors import LaminaError
 from lamina.reference import Reference
@@ -14,6 +13,7 @@ from lamina.registry.challenge import parse
 from lamina.registry.endpoint import Endpoint, Origin, endpoints
 from lamina.registry.errors import ConnectionFailed, RegistryError, ServerFailure, from_answer
 from lamina.registry.transport import Body, Request, Transport
+from lamina.typing import NamedTuple
 
 
 class Call(NamedTuple):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lamina.configuration import Configuration
 from lamina.reference import DEFAULT_DOMAIN
+from lamina.typing import NamedTuple
 
 
 class Proxies(NamedTuple):

@@ -10,7 +10,6 @@ import ipaddress
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from lamina.errors import InvalidArgument
@@ -20,6 +19,7 @@ from lamina.registry.endpoint import DOCKER_HUB_HOST, Origin, is_insecure, resol
 from lamina.registry.errors import ConnectionFailed, RefusedRedirect, printable
 from lamina.registry.proxy import proxy_for
 from lamina.registry.settings import Settings
+from lamina.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager

@@ -7,9 +7,9 @@ Facts are those that Docker looks for (moby's ``pkg/sysinfo``): the files of the
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from lamina.runtime import cgroup
+from lamina.typing import NamedTuple
 
 _HOME = "/sys/fs/cgroup"
 

@@ -6,16 +6,15 @@ which stays in the document. The program is the policy, so a kept one counts onl
 nobody else may write, and names the digest of its content.
 """
 
-import json
 import os
 import stat
 from binascii import b2a_base64
 from collections.abc import Callable
-from typing import NamedTuple
 
-from lamina import atomicfile
+from lamina import atomicfile, json
 from lamina.digest import Digest
 from lamina.runtime.seccomp import DEFAULT_PROFILE, default_profile, encode
+from lamina.typing import NamedTuple
 
 #: What crun calls the annotation (its manual page, section "Extensions to OCI").
 ANNOTATION = "run.oci.seccomp_bpf_data"

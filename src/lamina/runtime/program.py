@@ -4,13 +4,13 @@ The runtime is asked to start a container detached, so that the caller outlives 
 first process (as a subreaper) and can read the cgroup before it is deleted.
 """
 
-import json
 import os
 import select
-from typing import NamedTuple
 
+from lamina import json
 from lamina.errors import SystemFailure, Unsupported
 from lamina.linux import mount, process
+from lamina.typing import NamedTuple
 
 #: Where distribution packages and administrators install runtimes.
 SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")

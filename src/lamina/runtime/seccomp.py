@@ -7,11 +7,11 @@ containers-common's ``seccomp.json``, which is the file that Debian ships.
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
+from lamina import json
 from lamina.errors import Unsupported
+from lamina.typing import Any
 
 #: Debian's golang-github-containers-common.
 DEFAULT_PROFILE = "/usr/share/containers/seccomp.json"

@@ -7,9 +7,9 @@ proc(5) for ``/proc/stat`` and ``/proc/<pid>/net/dev``.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from lamina.runtime import cgroup
+from lamina.typing import NamedTuple
 
 _HOME = "/sys/fs/cgroup"
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import IO, Protocol, cast
 
 from lamina.errors import Corrupt
+from lamina.typing import IO, Protocol, cast
 
 #: Most bytes that come out at once.
 CHUNK = 1 << 20

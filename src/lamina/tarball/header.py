@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import struct
 from array import array
-from typing import NamedTuple
 from zlib import adler32
 
 from lamina.errors import Corrupt
+from lamina.typing import NamedTuple
 
 BLOCK = 512
 ZERO_BLOCK = bytes(BLOCK)

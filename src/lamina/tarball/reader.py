@@ -8,11 +8,11 @@ directories have no content whatever their size says, an archive may end without
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from lamina.tarball import header as tar
 from lamina.tarball import pax, sparse
 from lamina.tarball.header import BLOCK, ZERO_BLOCK, Header, InvalidTar
+from lamina.typing import Protocol
 
 #: Most bytes that the extension headers of one entry may have together.
 _MAX_EXTENSIONS = 4 * pax.MAX_EXTENSION

@@ -8,17 +8,17 @@ that isn't UTF-8 stands in ``name_raw`` in base 64. Docker keeps it as ``layerdb
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
+from lamina import json
 from lamina.errors import Corrupt
 from lamina.oci import gojson
 from lamina.tarball.compression import CorruptStream, decompress, read_chunks
+from lamina.typing import NamedTuple
 
 #: Raw bytes per segment line at most, so that whoever reads it back needs little memory.
 MAX_SEGMENT = 1 << 20

@@ -10,8 +10,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
+from lamina.typing import NamedTuple
 from lamina.unionfs.layer import Layer
 from lamina.unionfs.marks import AufsMarks, DirectoryMarks, Marks, OverlayMarks, attribute
 from lamina.unionfs.options import MountOptions

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from typing import NamedTuple
 
 from lamina.errors import Unsupported
+from lamina.typing import NamedTuple
 from lamina.unionfs.dialects import marks_for
 from lamina.unionfs.layer import ROOT, Layer
 from lamina.unionfs.marks import AufsMarks, Entry, Marks, OverlayMarks, attribute, scan

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from lamina.errors import InvalidArgument, Unsupported
+from lamina.typing import Any
 from lamina.unionfs.options import MAX_LOWERS, Dialect, IdRange, MountOptions
 
 #: User and group numbers are smaller; the largest 32-bit number means "unchanged".

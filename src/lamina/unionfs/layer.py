@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
 
 from lamina.linux.mount import open_tree
+from lamina.typing import NamedTuple
 
 #: The path of a layer's root inside it. Every path inside a layer starts with it (``./usr/bin``) unless it got too long
 #: and goes by a descriptor instead (``/proc/self/fd/9/.``, which system calls take relative to a layer just as well).

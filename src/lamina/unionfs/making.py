@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import NamedTuple
 
 from lamina.linux.files import RENAME_EXCHANGE, renameat2
+from lamina.typing import NamedTuple
 from lamina.unionfs.copyup import CopyUp
 from lamina.unionfs.layer import Layer
 from lamina.unionfs.marks import OverlayMarks, attribute

@@ -12,8 +12,8 @@ import enum
 import errno
 import os
 import stat
-from typing import NamedTuple, Protocol
 
+from lamina.typing import NamedTuple, Protocol
 from lamina.unionfs.layer import Layer
 from lamina.unionfs.whiteout import META_PREFIX, OPAQUE, PREFIX, hidden_name, is_overlay_whiteout
 

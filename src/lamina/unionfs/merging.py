@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import NamedTuple
 
+from lamina.typing import NamedTuple
 from lamina.unionfs.layer import ROOT, Layer, LowerDirectory
 from lamina.unionfs.marks import Mark, Marks
 from lamina.unionfs.node import DirectoryNode

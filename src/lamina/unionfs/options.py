@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import enum
 import os
-from typing import NamedTuple
 
 from lamina.errors import InvalidArgument, Unsupported
+from lamina.typing import NamedTuple
 
 #: ``OVL_MAX_STACK`` of ``fs/overlayfs/params.h``.
 MAX_LOWERS = 500

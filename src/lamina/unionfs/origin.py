@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
+from lamina.typing import NamedTuple
 from lamina.unionfs.layer import Layer, LowerDirectory
 from lamina.unionfs.marks import Mark
 from lamina.unionfs.node import DirectoryNode, Node

@@ -10,8 +10,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from lamina.typing import NamedTuple
 from lamina.unionfs.node import DirectoryNode
 from lamina.unionfs.options import Dialect, IdRange, MountOptions
 from lamina.unionfs.tree import Tree

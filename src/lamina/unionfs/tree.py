@@ -10,10 +10,10 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import Protocol
 
 from lamina.errors import Unsupported
 from lamina.linux.process import effective_capabilities
+from lamina.typing import Protocol
 from lamina.unionfs.dialects import marks_for
 from lamina.unionfs.layer import PATH_LIMIT, ROOT, Layer, LowerDirectory
 from lamina.unionfs.marks import Contents, Entry, Mark, Marks, attribute

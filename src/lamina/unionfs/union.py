@@ -11,8 +11,8 @@ import os
 import stat
 from collections.abc import Iterator
 from types import TracebackType
-from typing import NamedTuple
 
+from lamina.typing import NamedTuple
 from lamina.unionfs.attributes import Attributes
 from lamina.unionfs.changes import Changes, open_changes
 from lamina.unionfs.making import Creator, failure

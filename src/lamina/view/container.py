@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lamina.container import defaults
 from lamina.container.record import Container
 from lamina.oci import dockerconfig, timestamp
+from lamina.typing import Any
 from lamina.view import ports
 
 _ENDPOINT = tuple(defaults.endpoint())

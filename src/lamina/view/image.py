@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lamina.digest import ImageID
 from lamina.image.contract import Image, ImageSummary
 from lamina.oci import dockerconfig, timestamp
 from lamina.reference import Reference
+from lamina.typing import Any
 
 #: What the API says for an image without a name.
 NO_TAG = "<none>:<none>"

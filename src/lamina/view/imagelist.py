@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lamina.errors import InvalidArgument
 from lamina.image.contract import ImageStore, ImageSummary
 from lamina.oci import timestamp
+from lamina.typing import Any
 from lamina.view import image as view
 from lamina.view.labels import match
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lamina.network.contract import Endpoint, Network
+from lamina.typing import Any
 
 
 def inspect(network: Network, endpoints: Sequence[Endpoint] = ()) -> dict[str, Any]:

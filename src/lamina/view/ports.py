@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from lamina.typing import Any
 
 
 def listed(ports: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 from lamina.container.processlimits import InitMissing, init_program
 from lamina.digest import ChainID, chain_ids
 from lamina.oci import timestamp
 from lamina.runtime import controllers
+from lamina.typing import TYPE_CHECKING, Any
 from lamina.version import __version__
 from lamina.view import host
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
+from lamina.typing import Any
 from lamina.volume.store import Volume
 
 

@@ -6,12 +6,12 @@ options.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
+from lamina import json
 from lamina.errors import InvalidArgument, SystemFailure
 from lamina.linux import mount, mountoptions
+from lamina.typing import Any
 
 OPTIONS_FILE = "opts.json"
 _KNOWN = ("type", "o", "device", "size")

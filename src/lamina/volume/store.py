@@ -6,20 +6,18 @@ to ``_data``, and a volume without the file is one that Docker made, or has neit
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
 
-from lamina import atomicfile
+from lamina import atomicfile, json
+from lamina.characters import is_name
 from lamina.dataroot import DataRoot
 from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.linux import mount
 from lamina.oci import gojson
+from lamina.typing import Any, NamedTuple
 
-_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z"
 _DATA = "_data"
 _METADATA = "lamina.json"
 #: Below the data root: ``<volume>/<container id>`` for every container that uses a volume which is a mount.
@@ -90,7 +88,7 @@ class VolumeStore:
         if not name:
             name = os.urandom(32).hex()
             labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
-        if not re.match(_NAME, name):
+        if not is_name(name):
             raise InvalidVolumeName(name)
         if options:
             from lamina.volume import local  # few volumes need it
@@ -117,7 +115,7 @@ class VolumeStore:
     def get(self, name: str) -> Volume:
         """Raises :class:`NoSuchVolume`."""
         path = os.path.join(self._home, name, _DATA)
-        if not re.match(_NAME, name) or not os.path.isdir(path) or os.path.islink(path):
+        if not is_name(name) or not os.path.isdir(path) or os.path.islink(path):
             raise NoSuchVolume(name)
         metadata = self._metadata(name)
         return Volume(name, path, metadata.get("CreatedAt") or "", metadata.get("Labels"), metadata.get("Options"))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.cli.command import CommandError, Options
 from lamina.cli.createflags import mode, parsed
 from lamina.cli.flags import Flag, integer, switch, text, texts
+from lamina.typing import Any
 
 FLAGS: tuple[Flag, ...] = (
     texts("cap-add", "Add Linux capabilities"),

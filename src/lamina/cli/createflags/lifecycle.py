@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.cli.command import CommandError, Options
 from lamina.cli.flags import Flag, integer, switch, text, texts
 from lamina.oci import timestamp
+from lamina.typing import Any
 
 
 def _duration(value: str) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.cli.command import CommandError, Options
 from lamina.cli.createflags import parsed
 from lamina.cli.flags import Flag, integer, switch, text, texts
+from lamina.typing import Any
 
 #: What ``update`` can change too.
 CHANGEABLE: tuple[Flag, ...] = (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.cli.command import CommandError, Options
 from lamina.cli.flags import Flag, switch, text, texts
+from lamina.typing import Any
 
 _HOST_GATEWAY = "host-gateway"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lamina.cli.command import CommandError, Context, Options
 from lamina.cli.flags import Flag, switch, text, texts
+from lamina.typing import Any
 
 _STREAMS = ("stdin", "stdout", "stderr")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from lamina.cli.command import CommandError, Options
 from lamina.cli.flags import Flag, switch, text, texts
 from lamina.cli.mountflag import parse_mount
+from lamina.typing import Any
 
 FLAGS: tuple[Flag, ...] = (
     texts("mount", "Attach a filesystem mount to the container", type_name="mount", parse=parse_mount),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
 
 from lamina.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, TemplateFunction
 from lamina.cli.template.parser import (
@@ -20,6 +19,7 @@ from lamina.cli.template.parser import (
     Variable,
 )
 from lamina.cli.template.values import Nil, Record, nil_of, printed, truth, type_name
+from lamina.typing import Any, ClassVar
 
 
 class TemplateError(Exception):

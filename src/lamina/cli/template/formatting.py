@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 
+from lamina import json
 from lamina.cli.template.values import printed, to_json, type_name
 
 _VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+))?(?P<verb>.)", re.DOTALL)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from lamina.cli.template.formatting import sprintf
 from lamina.cli.template.values import Nil, Record, printed, to_json, truth, type_name
+from lamina.typing import Any, NamedTuple
 
 
 class TemplateFunction(NamedTuple):

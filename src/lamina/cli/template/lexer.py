@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from lamina.typing import NamedTuple
 
 
 class TemplateSyntaxError(Exception):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Union
 
 from lamina.cli.template.functions import FUNCTIONS
 from lamina.cli.template.lexer import TemplateSyntaxError, Token, line_of, tokens
+from lamina.typing import NamedTuple, Union
 
 __all__ = ["TemplateSyntaxError", "parse_nodes"]
 

@@ -7,11 +7,10 @@ used, or a message.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
 import sys
 
+from lamina import json, signal
 from lamina.errors import LaminaError
 from lamina.linux import process
 from lamina.unionfs.fuse.mounting import serve

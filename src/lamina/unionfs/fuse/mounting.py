@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 
+from lamina import signal
 from lamina.errors import LaminaError, SystemFailure
 from lamina.linux.fuse_device import Request, mount_device, unmount_device
 from lamina.unionfs.changes import open_changes
@@ -152,10 +152,11 @@ def mount_in_background(options: MountOptions, mountpoint: str, *, timeout: floa
 
     Raises :class:`SystemFailure` with what the process said when it could not.
     """
-    import json
     import select
     import subprocess
     import sys
+
+    from lamina import json
 
     arguments = json.dumps([mountpoint, {**options._asdict(), "dialect": options.dialect.value}])
     ours, theirs = os.pipe2(os.O_CLOEXEC)

@@ -1,0 +1,145 @@
+"""``lamina.typing``, ``lamina.json`` and ``lamina.signal`` are what they stand in for."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json as standard_json
+import pickle
+import signal as standard_signal
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lamina
+from lamina import json, signal
+from lamina.typing import Generic, NamedTuple, TypeVar
+
+_T = TypeVar("_T")
+
+
+class Point(NamedTuple):
+    """A point."""
+
+    x: int
+    y: int = 2
+
+    def total(self) -> int:
+        return self.x + self.y
+
+
+class Named(Point):
+    def doubled(self) -> int:
+        return 2 * super().total()
+
+
+class Boxed(NamedTuple, Generic[_T]):
+    content: _T
+
+
+class StandardPoint(typing.NamedTuple):
+    """A point."""
+
+    x: int
+    y: int = 2
+
+
+def test_a_tuple_with_names_is_made_and_read_as_the_standard_one() -> None:
+    assert Point(1) == (1, 2) == Point(x=1) == Point._make([1, 2])
+    assert Point(y=5, x=4) == (4, 5)
+    assert repr(Point(1)) == repr(StandardPoint(1)).removeprefix("Standard")
+    assert Point(1)._replace(y=7) == (1, 7)
+    assert Point(1)._asdict() == StandardPoint(1)._asdict()
+    for name in ("_fields", "_field_defaults", "__doc__", "__match_args__"):
+        assert getattr(Point, name) == getattr(StandardPoint, name)
+    assert Point(1).total() == 3
+    assert Boxed("a").content == "a"
+    match Point(3):
+        case Point(x, y):
+            assert (x, y) == (3, 2)
+
+
+def test_what_is_derived_from_a_tuple_keeps_its_kind() -> None:
+    assert type(Named(1)) is Named
+    assert type(Named(1)._replace(x=2)) is Named
+    assert Named(1).doubled() == 6
+    assert type(Point(1)) is Point
+
+
+def test_a_tuple_survives_copies() -> None:
+    assert pickle.loads(pickle.dumps(Point(1))) == Point(1)
+    assert type(copy.copy(Point(1))) is Point
+
+
+@pytest.mark.parametrize("values", [(), (1, 2, 3)])
+def test_a_wrong_number_of_values_is_refused(values: tuple[int, ...]) -> None:
+    with pytest.raises(TypeError, match=r"Point.__new__\(\)"):
+        Point(*values)
+    with pytest.raises(ValueError, match="unexpected field names"):
+        Point(1)._replace(z=1)
+
+
+def test_a_field_without_a_default_may_not_follow_one_with() -> None:
+    with pytest.raises(TypeError, match="follows a default field"):
+        type(NamedTuple)("Wrong", (NamedTuple,), {"__annotations__": {"a": int, "b": int}, "a": 1})
+
+
+_documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(_documents, st.booleans(), st.sampled_from([None, (",", ":")]), st.sampled_from([None, 1, "\t"]))
+def test_documents_are_written_as_the_standard_package_writes_them(
+    document: object, ascii_only: bool, separators: tuple[str, str] | None, indent: int | str | None
+) -> None:
+    options: dict[str, object] = {"ensure_ascii": ascii_only, "sort_keys": ascii_only}
+    if separators is not None:
+        options["separators"] = separators
+    if indent is not None:
+        options["indent"] = indent
+    text = json.dumps(document, **options)  # type: ignore[arg-type] # a table of keyword arguments
+    assert text == standard_json.dumps(document, **options)  # type: ignore[arg-type] # the same
+    assert repr(json.loads(text)) == repr(standard_json.loads(text))
+    assert repr(json.loads(f" \n{text}\t ".encode())) == repr(standard_json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "{", '{"a" 1}', "[1,]", "1 2", "nul", '"\x01"', b"\xff", "\ufeff1", '{"a":1}x']
+)
+def test_what_is_no_document_is_the_same_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError) as theirs:  # noqa: PT011 - the words are compared
+        standard_json.loads(text)
+    with pytest.raises(ValueError) as ours:  # noqa: PT011 - as above
+        json.loads(text)
+    assert (type(ours.value), str(ours.value)) == (type(theirs.value), str(theirs.value))
+
+
+def test_what_json_does_not_know_is_refused() -> None:
+    with pytest.raises(TypeError, match="Object of type object is not JSON serializable"):
+        json.dumps([object()])
+    with pytest.raises(ValueError, match="Out of range float"):
+        json.dumps([float("nan")], allow_nan=False)
+
+
+def test_signals_have_the_standard_numbers() -> None:
+    for member in standard_signal.Signals:
+        assert getattr(signal, member.name) == member.value
+    assert inspect.isbuiltin(signal.signal)
+
+
+def test_they_load_nothing_costly() -> None:
+    source = Path(lamina.__file__).parents[1]
+    program = (
+        f"import sys; sys.path.insert(0, {str(source)!r}); import lamina.typing, lamina.json, lamina.signal\n"
+        "print(*sorted({'typing', 're', 'enum', 'json', 'signal', 'functools', 'contextlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-IS", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
