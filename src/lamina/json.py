@@ -24,8 +24,8 @@ else:
         _SPACE = " \t\n\r"
         _CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
-        class _Context:
-            """What the scanner wants to know: Python's own defaults."""
+        class _Settings:
+            """What the scanner wants to know; Python's own defaults."""
 
             strict = True
             object_hook = object_pairs_hook = None
@@ -33,24 +33,24 @@ else:
             parse_int = int
             parse_constant = staticmethod(_CONSTANTS.__getitem__)
 
-        _scan = make_scanner(_Context)
+        _scan = make_scanner(_Settings)
 
-        def loads(text: str | bytes | bytearray, **options: Any) -> Any:
+        def loads(text: str | bytes | bytearray, **hooks: Any) -> Any:
             """See :func:`json.loads`."""
-            if not options:
-                try:
-                    plain = text if isinstance(text, str) else text.decode()
-                    start = 0
-                    while plain[start] in _SPACE:
-                        start += 1
-                    value, end = _scan(plain, start)
-                    if not plain[end:].strip(_SPACE):
-                        return value
-                except (ValueError, StopIteration, IndexError):
-                    pass
+            try:
+                plain = text if isinstance(text, str) else text.decode()
+                start = 0
+                while plain[start] in _SPACE:
+                    start += 1
+                scan = make_scanner(type("Settings", (_Settings,), hooks)) if hooks else _scan
+                value, end = scan(plain, start)
+                if not plain[end:].strip(_SPACE):
+                    return value
+            except (ValueError, StopIteration, IndexError):
+                pass
             import json
 
-            return json.loads(text, **options)
+            return json.loads(text, **hooks)
 
         def dumps(
             value: Any,

@@ -57,7 +57,7 @@ class Pair:
 
     def _lamina(self, *words: str, input: bytes | None) -> subprocess.CompletedProcess[str]:
         """Run it in this process, which is much faster, unless something is to be typed or a monitor forked."""
-        if input is not None or words[0] == "run":
+        if input is not None or words[0] in ("run", "start", "restart", "exec"):
             return self.lamina.run(*words, input=input)
         arguments = ["--root", self.lamina.root, "--config", self.lamina.docker_config, *words]
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for _ in range(2))
@@ -75,6 +75,11 @@ class Pair:
         theirs, ours = self._masked(docker, "docker"), self._masked(lamina, "lamina")
         assert ours == theirs, f"{' '.join(words)}\ndocker: {theirs}\nlamina: {ours}"
         return lamina
+
+    def masked(self, *words: str) -> tuple[Answer, Answer]:
+        """What docker said, and what lamina said, with the IDs taken for the same where :attr:`mask_ids` says so."""
+        docker, lamina = self.ask(*words)
+        return self._masked(docker, "docker"), self._masked(lamina, "lamina")
 
     def _masked(self, answer: Answer, side: str) -> Answer:
         if not self.mask_ids:

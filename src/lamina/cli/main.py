@@ -145,9 +145,15 @@ def _dispatch(options: Options, flags: Sequence[Flag], stdout: TextIO, stderr: T
     verb_options = _verb_options(command, path, verb_words, stdout, stderr)
     if verb_options is None:
         return 0
+    root = options.text("root")
+    if os.geteuid() != 0:
+        from lamina.cli import rootless
+
+        if rootless.needs_namespace(path):
+            root = rootless.enter(root, os.environ, stderr)
     context = Context(
         path,
-        root=options.text("root") or None,
+        root=root or None,
         storage_driver=options.text("storage-driver") or None,
         docker_config_dir=options.text("config"),
         debug=options.on("debug"),

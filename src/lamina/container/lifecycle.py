@@ -263,11 +263,11 @@ class MonitorHousehold:
         self.left(id)
         _unmount(self._parts, id)
 
-    def remove(self, id: str) -> None:
+    def remove(self, id: str, when_gone: Callable[[], None]) -> None:
         try:
             with self._parts.store.lock(id):
                 container = self._parts.store.load(id)
-                removal.delete(self._parts, container, volumes=True)
+                removal.delete(self._parts, container, volumes=True, when_gone=when_gone)
         except NoSuchContainer:
             return
         events.note(self._parts.root, container, "destroy")

@@ -69,8 +69,8 @@ class Household(Protocol):
 
     def unmount(self, id: str) -> None: ...
 
-    def remove(self, id: str) -> None:
-        """``--rm``."""
+    def remove(self, id: str, when_gone: Callable[[], None]) -> None:
+        """``--rm``; ``when_gone`` is called before the space of its files is freed."""
 
 
 class Plan(NamedTuple):
@@ -267,9 +267,10 @@ class Monitor:
         plan = self._plan
         self._clients.close_listener()
         household.unmount(self._id)
-        if plan.container.auto_remove:
-            household.remove(self._id)
         rundirectory.leave_exit_code(plan.lock, code)
+        if plan.container.auto_remove:
+            # Whoever waits need not wait for the disk.
+            household.remove(self._id, lambda: self._clients.dismiss(frames.exited(code)))
         plan.run.remove()
         os.close(plan.lock)
         self._clients.dismiss(frames.exited(code))

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lamina.container import mounts
 from lamina.container.parts import Parts
 from lamina.container.record import Container
 from lamina.errors import Conflict, NotFound
 
 
-def delete(parts: Parts, container: Container, *, volumes: bool) -> None:
-    """The caller holds the container's lock."""
+def delete(parts: Parts, container: Container, *, volumes: bool, when_gone: Callable[[], None] | None = None) -> None:
+    """The caller holds the container's lock.
+
+    :param when_gone: called when the container does not exist any more, nor anything that is its own by a name: what
+        is left to do is to free the space of its files.
+    """
     with parts.layers.container_operation(container.id):
         parts.store.unpublish(container.id)
-        parts.layers.remove_writable(container.id)
+        parts.layers.discard_writable(container.id)
+        if volumes:
+            _remove_anonymous_volumes(parts, container)
+        if when_gone is not None:
+            when_gone()
         parts.store.forget(container.id)
-    if volumes:
-        _remove_anonymous_volumes(parts, container)
+    parts.layers.free()
 
 
 def _remove_anonymous_volumes(parts: Parts, container: Container) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lamina.graphdriver.failure import TooManyLayers
-from lamina.linux import mount
+from lamina.linux import mount, userns
 from lamina.linux.process import call_in_directory
 from lamina.typing import NamedTuple
 
@@ -55,6 +55,8 @@ def options() -> list[tuple[str, str]]:
 
     ``index`` as Docker does: an upper directory may be mounted elsewhere too. The others only where the kernel's
     default is on: with ``redirect_dir`` or ``metacopy`` an upper directory is no longer the layer's whole difference.
+    In a user namespace, whose root can't set ``trusted.`` attributes, overlayfs keeps its marks in ``user.`` ones: a
+    flag, which has the value ``""`` here.
     """
     chosen = []
     for name in ("index", "nfs_export", "redirect_dir", "metacopy"):
@@ -65,6 +67,8 @@ def options() -> list[tuple[str, str]]:
             continue
         if enabled or name == "index":
             chosen.append((name, "off"))
+    if not userns.is_initial():
+        chosen.append(("userxattr", ""))
     return chosen
 
 
@@ -107,7 +111,10 @@ def _detached(overlay: Overlay, prefix: str) -> int:
     with mount.FileSystemContext("overlay") as context:
         context.set_string("source", "overlay")
         for key, value in options():
-            context.set_string(key, value)
+            if value:
+                context.set_string(key, value)
+            else:
+                context.set_flag(key)
         if overlay.upper is not None and overlay.work is not None:
             context.set_string("upperdir", prefix + overlay.upper)
             context.set_string("workdir", prefix + overlay.work)
@@ -182,7 +189,7 @@ def _attach_by_mount(overlay: Overlay, target: str, first: OSError) -> None:
 
 
 def _mount_options(overlay: Overlay, prefix: str) -> str:
-    words = [f"{key}={value}" for key, value in options()]
+    words = [f"{key}={value}" if value else key for key, value in options()]
     words.append("lowerdir=" + ":".join(prefix + lower for lower in overlay.lowers))
     if overlay.upper:
         words += [f"upperdir={prefix}{overlay.upper}", f"workdir={prefix}{overlay.work}"]

@@ -19,6 +19,7 @@ from lamina.layer.attributes import check_owner, set_xattrs, write_content
 from lamina.layer.entry import DuplicatePath, InvalidEntry, clean, from_os_error, is_ignored_directory
 from lamina.layer.place import Place, remove
 from lamina.layer.times import DirectoryTimes, file_times
+from lamina.linux import userns
 from lamina.tarball import header as tar
 from lamina.tarball.header import Header
 from lamina.tarball.reader import TarReader
@@ -49,6 +50,8 @@ class Applier:
         self._place = Place(root, self._imply)
         self._user, self._group = os.geteuid(), os.getegid()
         self._privileged = self._user == 0
+        self._initial = userns.is_initial()
+        self._opaque = whiteout.OPAQUE_XATTR if self._initial else whiteout.USER_OPAQUE_XATTR
         self._times = DirectoryTimes()
         #: Bytes as Docker counts them: of what is on disk when the layer has a directory of its own, else of what the
         #: tar says.
@@ -219,6 +222,8 @@ class Applier:
         device = os.makedev(header.major, header.minor) if header.kind != tar.FIFO else 0
         if device == 0 and header.kind == tar.CHARACTER:
             raise InvalidEntry(header.name, f"device number {header.major}:{header.minor}")
+        if device and not self._initial:
+            return  # no user namespace may make devices; Docker leaves them out there too
         node = mode | _DEVICE_TYPE[header.kind]
         try:
             os.mknod(base, node, device, dir_fd=self._parent)
@@ -271,7 +276,7 @@ class Applier:
             if self._aufs:
                 self._touch(whiteout.OPAQUE)
             elif self._layered:
-                os.setxattr(f"/proc/self/fd/{self._parent}", whiteout.OPAQUE_XATTR, b"y")
+                os.setxattr(f"/proc/self/fd/{self._parent}", self._opaque, b"y")
             else:
                 self._clear(self._directory)
             return
@@ -327,7 +332,7 @@ class Applier:
         if self._aufs:
             self._touch(base + b"/" + whiteout.OPAQUE)
             return
-        os.setxattr(self._name_on_host(base), whiteout.OPAQUE_XATTR, b"y", follow_symlinks=False)
+        os.setxattr(self._name_on_host(base), self._opaque, b"y", follow_symlinks=False)
 
     def _delete(self, name: bytes) -> None:
         """SNAPSHOT form: remove what lower layers have called ``name``."""

@@ -160,6 +160,12 @@ class LayerStore(Protocol):
     def remove_writable(self, container_id: str) -> None:
         """Unmount and delete. Idempotent."""
 
+    def discard_writable(self, container_id: str) -> None:
+        """The same, but for the space of the files, which :meth:`free` frees."""
+
+    def free(self) -> None:
+        """Free the space of what was discarded; the next process does what this one is kept from."""
+
     def changes(self, container_id: str) -> list[Change]:
         """What ``docker diff`` lists, sorted by path."""
 

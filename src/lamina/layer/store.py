@@ -172,7 +172,15 @@ class FileLayerStore:
         self._writable.unmount(container_id)
 
     def remove_writable(self, container_id: str) -> None:
-        self._writable.remove(container_id)
+        self._writable.discard(container_id)
+        self.free()
+
+    def discard_writable(self, container_id: str) -> None:
+        self._writable.discard(container_id)
+
+    def free(self) -> None:
+        with self.workshop.root.writing():
+            self.workshop.trash.empty()
 
     def changes(self, container_id: str) -> list[Change]:
         from lamina.layer import content

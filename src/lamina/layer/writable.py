@@ -120,8 +120,8 @@ class WritableLayers:
         """Unmount one. Idempotent."""
         self._workshop.driver.unmount(self.get(container_id).mount_id)
 
-    def remove(self, container_id: str) -> None:
-        """Unmount and delete one. Idempotent: after it there is none, whatever state it was in."""
+    def discard(self, container_id: str) -> None:
+        """Unmount one and put it into the trash. Idempotent: after it there is none, whatever state it was in."""
         workshop = self._workshop
         self._settle_finished()
         with workshop.root.writing():
@@ -134,7 +134,6 @@ class WritableLayers:
                 return
             workshop.trash.discard(workshop.database.mount_path(container_id))
             self.settle(container_id)
-            workshop.trash.empty()
 
     @contextmanager
     def container_operation(self, container_id: str) -> Iterator[None]:

@@ -73,7 +73,7 @@ def set_name(name: str) -> None:
 
 
 def _capability_set(field: str) -> frozenset[str]:
-    with open("/proc/thread-self/status", encoding="ascii", errors="replace") as status:
+    with open("/proc/thread-self/status", encoding="utf-8", errors="replace") as status:
         for line in status:
             if line.startswith(field):
                 bits = int(line.split()[1], 16)

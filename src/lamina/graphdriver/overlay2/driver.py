@@ -14,7 +14,7 @@ from lamina.graphdriver.overlay2 import inspection
 from lamina.graphdriver.overlay2.layout import Layout
 from lamina.graphdriver.overlayfs import Overlay
 from lamina.graphdriver.removal import remove_tree
-from lamina.linux import files, mount
+from lamina.linux import files, mount, userns
 
 #: The mark of a volatile mount, which the kernel refuses to mount over: the last one may not have been synced.
 VOLATILE_MARK = "work/incompat/volatile"
@@ -126,7 +126,7 @@ class Overlay2Driver:
             ("Backing Filesystem", files.file_system_name(place)),
             ("Supports d_type", str(files.supports_d_type(place)).lower()),
             ("Native Overlay Diff", "true"),  # by the options that every mount is given; see overlayfs.options
-            ("userxattr", "false"),
+            ("userxattr", str(not userns.is_initial()).lower()),
         ]
 
     def sync(self) -> None:
