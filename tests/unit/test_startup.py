@@ -1,0 +1,83 @@
+"""The file of bytecode: what is loaded from it is what would be loaded without it."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lamina
+from lamina import startup
+
+_SOURCES = str(Path(lamina.__file__).parents[1])
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from lamina.startup import install
+print(install(sys.argv[2]))
+import one, lamina.cli.main
+print(one.VALUE, one.__file__, type(one.__spec__.loader).__name__, type(lamina.cli.main.__spec__.loader).__name__)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with a module ``one``, and ``file``, which has it and the front."""
+    (tmp_path / "one.py").write_text("VALUE = 'first'\n")
+    front = f"{_SOURCES}/lamina/cli/main.py"
+
+    def sources() -> Iterator[tuple[str, str]]:
+        yield "one", str(tmp_path / "one.py")
+        yield "lamina.cli.main", front
+
+    monkeypatch.setattr(startup, "_sources", sources)
+    assert startup.write(str(tmp_path / "file")) == 2
+    return tmp_path
+
+
+def load(home: Path) -> list[str]:
+    environment = {**os.environ, "PYTHONPATH": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, _SOURCES, str(home / "file")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_modules_come_from_the_file(home: Path) -> None:
+    assert load(home) == ["True", "first", str(home / "one.py"), "Finder", "Finder"]
+
+
+def test_a_module_that_has_changed_is_loaded_from_its_source(home: Path) -> None:
+    (home / "one.py").write_text("VALUE = 'second'\n")
+    assert load(home) == ["True", "second", str(home / "one.py"), "SourceFileLoader", "Finder"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\x04\0\0\0abcd", b"\xff\xff\xff\x7f" + marshal.dumps((1, {}))])
+def test_a_damaged_file_is_no_file(home: Path, content: bytes) -> None:
+    (home / "file").write_bytes(content)
+    assert load(home) == ["False", "first", str(home / "one.py"), "SourceFileLoader", "SourceFileLoader"]
+
+
+def test_the_file_of_another_interpreter_is_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "_interpreter", lambda: ("another",))
+    startup.write(str(home / "file"))
+    assert load(home)[0] == "False"
+
+
+def test_no_file_is_no_error(home: Path) -> None:
+    (home / "file").unlink()
+    assert load(home)[0] == "False"
+
+
+def test_every_module_of_the_package_is_written(tmp_path: Path) -> None:
+    count = startup.write(str(tmp_path / "file"))
+    assert count > len(list(Path(_SOURCES, "lamina").rglob("*.py")))
