@@ -1,4 +1,7 @@
-"""Containers of one data root: the object that the engine and its fronts work with."""
+"""Containers of one data root: the object that the engine and its fronts work with.
+
+The modules that do the work are imported by the methods that call them: a command needs one or two of them.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,25 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from lamina.container import (
-    attaching,
-    changing,
-    creation,
-    ending,
-    events,
-    execution,
-    health,
-    lifecycle,
-    logdrivers,
-    logs,
-    pausing,
-    removal,
-    states,
-)
-from lamina.container.attachment import Attachment
-from lamina.container.creation import CreateRequest
-from lamina.container.execution import ExecRequest, Execution, Place
-from lamina.container.jsonlog import Entry
-from lamina.container.logs import LogRequest
+from lamina.container import lifecycle
 from lamina.container.parts import Networks, Parts, Volumes
 from lamina.container.record import Container
-from lamina.container.restarting import RestartPolicy
 from lamina.container.store import ContainerStore, DamagedContainer, NoSuchContainer
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID
 from lamina.errors import Corrupt, NotFound
 from lamina.image.contract import ContainerUse, ImageStore
-from lamina.layer.contract import Change
 from lamina.layer.store import FileLayerStore
+from lamina.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lamina.container.attachment import Attachment
+    from lamina.container.creation import CreateRequest
+    from lamina.container.execution import ExecRequest, Execution
+    from lamina.container.jsonlog import Entry
+    from lamina.container.logs import LogRequest
+    from lamina.container.restarting import RestartPolicy
+    from lamina.layer.contract import Change
 
 
 class ContainerService:
@@ -88,6 +80,9 @@ class ContainerService:
 
     def create(self, request: CreateRequest) -> Container:
         """See :func:`lamina.container.creation.create`."""
+        from lamina.container import creation, events, health, logdrivers
+        from lamina.container.restarting import RestartPolicy
+
         RestartPolicy.of(request.host_config).check()
         logdrivers.check(request.host_config.get("LogConfig"))
         health.check_settings(request.config.get("Healthcheck"))
@@ -107,43 +102,64 @@ class ContainerService:
 
     def stop(self, text: str, timeout: int | None = None) -> None:
         """See :func:`lamina.container.ending.stop`."""
+        from lamina.container import ending
+
         ending.stop(self._parts, self.id_of(text), timeout)
 
     def kill(self, text: str, signal: str = "KILL") -> None:
         """See :func:`lamina.container.ending.kill`."""
+        from lamina.container import ending
+
         ending.kill(self._parts, self.id_of(text), signal)
 
     def restart(self, text: str, timeout: int | None = None) -> None:
         """See :func:`lamina.container.ending.restart`."""
+        from lamina.container import ending
+
         self._reap()
         ending.restart(self._parts, self.id_of(text), timeout, started_pids=self._monitors.append)
 
     def pause(self, text: str) -> None:
         """See :func:`lamina.container.pausing.pause`."""
+        from lamina.container import pausing
+
         pausing.pause(self._parts, self.id_of(text))
 
     def unpause(self, text: str) -> None:
         """See :func:`lamina.container.pausing.unpause`."""
+        from lamina.container import pausing
+
         pausing.unpause(self._parts, self.id_of(text))
 
     def rename(self, text: str, name: str) -> None:
         """See :func:`lamina.container.changing.rename`."""
+        from lamina.container import changing
+
         changing.rename(self._parts, self.id_of(text), name)
 
     def set_restart_policy(self, text: str, policy: RestartPolicy) -> None:
         """See :func:`lamina.container.changing.set_restart_policy`."""
+        from lamina.container import changing
+
         changing.set_restart_policy(self._parts, self.id_of(text), policy)
 
     def attach(self, text: str, *, stdin: bool = True) -> Attachment:
         """See :func:`lamina.container.attaching.attach`."""
+        from lamina.container import attaching
+
         return attaching.attach(self._parts, self.id_of(text), stdin=stdin)
 
     def signal(self, text: str, number: int) -> None:
         """Send a signal without waiting for anything. Raises ``NotRunning``."""
+        from lamina.container import ending
+
         ending.send_signal(self._parts, self.id_of(text), number)
 
     def execute(self, text: str, request: ExecRequest) -> Execution:
         """Start one more process in it. Raises ``NotRunning`` and the other reasons of ``container.states``."""
+        from lamina.container import execution, states
+        from lamina.container.execution import Place
+
         container = self.get(text)
         states.require_enterable(container, text)
         place = Place(self._parts.run_directory(container.id), self._parts.runtime())
@@ -151,17 +167,24 @@ class ContainerService:
 
     def wait(self, text: str) -> int:
         """Block until it does not run; its exit code."""
+        from lamina.container import ending
+
         return ending.wait(self._parts, self.id_of(text))
 
     def remove(self, text: str, *, force: bool = False, volumes: bool = False) -> None:
         """See :func:`lamina.container.ending.remove`."""
+        from lamina.container import ending
+
         ending.remove(self._parts, self.id_of(text), force=force, volumes=volumes)
 
     def logs(self, text: str, request: LogRequest | None = None) -> Iterator[Entry]:
         """Entries of its log; with ``follow`` until it stops."""
+        from lamina.container import logdrivers, logs
+        from lamina.container.logs import LogRequest
+
         container_id = self.id_of(text)
         container = self._parts.store.load(container_id)
-        logdrivers.require_readable(container)
+        place = logdrivers.place_of(container, self._parts.store.log_path(container_id))
         run = self._parts.run_directory(container_id)
 
         def running() -> bool:
@@ -171,7 +194,7 @@ class ContainerService:
             state = self._parts.store.load(container_id).state
             return not state["Restarting"] and state["StartedAt"] == container.state["StartedAt"]
 
-        return logs.read(self._parts.store.log_path(container_id), request or LogRequest(), running)
+        return logs.read(place.path, request or LogRequest(), running, place.form)
 
     def changes(self, text: str) -> Sequence[Change]:
         """``docker diff``."""
@@ -196,6 +219,8 @@ class ContainerService:
 
     def volume_users(self, name: str) -> Sequence[str]:
         """Ids of the containers that have the volume ``name``."""
+        from lamina.container import removal
+
         return removal.volume_users(self._parts, name)
 
     def image_uses(self) -> Iterator[ContainerUse]:
