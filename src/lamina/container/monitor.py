@@ -5,6 +5,8 @@ the clients that are attached, waits, records the state, starts it again where t
 up. It outlives the client: nothing of what it does depends on anybody reading the other end of a socket.
 """
 
+from __future__ import annotations
+
 import os
 import select
 import sys
@@ -14,9 +16,7 @@ from contextlib import AbstractContextManager, suppress
 
 from lamina import signal
 from lamina.container import frames, jsonlog, logdrivers, rundirectory
-from lamina.container.checking import Checker
 from lamina.container.clients import Client, Clients
-from lamina.container.execution import ExecRequest, Execution
 from lamina.container.frames import Failure
 from lamina.container.health import HealthCheck, Result
 from lamina.container.logdrivers import Log
@@ -28,7 +28,11 @@ from lamina.errors import LaminaError
 from lamina.linux import daemon, memory
 from lamina.runtime import cgroup
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram
-from lamina.typing import NamedTuple, NoReturn, Protocol
+from lamina.typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+
+if TYPE_CHECKING:
+    from lamina.container.checking import Checker
+    from lamina.container.execution import ExecRequest, Execution
 
 _READ = frames.CHUNK
 #: How much of the clients' input may wait for a container that does not read.
@@ -168,7 +172,7 @@ class Monitor:
         log.close()
         self._finish(household, code)
 
-    def _watch(self, run: "Run", log: Log, household: Household) -> int:
+    def _watch(self, run: Run, log: Log, household: Household) -> int:
         """Stay with it from run to run; the last exit code."""
         while True:
             begun = time.monotonic()
@@ -195,13 +199,15 @@ class Monitor:
         check = HealthCheck.of(self._plan.container.config)
         if check is None:
             return None
+        from lamina.container.checking import Checker  # few containers have health checks
+
         return Checker(
             check,
             lambda request: household.start_check(self._id, request),
             lambda result: household.checked(self._id, check, result),
         )
 
-    def _start_again(self, household: Household) -> "Run | None":
+    def _start_again(self, household: Household) -> Run | None:
         with household.restarting(self._id) as container:
             if container is None:
                 return None
@@ -233,7 +239,7 @@ class Monitor:
                     if events & ~select.POLLOUT:
                         _between_runs(client, client.receive())
 
-    def _start(self, container: Container) -> "Run":
+    def _start(self, container: Container) -> Run:
         plan = self._plan
         config = container.config
         streams = Streams(terminal=bool(config.get("Tty")), open_stdin=bool(config.get("OpenStdin")))
