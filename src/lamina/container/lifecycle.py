@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from lamina import atomicfile
 from lamina.container import (
     events,
-    execution,
     frames,
     health,
     hostfiles,
@@ -24,7 +23,6 @@ from lamina.container import (
     users,
 )
 from lamina.container.attachment import Attachment, StartFailed
-from lamina.container.execution import ExecRequest, Execution, Place
 from lamina.container.health import HealthCheck, Result
 from lamina.container.parts import NetworkOpened, Parts
 from lamina.container.record import RUNNING, Container
@@ -36,6 +34,10 @@ from lamina.errors import InvalidArgument, LaminaError
 from lamina.layer.database import MountNotFound
 from lamina.oci import timestamp
 from lamina.runtime.program import ENGINE_FAILED
+from lamina.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lamina.container.execution import ExecRequest, Execution
 
 #: What a container that nobody watched to its end has, as after a crash of dockerd.
 LOST = 255
@@ -99,7 +101,7 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
             client=theirs,
             attached=attached,
             cgroups_path=specification.cgroup_of(container),
-            log_path=container.document["LogPath"],
+            log_path=parts.store.log_path(container.id),
             reopen=lambda: MonitorHousehold(parts.reopened()),
         )
         try:
@@ -144,7 +146,7 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
         os.close(root)
     if not networking.share_files(parts, container):
         hostfiles.write(container, directory, gateway=networking.host_gateway(parts, container))
-    container.document["LogPath"] = parts.store.log_path(container.id)
+    container.document["LogPath"] = logdrivers.shown_path(container, parts.store.log_path(container.id))
     return Prepared(
         merged,
         user,
@@ -217,6 +219,9 @@ class MonitorHousehold:
         container = self._parts.store.load(id)
         if container.status != RUNNING:
             return None
+        from lamina.container import execution
+        from lamina.container.execution import Place
+
         return execution.start(container, Place(self._parts.run_directory(id), self._parts.runtime()), request)
 
     def checked(self, id: str, check: HealthCheck, result: Result) -> None:
