@@ -109,15 +109,20 @@ class Subject:
         names = self.say("ps", "-aq").split()
         if names:
             self.say("rm", "-f", *names)
-        self.say("network", "rm", _NETWORK)
+        self.say("network", "prune", "-f")
 
 
 @contextmanager
 def _subjects(work: str, program: str) -> Iterator[list[Subject]]:
     docker = Docker(work, bridge=True)
     lamina = Lamina(work, program)
+    subjects = [Subject("lamina", lamina.command, list), Subject("docker", docker.command, lambda: docker.processes)]
     with docker.serve():
-        yield [Subject("lamina", lamina.command, list), Subject("docker", docker.command, lambda: docker.processes)]
+        try:
+            yield subjects
+        finally:
+            for subject in subjects:
+                subject.clean()
 
 
 def main() -> int:
@@ -151,8 +156,6 @@ def main() -> int:
             for _ in range(options.many_rounds):
                 for subject in subjects:
                     note("many at once", subject, subject.many(options.many))
-            for subject in subjects:
-                subject.clean()
     finally:
         shutil.rmtree(options.work, ignore_errors=True)
     print("\n".join(_report(times)))
