@@ -16,6 +16,7 @@ from lamina.layer.pack import Packer
 from lamina.layer.tree import Node, name_on_host, walk
 from lamina.unionfs import whiteout
 
+_TOP = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _BATCH = 1 << 18
 
@@ -109,6 +110,20 @@ def _snapshot_pieces(directory: str, parent: str | None) -> Iterator[bytes]:
     finally:
         os.close(root)
     yield from packer.end()
+
+
+def tidy(directory: str, latest: int | None) -> None:
+    """Remove sockets, which no layer holds, and cut times."""
+    root = os.open(directory, _TOP)
+    limit = None if latest is None else latest * 1_000_000_000
+    try:
+        for node in walk(root):
+            if stat.S_ISSOCK(node.status.st_mode):
+                os.unlink(node.name, dir_fd=node.directory)
+            elif limit is not None and node.status.st_mtime_ns > limit:
+                os.utime(node.name, ns=(limit, limit), dir_fd=node.directory, follow_symlinks=False)
+    finally:
+        os.close(root)
 
 
 def _open(directory: str) -> int:

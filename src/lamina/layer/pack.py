@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lamina.errors import Unsupported
 from lamina.layer.tree import Node, xattrs
@@ -20,6 +20,7 @@ from lamina.unionfs import whiteout
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _SECOND = 1_000_000_000
+_PIECE = 1 << 20
 
 #: Attributes that belong to the host a file lies on, not to the file.
 _HOST_XATTRS = (b"security.selinux", b"security.ima", b"security.evm", b"security.apparmor")
@@ -55,6 +56,17 @@ class Packer:
 
         Raises ``Unsupported`` for what a layer can't express.
         """
+        for header in self.headers(node, opaque=opaque):
+            content = self.content(node, header)
+            if content is None:
+                return
+            yield encode(header)
+            yield from content
+            if header.size:
+                yield padding(header.size)
+
+    def headers(self, node: Node, *, opaque: bool = False) -> Iterator[Header]:
+        """The headers of :meth:`pack`; that with a size is followed by :meth:`content`."""
         kind = _KINDS.get(stat.S_IFMT(node.status.st_mode))
         if kind is None:
             return
@@ -71,19 +83,31 @@ class Packer:
         elif kind != tar.HARD_LINK:
             target = b""
         header = self._header(node, kind, target, attributes)
-        if kind == tar.REGULAR and header.size:
-            yield from _file(node, header)
-        else:
-            yield encode(header)
+        yield header
         marks = (attributes.get(whiteout.OPAQUE_XATTR), attributes.get(whiteout.USER_OPAQUE_XATTR))
         if kind == tar.DIRECTORY and (opaque or b"y" in marks):
-            mark = Header(header.name + whiteout.OPAQUE, mode=header.mode & 0o777, uid=header.uid, gid=header.gid)
-            yield encode(mark)
+            yield Header(header.name + whiteout.OPAQUE, mode=header.mode & 0o777, uid=header.uid, gid=header.gid)
+
+    def content(self, node: Node, header: Header) -> Iterable[bytes] | None:
+        """What follows a header: as many bytes as it says, even when the file changes meanwhile.
+
+        ``None`` when the file has vanished. Go through it all, or the file stays open.
+        """
+        if not header.size:
+            return ()
+        try:
+            return _pieces(os.open(node.name, _READ, dir_fd=node.directory), header.size)
+        except FileNotFoundError:
+            return None
 
     def whiteout(self, path: bytes) -> Iterator[bytes]:
         """The mark that ``path`` is deleted."""
+        yield encode(self.mark(path))
+
+    def mark(self, path: bytes) -> Header:
+        """The header of :meth:`whiteout`."""
         directory, slash, name = path.rpartition(b"/")
-        yield encode(Header(directory + slash + whiteout.PREFIX + name, mode=0o600))
+        return Header(directory + slash + whiteout.PREFIX + name, mode=0o600)
 
     def end(self) -> Iterator[bytes]:
         yield END
@@ -114,21 +138,12 @@ class Packer:
         )
 
 
-def _file(node: Node, header: Header) -> Iterator[bytes]:
-    """A regular file. One that changes while it is read keeps the size that the header says."""
+def _pieces(descriptor: int, left: int) -> Iterator[bytes]:
+    """``left`` bytes of a file, which is closed then; zeros for what it lacks."""
     try:
-        descriptor = os.open(
-            node.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=node.directory
-        )
-    except FileNotFoundError:
-        return
-    try:
-        yield encode(header)
-        left = header.size
         while left:
-            data = os.read(descriptor, min(left, 1 << 20)) or bytes(min(left, 1 << 20))
+            data = os.read(descriptor, min(left, _PIECE)) or bytes(min(left, _PIECE))
             left -= len(data)
             yield data
-        yield padding(header.size)
     finally:
         os.close(descriptor)

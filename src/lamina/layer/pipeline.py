@@ -13,7 +13,6 @@ from lamina.graphdriver.contract import DiffForm
 from lamina.layer.apply import Applier
 from lamina.layer.contract import UnpackResult
 from lamina.tarball.compression import decompress
-from lamina.tarball.header import SYMLINK
 from lamina.tarball.reader import TarReader
 from lamina.tarball.tarsplit import Recorder
 from lamina.typing import TYPE_CHECKING, NamedTuple
@@ -42,8 +41,8 @@ class UnpackTarget(NamedTuple):
     inherit: tuple[int, ...] = ()
 
 
-class _TarSplitFile:
-    """The gzip file that a recorder writes its lines to; a context manager."""
+class TarSplitFile:
+    """The gzip file that a recorder writes its lines to; a context manager. :meth:`finish` makes it whole."""
 
     def __init__(self, path: str) -> None:
         from isal import isal_zlib
@@ -51,7 +50,7 @@ class _TarSplitFile:
         self._compressor = isal_zlib.compressobj(level=_TAR_SPLIT_LEVEL, wbits=31)
         self._file = open(path, "wb", buffering=0, opener=_open_metadata)  # noqa: SIM115  # closed by __exit__
 
-    def __enter__(self) -> _TarSplitFile:
+    def __enter__(self) -> TarSplitFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -100,7 +99,7 @@ def _unpack(plain: Iterable[bytes], target: UnpackTarget, offload: Offload) -> U
             yield chunk
 
     with ExitStack() as stack:
-        file = stack.enter_context(_TarSplitFile(target.tar_split_path)) if target.tar_split_path else None
+        file = stack.enter_context(TarSplitFile(target.tar_split_path)) if target.tar_split_path else None
         recorder = Recorder(partial(offload, file.write)) if file else None
         reader = TarReader(observed(), recorder)
         root = os.open(target.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -115,29 +114,6 @@ def _unpack(plain: Iterable[bytes], target: UnpackTarget, offload: Offload) -> U
         if file is not None:
             file.finish()
     return UnpackResult(DiffID.from_hash(digest), applier.size, total)
-
-
-def record(tar: Iterable[bytes], tar_split_path: str) -> UnpackResult:
-    """Write the tar-split record of an archive whose files are in place already; what unpacking it would have found."""
-    digest = hasher()
-    total = size = 0
-
-    def observed() -> Iterator[bytes]:
-        nonlocal total
-        for chunk in tar:
-            total += len(chunk)
-            digest.update(chunk)
-            yield chunk
-
-    with _TarSplitFile(tar_split_path) as file:
-        recorder = Recorder(file.write)
-        reader = TarReader(observed(), recorder)
-        while (header := reader.next()) is not None:
-            size += len(header.linkname) if header.kind == SYMLINK else header.size
-        reader.drain()
-        recorder.close()
-        file.finish()
-    return UnpackResult(DiffID.from_hash(digest), size, total)
 
 
 class _Ahead:

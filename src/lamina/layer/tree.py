@@ -30,7 +30,8 @@ class _Level:
     def __init__(self, path: bytes, descriptor: int, key: Callable[[bytes], bytes] | None) -> None:
         self.path = path
         self.descriptor = descriptor
-        self.names = sorted((os.fsencode(name) for name in os.listdir(descriptor)), key=key, reverse=True)
+        self.names = os.listdir(b"/proc/self/fd/%d" % descriptor)  # by a path, so that names are bytes
+        self.names.sort(key=key, reverse=True)
 
 
 def walk(root: int, *, key: Callable[[bytes], bytes] | None = None) -> Iterator[Node]:

@@ -11,21 +11,17 @@ between others, steps share it for as long as no step changes the directories th
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 
 from lamina.errors import Conflict
 from lamina.graphdriver.contract import DiffForm, GraphDriver, interposing
 from lamina.layer import difference
 from lamina.layer.contract import UnpackResult
-from lamina.layer.pipeline import record
-from lamina.layer.tree import walk
+from lamina.layer.recording import record_upper
 from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.layer.staged import Staged, Workplace
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 #: Fills a mounted initial layer, given its host path.
 Initialise = Callable[[str], None]
@@ -167,8 +163,7 @@ class Workspace:
 
     def _finished(self, directory: str, latest: int | None) -> UnpackResult:
         """The content is in its place: find out what it is."""
-        _tidy(directory, latest)
-        result = record(difference.upper_tar(directory, self._driver.form), self._staged.tar_split_path)
+        result = record_upper(directory, self._driver.form, self._staged.tar_split_path, latest=latest)
         self._staged.complete(result)
         return result
 
@@ -182,19 +177,5 @@ def _make_initial(driver: GraphDriver, id: str, below: str | None, initialise: I
 
 
 def _clamped(directory: str, tar: Iterator[bytes], latest: int | None) -> Iterator[bytes]:
-    _tidy(directory, latest)
+    difference.tidy(directory, latest)
     yield from tar
-
-
-def _tidy(directory: str, latest: int | None) -> None:
-    """Remove sockets, which no layer holds, and cut times."""
-    root = os.open(directory, _DIRECTORY)
-    limit = None if latest is None else latest * 1_000_000_000
-    try:
-        for node in walk(root):
-            if stat.S_ISSOCK(node.status.st_mode):
-                os.unlink(node.name, dir_fd=node.directory)
-            elif limit is not None and node.status.st_mtime_ns > limit:
-                os.utime(node.name, ns=(limit, limit), dir_fd=node.directory, follow_symlinks=False)
-    finally:
-        os.close(root)

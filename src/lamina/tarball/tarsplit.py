@@ -95,6 +95,26 @@ class Recorder:
             line = b'{"type":1,%b"payload":null,"position":%d}\n' % (_name_member(name), self._position)
         self._add(line)
 
+    def small(self, header: bytes, name: bytes, content: bytes) -> None:
+        """:meth:`segment`, :meth:`content` and :meth:`file` of a file with a plain name, all at once."""
+        if not content:
+            self.segment(header)
+            self.file(name, 0)
+            return
+        position = self._position
+        self._position = position + 1
+        self._add(
+            b'{"type":2,"payload":"%b","position":%d}\n{"type":1,%b"size":%d,"payload":"%b","position":%d}\n'
+            % (
+                b2a_base64(header, newline=False),
+                position,
+                _name_member(name),
+                len(content),
+                b2a_base64(self._checksum(content).to_bytes(8, "big"), newline=False),
+                position + 1,
+            )
+        )
+
     def _add(self, line: bytes) -> None:
         self._position += 1
         self._lines.append(line)

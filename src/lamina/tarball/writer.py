@@ -6,7 +6,9 @@ given, zeroed device numbers, records in order of their keys, PAX header names `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from zlib import adler32
 
 from lamina.tarball import header as tar
 from lamina.tarball import pax
@@ -38,6 +40,22 @@ def encode(header: Header) -> bytes:
     name = _ascii((directory + slash if directory else slash) + b"PaxHeaders.0/" + base)
     extension = _block(Header(b"", tar.PAX), tar.PAX, name[:100].rstrip(b"/"), len(data))
     return extension + data + padding(len(data)) + main
+
+
+def plain_file(path: bytes, status: os.stat_result) -> bytes | None:
+    """:func:`encode` of a regular file, in whole seconds and without names of owners, at a fraction of its time.
+
+    ``None`` for what needs more than one block.
+    """
+    uid, gid, size, seconds = status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns // 1_000_000_000
+    if len(path) > 100 or not path.isascii() or not 0 <= seconds <= _MAX_OCTAL_12 or size > _MAX_OCTAL_12:
+        return None
+    if uid > _MAX_OCTAL_8 or gid > _MAX_OCTAL_8:
+        return None
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (status.st_mode & 0o7777, uid, gid, size, seconds)
+    front = path.ljust(100, b"\0") + numbers
+    # Adler-32's low half is one more than the sum of the bytes, which can't reach its modulus in so few.
+    return b"%b%06o\0 %b" % (front, (adler32(front) & 0xFFFF) + _PLAIN_REST, _PLAIN_TAIL)
 
 
 def archive(entries: Iterable[tuple[Header, Iterable[bytes]]]) -> Iterator[bytes]:
@@ -120,3 +138,8 @@ def _block(header: Header, kind: bytes, name: bytes, size: int) -> bytes:
     )
     block = tar.FIELDS.pack(*fields)
     return block[:148] + b"%06o\0 " % tar.checksum(block) + block[156:]
+
+
+#: What follows the checksum in the block of every plain file, and what it and the checksum's own field add to the sum.
+_PLAIN_TAIL = encode(Header(b""))[156:]
+_PLAIN_REST = sum(_PLAIN_TAIL) + 8 * ord(" ") - 1
