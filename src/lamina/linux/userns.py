@@ -1,0 +1,47 @@
+"""User namespaces: whether this is one, and making and joining one (``user_namespaces(7)``)."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from lamina.linux import process
+
+_EVERYBODY = ["0", "0", "4294967295"]
+
+
+@cache
+def is_initial() -> bool:
+    """Whether this process's root is the host's. Asked once: a process that enters a namespace asks afterwards."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            return file.read().split() == _EVERYBODY
+    except OSError:  # a kernel without user namespaces
+        return True
+
+
+def maps_range(identifiers: int = 1 << 16) -> bool:
+    """Whether as many user ids as images use have somebody to stand for them here."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return sum(int(line.split()[2]) for line in file) >= identifiers
+
+
+def make() -> None:
+    """Move the calling process into a user namespace and a mount namespace of its own; it has no ids there yet."""
+    process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNS)
+
+
+def join(handle: int) -> None:
+    """Move the calling process, which must have one thread, into the user and mount namespace of another.
+
+    The working directory stays what it was by name. Raises :class:`OSError`: not the caller's own namespace.
+
+    :param handle: pidfd of the other process.
+    """
+    try:
+        directory = os.getcwd()
+    except FileNotFoundError:
+        directory = "/"
+    process.setns(handle, process.CLONE_NEWUSER | process.CLONE_NEWNS)
+    os.chdir(directory)
+    is_initial.cache_clear()
