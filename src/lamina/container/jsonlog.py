@@ -100,10 +100,14 @@ class Writer:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(self._path, flags, 0o640)
 
+    def encode(self, pieces: list[bytes], stream: str, nanoseconds: int) -> list[bytes]:
+        """``pieces`` as they are in the file."""
+        tail = f',"stream":"{stream}"{self._attributes},"time":"{timestamp.text(nanoseconds)}"}}\n'
+        return [f'{{"log":{_quote(piece.decode("utf-8", "replace"))}{tail}'.encode() for piece in pieces]
+
     def write(self, pieces: list[bytes], stream: str, nanoseconds: int) -> None:
         """Append ``pieces``, with one system call for as many as go into the file."""
-        tail = f',"stream":"{stream}"{self._attributes},"time":"{timestamp.text(nanoseconds)}"}}\n'
-        lines = [f'{{"log":{_quote(piece.decode("utf-8", "replace"))}{tail}'.encode() for piece in pieces]
+        lines = self.encode(pieces, stream, nanoseconds)
         if not self._rotation.limit:
             if lines:
                 atomicfile.write_all(self._descriptor, b"".join(lines))

@@ -10,7 +10,7 @@ from itertools import chain
 
 from lamina.container import jsonlog
 from lamina.container.jsonlog import Entry
-from lamina.typing import NamedTuple
+from lamina.typing import NamedTuple, Protocol
 
 _POLL = 0.03
 
@@ -30,7 +30,19 @@ class LogRequest(NamedTuple):
     follow: bool = False
 
 
-def read(path: str, request: LogRequest, running: Callable[[], bool]) -> Iterator[Entry]:
+class Form(Protocol):
+    """How entries are in a file: the modules ``jsonlog`` and ``locallog``."""
+
+    def lines(self, descriptor: int, offset: int) -> Iterator[tuple[bytes, int]]: ...
+
+    def older_lines(self, path: str) -> Iterator[bytes]: ...
+
+    def parse(self, line: bytes, /) -> Entry | None: ...
+
+    def tail_offset(self, descriptor: int, count: int) -> int: ...
+
+
+def read(path: str, request: LogRequest, running: Callable[[], bool], form: Form = jsonlog) -> Iterator[Entry]:
     """Entries of the log file at ``path``; none when it does not exist.
 
     :param running: asked while following; once it says no and the file is read to its end, this ends.
@@ -42,16 +54,16 @@ def read(path: str, request: LogRequest, running: Callable[[], bool]) -> Iterato
         older = jsonlog.rotated(path)
         offset = 0
         if older:
-            yield from _older(older, descriptor, request)
+            yield from _older(older, descriptor, request, form)
             if request.tail is not None:
-                offset = jsonlog.tail_offset(descriptor, request.tail)
+                offset = form.tail_offset(descriptor, request.tail)
         elif request.tail is not None:
-            offset = jsonlog.tail_offset(descriptor, request.tail)
+            offset = form.tail_offset(descriptor, request.tail)
         while True:
             last = not (request.follow and running())
-            for line, following in jsonlog.lines(descriptor, offset):
+            for line, following in form.lines(descriptor, offset):
                 offset = following
-                entry = jsonlog.parse(line)
+                entry = form.parse(line)
                 if entry is None or entry.time < request.since:
                     continue
                 if request.until is not None and entry.time > request.until:
@@ -68,24 +80,24 @@ def read(path: str, request: LogRequest, running: Callable[[], bool]) -> Iterato
         os.close(descriptor)
 
 
-def _older(paths: list[str], current: int, request: LogRequest) -> Iterator[Entry]:
+def _older(paths: list[str], current: int, request: LogRequest, form: Form) -> Iterator[Entry]:
     """Entries of older files, as many as the request wants besides those of the current one."""
     wanted: deque[bytes] | None = None
     if request.tail is not None:
-        here = sum(1 for _ in jsonlog.lines(current, 0))
+        here = sum(1 for _ in form.lines(current, 0))
         wanted = deque(maxlen=max(0, request.tail - here))
-    for line in chain.from_iterable(map(jsonlog.older_lines, paths)):
+    for line in chain.from_iterable(map(form.older_lines, paths)):
         if wanted is not None:
             wanted.append(line)
-        elif (entry := _within(line, request)) is not None:
+        elif (entry := _within(line, request, form)) is not None:
             yield entry
     for line in wanted or ():
-        if (entry := _within(line, request)) is not None:
+        if (entry := _within(line, request, form)) is not None:
             yield entry
 
 
-def _within(line: bytes, request: LogRequest) -> Entry | None:
-    entry = jsonlog.parse(line)
+def _within(line: bytes, request: LogRequest, form: Form) -> Entry | None:
+    entry = form.parse(line)
     if entry is None or entry.time < request.since:
         return None
     return entry if request.until is None or entry.time <= request.until else None

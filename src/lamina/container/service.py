@@ -47,6 +47,8 @@ class ContainerService:
         open_networks: Callable[[DataRoot], Networks],
     ) -> None:
         self._parts = Parts(root, layers, images, ContainerStore(root), volumes.on, open_networks)
+        #: ``log-driver`` and ``log-opts`` of daemon.json, for containers that say nothing themselves.
+        self.log_defaults: tuple[str, tuple[tuple[str, str], ...]] = ("json-file", ())
         self._monitors: list[int] = []
 
     @property
@@ -84,7 +86,9 @@ class ContainerService:
         from lamina.container.restarting import RestartPolicy
 
         RestartPolicy.of(request.host_config).check()
-        logdrivers.check(request.host_config.get("LogConfig"))
+        log_config = logdrivers.Defaults(*self.log_defaults).complete(request.host_config.get("LogConfig"))
+        logdrivers.check(log_config)
+        request = request._replace(host_config={**request.host_config, "LogConfig": log_config})
         health.check_settings(request.config.get("Healthcheck"))
         container = creation.create(self._parts, request)
         events.note(self._parts.root, container, "create")

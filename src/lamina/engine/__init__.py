@@ -195,7 +195,9 @@ class Engine:
     def container_service(self) -> ContainerService:
         from lamina.container.service import ContainerService
 
-        return ContainerService(self.root, self.layers, self.image_store, self.volumes, self._open_networks)
+        made = ContainerService(self.root, self.layers, self.image_store, self.volumes, self._open_networks)
+        made.log_defaults = (self.configuration.log_driver, self.configuration.log_opts)
+        return made
 
     @cached_property
     def registry(self) -> RegistryClient:

@@ -83,11 +83,11 @@ def test_none_keeps_nothing(tmp_path: Path) -> None:
     log.close()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(NotReadable, match="configured logging driver does not support reading"):
-        logdrivers.require_readable(container)
+        logdrivers.place_of(container, "/log")
 
 
 def test_unknown_drivers_and_options_are_refused() -> None:
-    with pytest.raises(NoSuchDriver, match="logger: no log driver named 'foo' is registered"):
+    with pytest.raises(NoSuchDriver, match='error looking up logging plugin foo: plugin "foo" not found'):
         logdrivers.check({"Type": "foo"})
     with pytest.raises(InvalidLogOption, match="unknown log opt 'foo' for json-file log driver"):
         logdrivers.check({"Type": "", "Config": {"foo": "bar"}})

@@ -93,7 +93,7 @@ def _log_config(options: Options) -> dict[str, Any]:
     given = dict(entry.partition("=")[::2] for entry in options.texts("log-opt"))
     if driver == "none" and given:
         raise CommandError("invalid logging opts for driver none")
-    return {"Type": driver or "json-file", "Config": given}
+    return {"Type": driver, "Config": given}
 
 
 def parse_policy(text: str) -> dict[str, Any]:
