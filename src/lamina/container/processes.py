@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 from lamina.container import specification
 from lamina.container.lifecycle import current
@@ -35,8 +37,20 @@ def top(parts: Parts, container_id: str, arguments: Sequence[str]) -> tuple[list
     renamed = _RENAMED.search(" ".join(["ps", *words]))
     if renamed is not None:
         raise InvalidArgument(f'specifying "{renamed[0].strip()}" is not allowed')
-    processes = cgroup.processes(specification.cgroup_of(container))
+    processes = cgroup.processes(specification.cgroup_of(container)) or in_pid_namespace(container.pid)
     return _parse(_ps(words, processes), frozenset(processes))
+
+
+def in_pid_namespace(pid: int) -> list[int]:
+    """Processes in the same pid namespace: where an ordinary user's containers have no control group."""
+    found = []
+    with suppress(OSError):
+        wanted = os.stat(f"/proc/{pid}/ns/pid").st_ino
+        for name in os.listdir("/proc"):
+            with suppress(OSError):
+                if name.isdecimal() and os.stat(f"/proc/{name}/ns/pid").st_ino == wanted:
+                    found.append(int(name))
+    return sorted(found)
 
 
 def _ps(words: list[str], processes: list[int]) -> str:

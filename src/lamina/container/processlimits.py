@@ -13,7 +13,7 @@ from lamina.container.configuring import InvalidSetting
 from lamina.container.parts import Parts
 from lamina.container.record import Container
 from lamina.errors import NotFound
-from lamina.linux import process
+from lamina.linux import process, userns
 from lamina.runtime.program import SEARCH
 from lamina.typing import Any
 
@@ -103,7 +103,7 @@ def _hard_limit(name: str) -> int:
 
 
 def _may_raise() -> bool:
-    return "CAP_SYS_RESOURCE" in process.effective_capabilities()
+    return userns.is_initial() and "CAP_SYS_RESOURCE" in process.effective_capabilities()
 
 
 def own_score() -> int:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from lamina.container import hostfiles, mounts, rare
 from lamina.container.record import Container
 from lamina.errors import InvalidArgument
-from lamina.linux import process
+from lamina.linux import process, userns
 from lamina.oci import runtime as oci
 from lamina.runtime import cgroup, filters
 from lamina.typing import Any, NamedTuple
@@ -59,7 +59,7 @@ def encode(container: Container, prepared: Prepared) -> bytes:
     if container.network_mode != "host":
         namespaces.append("network")
         # Not in another container's namespace.
-        sysctl = {} if prepared.network.startswith("/proc/") else _SYSCTL
+        sysctl = {} if prepared.network.startswith("/proc/") else _sysctl()
     if host_config.get("CgroupnsMode") == "private":
         namespaces.append("cgroup")
     specification = oci.Specification(
@@ -81,6 +81,13 @@ def encode(container: Container, prepared: Prepared) -> bytes:
         joined["path"] = prepared.network
     rare.write(document, container, prepared.joined)
     return oci.encode(document, None if seccomp is None else seccomp.profile)
+
+
+def _sysctl() -> dict[str, str]:
+    if userns.is_initial():
+        return _SYSCTL
+    # Groups that have no id here can't be allowed to ping; Docker allows none then.
+    return {key: value for key, value in _SYSCTL.items() if key != "net.ipv4.ping_group_range"}
 
 
 def _process(container: Container, user: oci.User, capabilities: tuple[str, ...]) -> oci.Process:

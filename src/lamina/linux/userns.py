@@ -7,6 +7,7 @@ from functools import cache
 
 from lamina.linux import process
 
+_joined: list[int] = []
 _EVERYBODY = ["0", "0", "4294967295"]
 
 
@@ -45,3 +46,9 @@ def join(handle: int) -> None:
     process.setns(handle, process.CLONE_NEWUSER | process.CLONE_NEWNS)
     os.chdir(directory)
     is_initial.cache_clear()
+    _joined.append(handle)
+
+
+def has_joined() -> bool:
+    """Whether this process, or one that it was forked from, has come into its namespace by :func:`join`."""
+    return bool(_joined)

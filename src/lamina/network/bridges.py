@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from lamina import filelock
 from lamina.dataroot import DataRoot
 from lamina.errors import Denied
+from lamina.linux import userns
 from lamina.linux.netlink import Rtnetlink
 from lamina.linux.nftables import Nfnetlink
 from lamina.network import ranges
@@ -56,14 +57,26 @@ class Bridges:
     def remove(self, network: Network) -> None:
         """Take the bridge, if it is one that was made here, and its rules away. Idempotent."""
         with self._host(), Rtnetlink() as links:
-            link = links.link(network.bridge)
-            if link is None:
-                return
-            if link.alias.startswith(_ALIAS):
-                with suppress(OSError):
-                    links.delete_link(network.bridge)
-            self.firewall.forget(network.bridge)
-            self._refresh(links, without=network.id)
+            self._take_down(network, links)
+
+    def rest(self, network: Network) -> None:
+        """The same unless somebody has an address there. The network stays, and its bridge is made when it is needed.
+
+        Where this process may not, nothing happens.
+        """
+        with suppress(NotPermitted), self._host(), Rtnetlink() as links:
+            if not self._store.taken(network.id):
+                self._take_down(network, links)
+
+    def _take_down(self, network: Network, links: Rtnetlink) -> None:
+        link = links.link(network.bridge)
+        if link is None:
+            return
+        if link.alias.startswith(_ALIAS):
+            with suppress(OSError):
+                links.delete_link(network.bridge)
+        self.firewall.forget(network.bridge)
+        self._refresh(links, without=network.id)
 
     def settle(self) -> None:
         """Choose the default network's range where it has none yet: Docker's has the first one, whoever comes later."""
@@ -148,6 +161,9 @@ class Bridges:
     @contextmanager
     def _host(self) -> Iterator[None]:
         with self._root.lock("networks"):
+            if userns.has_joined():  # the user's own network
+                yield
+                return
             try:
                 descriptor = filelock.open_lock(_HOST_LOCK)
             except OSError as error:

@@ -57,6 +57,11 @@ class Bound(NamedTuple):
         self.socket.close()
 
 
+def again(bound: Bound) -> Bound:
+    """The same port once more, to be closed on its own."""
+    return Bound(bound.publication, Socket(fileno=os.dup(bound.socket.fileno())))
+
+
 def split_port(text: str) -> tuple[int, str]:
     """``80/tcp``, a key of ``ExposedPorts``, as number and protocol. Raises :class:`InvalidArgument`."""
     number, _, protocol = text.partition("/")

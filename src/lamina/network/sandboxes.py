@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 from lamina.linux.netlink import Rtnetlink
 from lamina.network import naming
 from lamina.network.bridges import Bridges
-from lamina.network.contract import Endpoint, Holding, Network, NoSuchNetwork, Publication
+from lamina.network.contract import BRIDGE, Endpoint, Holding, Network, NoSuchNetwork, Publication
 from lamina.network.firewall import open_filter
 from lamina.network.ipam import Addresses
 from lamina.network.ports import Bound, bind, overlaps, requests, shown
@@ -67,10 +68,12 @@ class Sandboxes:
         self.bridges = bridges
         self._addresses = addresses
 
-    def open(self, wanted: Wanted) -> Opened:
+    def open(self, wanted: Wanted, *, bound: Sequence[Bound] | None = None) -> Opened:
         """Make a container's network namespace, put it on its networks and publish its ports.
 
         Nothing is left of one that can't be made. The caller is the container's monitor: a helper process is its child.
+
+        :param bound: what :meth:`bind` gave, where this is not the place to take ports; closed at the end.
         """
         self.close(wanted.id)
         with ExitStack() as undo:
@@ -90,7 +93,8 @@ class Sandboxes:
             set_default_routes(endpoints, namespace)
             holding = Holding(tuple(endpoints))
             reachable = [endpoint for endpoint in endpoints if endpoint.host_interface and endpoint.gateway]
-            bound = self._bind(wanted, reachable)
+            if bound is None:
+                bound = self._bind(wanted, reachable[0].id) if reachable else []
             undo.callback(lambda: [one.close() for one in bound])
             if bound:
                 publications = tuple(one.publication for one in bound)
@@ -196,16 +200,23 @@ class Sandboxes:
             lambda: self._servers(self.store.holding(wanted.id)),
         )
 
-    def _bind(self, wanted: Wanted, endpoints: Sequence[Endpoint]) -> list[Bound]:
-        """Take the ports that the container publishes; without a way to it they stay unpublished, as Docker does."""
-        ports = requests(wanted.config, wanted.host_config) if endpoints else ()
+    def bind(self, wanted: Wanted) -> list[Bound]:
+        """Take the ports that a container publishes before it has a network."""
+        known = [self.store.find(text) for text, _, _ in wanted.networks]
+        if all(one.driver != BRIDGE or one.internal for one in known):
+            return []  # no way to it: they stay unpublished, as Docker does
+        return self._bind(wanted, os.urandom(32).hex())
+
+    def _bind(self, wanted: Wanted, endpoint: str) -> list[Bound]:
+        """:param endpoint: its id, for messages."""
+        ports = requests(wanted.config, wanted.host_config)
         if not ports:
             return []
 
         def is_ours(publication: Publication) -> bool:
             return any(overlaps(publication, other) for _, one in self.store.holdings() for other in one.publications)
 
-        return bind(ports, f"{wanted.name} ({endpoints[0].id})", is_ours)
+        return bind(ports, f"{wanted.name} ({endpoint})", is_ours)
 
     def _known(self, endpoints: Sequence[Endpoint]) -> list[Network]:
         found = []

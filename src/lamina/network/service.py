@@ -6,14 +6,18 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from lamina.dataroot import DataRoot
+from lamina.linux import userns
 from lamina.network.contract import BRIDGE, Endpoint, Holding, Network, NoSuchNetwork, PredefinedNetwork, Request
 from lamina.network.store import NetworkStore
-from lamina.typing import TYPE_CHECKING, Any
+from lamina.typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from lamina.network.bridges import Bridges
     from lamina.network.ipam import Addresses
+    from lamina.network.ports import Bound
     from lamina.network.sandboxes import Opened, Sandboxes, Wanted
+
+_T = TypeVar("_T")
 
 
 class Networks:
@@ -30,6 +34,7 @@ class Networks:
         self._is_default = is_default
         self._alive = alive
         self.store = NetworkStore(root, is_default=is_default)
+        self._ports: list[Bound] | None = None
 
     # Most of what follows is of no use to a container without a network of its own, which should not wait for it.
 
@@ -73,7 +78,7 @@ class Networks:
         """See :func:`lamina.network.creation.make`."""
         from lamina.network.creation import make
 
-        return make(self._root, self.store, self._bridges, request)
+        return self._in_network(lambda: make(self._root, self.store, self._bridges, request))
 
     def remove(self, text: str) -> Network:
         """The network that was removed.
@@ -82,15 +87,23 @@ class Networks:
         """
         from lamina.network import naming
 
-        network = self.store.find(text)
-        _require_removable(network)
+        found = self.store.find(text)
+        _require_removable(found)
         self._root.require_writable()
-        self._addresses.reclaim(network)
-        self.store.remove(network)
-        if network.driver == BRIDGE:
-            self._bridges.remove(network)
-        naming.forget(self.store, network)
-        return network
+        self._addresses.reclaim(found)
+        self.store.remove(found)
+        if found.driver == BRIDGE:
+            self._in_network(lambda: self._bridges.remove(found))
+        naming.forget(self.store, found)
+        return found
+
+    def tidy(self) -> None:
+        """Take back what the dead left, and the default bridge where nobody is on it: the next start makes it again."""
+        self.reclaim()
+        for one in self.store.all():
+            self._addresses.reclaim(one)
+            if one.predefined and one.driver == BRIDGE:
+                self._bridges.rest(one)
 
     # Containers
 
@@ -103,22 +116,51 @@ class Networks:
 
     def open(self, wanted: Wanted) -> Opened:
         """See :meth:`lamina.network.sandboxes.Sandboxes.open`."""
+        if userns.has_joined():
+            return self._open_inside(wanted)
         return self._sandboxes.open(wanted)
+
+    def _open_inside(self, wanted: Wanted) -> Opened:
+        """The same in the network of an ordinary user, which the calling thread enters; the ports are the host's.
+
+        They are kept for the container's next run: there is no way back out to take them again.
+        """
+        from lamina.network import ports
+        from lamina.rootless import network
+
+        if self._ports is None:
+            self._ports = self._sandboxes.bind(wanted)
+        network.enter()
+        return self._sandboxes.open(wanted, bound=[ports.again(one) for one in self._ports])
+
+    def _in_network(self, work: Callable[[], _T]) -> _T:
+        """Do something where the bridges are."""
+        if not userns.has_joined():
+            return work()
+        from lamina.rootless import network
+
+        return network.inside(work)
 
     def close(self, container: str) -> None:
         """Give everything of a container back. Its interfaces go with its namespace. Idempotent."""
         if self.store.holding(container) != Holding():
-            self._sandboxes.close(container)
+            self._in_network(lambda: self._sandboxes.close(container))
 
     def connect(
         self, text: str, container: tuple[str, str], pid: int, entry: Mapping[str, Any], names: tuple[str, ...]
     ) -> Endpoint:
         """See :meth:`lamina.network.sandboxes.Sandboxes.connect`."""
-        return self._sandboxes.connect(text, container, pid, entry, names)
+        return self._in_network(lambda: self._sandboxes.connect(text, container, pid, entry, names))
 
     def disconnect(self, network_id: str, container: str, pid: int) -> None:
         """See :meth:`lamina.network.sandboxes.Sandboxes.disconnect`."""
-        self._sandboxes.disconnect(network_id, container, pid)
+        self._in_network(lambda: self._sandboxes.disconnect(network_id, container, pid))
+
+    def reclaim(self) -> None:
+        """Take back what those have who died without giving it back."""
+        for container in self.store.holders():
+            if not self._alive(container):
+                self.close(container)
 
     def names_at(self, container: str) -> str:
         """See :meth:`lamina.network.sandboxes.Sandboxes.names_at`."""

@@ -22,6 +22,11 @@ def is_unified(home: str = _HOME) -> bool:
     return os.path.exists(os.path.join(home, "cgroup.controllers"))
 
 
+def is_writable(home: str = _HOME) -> bool:
+    """Whether this process may make groups: not in an ordinary user's namespace."""
+    return os.access(home if is_unified(home) else f"{home}/pids", os.W_OK)
+
+
 def oom_killed(path: str, home: str = _HOME) -> bool:
     """Whether the kernel killed something of the group for want of memory. To be asked before the group is deleted."""
     name = f"{path}/memory.events" if is_unified(home) else f"memory{path}/memory.oom_control"
@@ -108,6 +113,8 @@ def thaw(path: str, home: str = _HOME) -> None:
 
 
 def _set_frozen(path: str, frozen: bool, home: str) -> None:
+    if not is_writable(home):
+        raise SystemFailure("there are no control groups for an ordinary user's containers: no pause")
     group = f"{home}/{path.lstrip('/')}" if is_unified(home) else f"{home}/freezer/{path.lstrip('/')}"
     if is_unified(home):
         control, word, report, wanted = (

@@ -42,9 +42,15 @@ class Controllers(NamedTuple):
     realtime: int = 0
 
 
+#: Where groups can't be made.
+_NOTHING = Controllers(False, False, False, False, False, False, False, False, False, False, False, False, False)
+
+
 def read(home: str = _HOME, membership: str = "/proc/self/cgroup") -> Controllers:
     """The host's facts now."""
     processors = len(os.sched_getaffinity(0))
+    if not cgroup.is_writable(home):
+        return _NOTHING._replace(processors=processors, cpus=f"0-{processors - 1}")
     return _version_2(home, membership, processors) if cgroup.is_unified(home) else _version_1(home, processors)
 
 

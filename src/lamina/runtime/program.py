@@ -10,6 +10,7 @@ import select
 from lamina import json
 from lamina.errors import SystemFailure, Unsupported
 from lamina.linux import mount, process
+from lamina.runtime import cgroup
 from lamina.typing import NamedTuple
 
 #: Where distribution packages and administrators install runtimes.
@@ -209,7 +210,10 @@ class RuntimeProgram:
         session: bool = False,
     ) -> int:
         command = [self.path, "--root", os.path.join(bundle, "state"), "--log", log]
-        command += ["--log-format", "json", *arguments]
+        command += ["--log-format", "json"]
+        if self.name == "crun" and not cgroup.is_writable():
+            command.append("--cgroup-manager=disabled")
+        command += arguments
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
         if held is not None:
             actions.append((os.POSIX_SPAWN_DUP2, held, 3))  # runtimes close what is above 2 in the container
