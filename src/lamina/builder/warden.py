@@ -22,7 +22,7 @@ from threading import Lock
 from lamina import json
 from lamina.errors import LaminaError, SystemFailure
 from lamina.linux import daemon
-from lamina.runtime import cgroup, program
+from lamina.runtime import cgroup, program, sealing
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram, StandardStreams
 from lamina.typing import Any, NamedTuple, NoReturn
 
@@ -122,7 +122,7 @@ def _main(runtime: RuntimeProgram, connection: socket.socket, held: tuple[int, .
     code = 1
     try:
         daemon.leave_caller("lamina-warden", {connection.fileno(), *held})
-        _Server(runtime, connection).serve()
+        _Server(sealing.sealed(runtime), connection).serve()
         code = 0
     finally:
         os._exit(code)
