@@ -57,6 +57,15 @@ def nobodys_credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_bridges_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail a session that leaves bridges and tables of its roots: those of a root that tests share outlast a test."""
+    yield
+    if os.geteuid() == 0:
+        left = networks.left_below(str(tmp_path_factory.getbasetemp()))
+        assert not left, "left behind:\n" + "\n".join(left)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail a test that leaves mounts below pytest's temporary folder, or processes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 from lamina.linux import nftables
 from lamina.linux.netlink import Rtnetlink
@@ -17,11 +18,29 @@ def remove_idle_bridges(directory: str) -> None:
         found = list(links.links())
         used = {link.master for link in found}
         for link in found:
-            path = link.alias.removeprefix(_ALIAS)
-            if link.kind == "bridge" and path != link.alias and path.startswith(directory) and link.number not in used:
+            if link.kind == "bridge" and _is_below(link.alias, directory) and link.number not in used:
                 links.delete_link(link.name)
-                table = table_of(path)
+                table = table_of(link.alias.removeprefix(_ALIAS))
                 nftables.run(f"add table inet {table}\ndelete table inet {table}")
+
+
+def left_below(directory: str, seconds: float = 10) -> list[str]:
+    """Bridges of roots below ``directory`` that are still there; those with nobody on are removed.
+
+    What ended just now has some time to go.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        remove_idle_bridges(directory)
+        with Rtnetlink() as links:
+            left = [f"{link.name} of {link.alias}" for link in links.links() if _is_below(link.alias, directory)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+
+
+def _is_below(alias: str, directory: str) -> bool:
+    return alias.startswith(f"{_ALIAS}{directory}/")
 
 
 def interfaces() -> set[str]:

@@ -35,6 +35,7 @@ from lamina.version import MAKER
 
 if TYPE_CHECKING:
     from lamina.builder.wasting import Waste
+    from lamina.network.service import Networks
     from lamina.registry.client import RegistryClient
     from lamina.registry.settings import Settings
 
@@ -53,12 +54,14 @@ def build(
     steps: Steps | None = None,
     settings: Callable[[], Settings] | None = None,
     client: Callable[[], RegistryClient] | None = None,
+    networks: Callable[[], Networks] | None = None,
 ) -> BuildResult:
     """Build, and give the image its names.
 
     :param fetch: fetches base images that are not here; ``None`` never does.
     :param client: reaches registries, for caches; ``None`` never does.
     :param settings: says how to reach servers, for ``ADD``; ``None`` never does.
+    :param networks: the root's, for the default network of ``RUN``; with ``None`` that is the host's.
     :raises DockerfileError: the Dockerfile can't be parsed; nothing has been done then.
     :raises CommandFailed: a ``RUN`` failed. Other errors are those of the instructions.
     """
@@ -66,7 +69,7 @@ def build(
     dockerfile = parse(request.dockerfile, name=request.dockerfile_name)
     steps = steps or Steps()
     failure = None
-    with Session(root, layers, images, request, steps, settings=settings, client=client) as session:
+    with Session(root, layers, images, request, steps, settings=settings, client=client, networks=networks) as session:
         try:
             image, stage = _built(session, dockerfile, fetch, client)
             waste = waste_of(session, stage) if request.advise else ()

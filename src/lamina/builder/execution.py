@@ -16,27 +16,31 @@ from lamina.container import rootfs, users
 from lamina.runtime import cgroup
 
 
-def initialiser(work: Work) -> Callable[[str], None] | None:
+def initialiser(work: Work, session: Session) -> Callable[[str], None] | None:
     """What has to be in the layer below the step's own.
 
-    For a command the wait for the control groups begins here: it passes while the workspace is made.
+    For a command the wait for the control groups and the network begins here: it passes while the workspace is made.
     """
     if isinstance(work, Job):
         cgroup.warm_up()
+        if work.network == "default":
+            session.warden.connect()
     return running.initialiser(work.mounts) if isinstance(work, Job) else None
 
 
 def perform(work: Work, session: Session, path: str, progress: StepProgress) -> None:
     """Change the files of the workspace at host path ``path``."""
     if isinstance(work, Job):
+        place = session.place() if work.network == "default" else None
         running.run(
             session.root,
             session.warden,
             path,
-            work,
+            work._replace(network="host") if place and place.problem else work,
             progress.output,
             id=session.new_id(),
             meanwhile=session.tidy,
+            place=place,
         )
         return
     root = rootfs.open_root(path)

@@ -15,6 +15,7 @@ from shutil import rmtree
 
 from lamina import atomicfile
 from lamina.builder.job import CommandFailed, Job, StepMount
+from lamina.builder.network import Place
 from lamina.builder.warden import Order, Outcome, Pending, Warden
 from lamina.container import defaults, hostfiles, initlayer, rootfs, specification, users
 from lamina.container.record import Container
@@ -70,12 +71,14 @@ def run(
     *,
     id: str,
     meanwhile: Callable[[], None],
+    place: Place | None = None,
 ) -> None:
     """Run it to its end; ``output`` gets what it writes.
 
     :param merged: host path of the workspace.
     :param id: of the container; the journal knows it.
     :param meanwhile: called once, while the container starts.
+    :param place: the network of a job that is to be on the default one.
     :raises CommandFailed: it failed.
     :raises RuntimeFailed: it could not be started.
     """
@@ -84,7 +87,7 @@ def run(
     os.makedirs(bundle, 0o700)
     with ExitStack() as undo:
         undo.callback(rmtree, bundle, ignore_errors=True)
-        prepared = _prepare(container, merged, bundle, root.sub("lamina/index"))
+        prepared = _prepare(container, merged, bundle, root.sub("lamina/index"), place or Place())
         atomicfile.write(f"{bundle}/config.json", specification.encode(container, prepared), sync=False)
         order = Order(id, bundle, job.command[0], specification.cgroups_path(id, container.host_config["CgroupParent"]))
         read, pending = _start(warden, order)
@@ -160,7 +163,7 @@ def _container(job: Job, id: str) -> Container:
     return Container(document, host_config)
 
 
-def _prepare(container: Container, merged: str, bundle: str, filters: str) -> Prepared:
+def _prepare(container: Container, merged: str, bundle: str, filters: str, place: Place) -> Prepared:
     root = rootfs.open_root(merged)
     try:
         rootfs.require_plain(root)
@@ -168,5 +171,7 @@ def _prepare(container: Container, merged: str, bundle: str, filters: str) -> Pr
         user = users.resolve(root, container.config["User"])
     finally:
         os.close(root)
-    hostfiles.write(container, bundle)
-    return Prepared(merged, user, filters)
+    hostfiles.write(container, bundle, gateway=place.gateway)
+    if place.address:
+        hostfiles.write_network(container, (place.address,), (), gateway=place.gateway, server="")
+    return Prepared(merged, user, filters, network=place.path)

@@ -26,8 +26,10 @@ from lamina.oci import timestamp
 from lamina.typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from lamina.builder.network import Place
     from lamina.builder.stage import StageState
     from lamina.builder.warden import Warden
+    from lamina.network.service import Networks
     from lamina.registry.client import RegistryClient
     from lamina.registry.settings import Settings
 
@@ -55,7 +57,9 @@ class Session:
         *,
         settings: Callable[[], Settings] | None = None,
         client: Callable[[], RegistryClient] | None = None,
+        networks: Callable[[], Networks] | None = None,
     ) -> None:
+        self._networks = networks
         self.root = root
         self.layers = layers
         self.images = images
@@ -69,6 +73,7 @@ class Session:
         self._resources = ExitStack()
         self.cached = False
         self._cancelled = False
+        self._told = False
         self._warden: Warden | None = None
         self._garbage: list[Callable[[], None]] = []
         self._context: Tree | None = None
@@ -131,13 +136,24 @@ class Session:
 
     @property
     def warden(self) -> Warden:
-        from lamina.builder.warden import Warden  # most builds are cached and need none
+        from lamina.builder.network import BuildNetwork  # most builds are cached and need neither
+        from lamina.builder.warden import Warden
 
         with self._lock:
             self.check()
             if self._warden is None:
-                self._warden = Warden((self.transaction.entry.descriptor,))
+                network = BuildNetwork(self._networks(), self.root.path, self.new_id()) if self._networks else None
+                self._warden = Warden((self.transaction.entry.descriptor,), network)
             return self._warden
+
+    def place(self) -> Place:
+        """Where a command on the default network is put: there is none where the host has or allows none."""
+        place = self.warden.place()
+        with self._lock:
+            if place.problem and not self._told:
+                self._told = True
+                self.steps.warn(f"RUN has the host's network: {place.problem}")
+        return place
 
     def context(self) -> Tree:
         """The build context. Raises ``InvalidArgument`` when there is none."""
@@ -218,8 +234,3 @@ class Session:
                 if self._cancelled:
                     raise Cancelled("context canceled") from error  # that is why its command was killed
                 raise
-
-
-def default_network(network: str) -> str:
-    """``default`` is the host's network: name resolution and a way out, and no time to make a bridge's end."""
-    return "host" if network == "default" else network

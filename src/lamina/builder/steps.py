@@ -13,7 +13,7 @@ from lamina.builder.job import CommandFailed, Job, StepMount
 from lamina.builder.picking import of_place
 from lamina.builder.progress import StepProgress
 from lamina.builder.selection import Selection, common_digest, excluder, joined, of_copy, of_tree
-from lamina.builder.session import Session, default_network
+from lamina.builder.session import Session
 from lamina.builder.stage import Done, StageState, digest_of
 from lamina.builder.tree import Excludes
 from lamina.digest import DiffID, chain_id
@@ -235,7 +235,7 @@ class StageBuilder:
         staged = session.stage_layer(state.layer)
         failure = None
         try:
-            with staged.work(execution.initialiser(work), apart=apart) as workspace:
+            with staged.work(execution.initialiser(work, session), apart=apart) as workspace:
                 try:
                     execution.perform(work, session, workspace.path, progress)
                 except CommandFailed as error:
@@ -291,13 +291,14 @@ class StageBuilder:
         environment = state.environment()
         visible = state.arguments.visible(environment)
         recorded = texts.run_command(words, visible)
-        network = default_network(session.request.network if instruction.network == "default" else instruction.network)
+        network = session.request.network if instruction.network == "default" else instruction.network
+        reach = "host" if network == "default" else network  # with either a command finds the same
         with ExitStack() as stack:
             mounts = mounting.Mounts(session, self._place, stack, state)
             wanted = [mounts.parse(text, state.variables(), self._escape) for text in instruction.mounts]
             identity = [mounts.identity(mount) for mount in wanted]
             hosts = session.request.limits.get("ExtraHosts")
-            key = state.next_key("run", recorded, network, instruction.security, identity, script, hosts)
+            key = state.next_key("run", recorded, reach, instruction.security, identity, script, hosts)
 
             prepared: tuple[StepMount, ...] = ()
             if (wanted or script) and session.lookup.find(state, self._dated(key), texts.created_by(recorded)) is None:

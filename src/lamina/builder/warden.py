@@ -5,7 +5,7 @@ the two closes and the warden kills what still runs. One thread serves any numbe
 
 Messages are JSON, one per packet. To the warden: ``{"id", "bundle", "command", "cgroup"}`` with four descriptors:
 standard input, output, error, and the pipe that gets the answer: ``{"code", "oom"}`` or ``{"error", "code"}``. The
-bundle is removed after that.
+bundle is removed after that. And ``{"network"}`` with one, whose answer is a :class:`Place` or ``{"error", "code"}``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from shutil import rmtree
 from threading import Lock
 
 from lamina import json
+from lamina.builder.network import BuildNetwork, Place
 from lamina.errors import LaminaError, SystemFailure
 from lamina.linux import daemon
 from lamina.runtime import cgroup, program, sealing
@@ -54,25 +56,47 @@ class Warden:
     """The build's side. Made before the first container runs; close it when the build is over.
 
     :param held: descriptors that the warden keeps open for as long as it lives: a lock of the build's.
+    :param network: for commands that are to have one of the build's own; the warden's from now on.
     """
 
-    def __init__(self, held: tuple[int, ...] = ()) -> None:
+    def __init__(self, held: tuple[int, ...] = (), network: BuildNetwork | None = None) -> None:
         runtime = program.find()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:
-            _main(runtime, theirs, held)
+            _main(runtime, theirs, held, network)
         theirs.close()
         self._socket = ours
         self._closing = Lock()
+        self._connecting = Lock()
+        self._connection: Pending | None = None
+        self._place: Place | None = None
 
     def run(self, order: Order, streams: StandardStreams) -> Pending:
         """Start one; its answer to come."""
+        return self._send(order._asdict(), streams)
+
+    def connect(self) -> None:
+        """Have the build's network made, which takes a moment; nothing when that was asked for before."""
+        with self._connecting:
+            if self._connection is None:
+                self._connection = self._send({"network": True}, ())
+
+    def place(self) -> Place:
+        """The build's network, as soon as it is there. Raises :class:`SystemFailure`."""
+        self.connect()
+        with self._connecting:
+            if self._place is None:
+                assert self._connection is not None
+                self._place = self._connection.place()
+            return self._place
+
+    def _send(self, message: dict[str, Any], descriptors: Sequence[int]) -> Pending:
         read, write = os.pipe2(os.O_CLOEXEC)
         try:
-            socket.send_fds(self._socket, [json.dumps(order._asdict()).encode()], [*streams, write])
+            socket.send_fds(self._socket, [json.dumps(message).encode()], [*descriptors, write])
         except OSError as error:
             os.close(read)
             raise SystemFailure(f"the build's warden is gone: {error.strerror}") from error
@@ -91,13 +115,21 @@ class Warden:
 
 
 class Pending:
-    """A container that runs, or is about to."""
+    """An answer to come: of a container that runs, or is about to, or of the network."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def wait(self) -> Outcome:
         """Its end. Raises :class:`RuntimeFailed` when it could not be started."""
+        answer = self._answer()
+        return Outcome(answer["code"], answer["oom"])
+
+    def place(self) -> Place:
+        """What became of the network."""
+        return Place(**self._answer())
+
+    def _answer(self) -> dict[str, Any]:
         parts = []
         try:
             while data := os.read(self._descriptor, 1 << 16):
@@ -109,7 +141,7 @@ class Pending:
         answer: dict[str, Any] = json.loads(b"".join(parts))
         if "error" in answer:
             raise RuntimeFailed(answer["error"], answer["code"])
-        return Outcome(answer["code"], answer["oom"])
+        return answer
 
 
 class _Running(NamedTuple):
@@ -118,19 +150,26 @@ class _Running(NamedTuple):
     answer: int
 
 
-def _main(runtime: RuntimeProgram, connection: socket.socket, held: tuple[int, ...]) -> NoReturn:
+def _main(
+    runtime: RuntimeProgram, connection: socket.socket, held: tuple[int, ...], network: BuildNetwork | None
+) -> NoReturn:
     code = 1
     try:
         daemon.leave_caller("lamina-warden", {connection.fileno(), *held})
-        _Server(sealing.sealed(runtime), connection).serve()
+        try:
+            _Server(sealing.sealed(runtime), connection, network).serve()
+        finally:
+            if network is not None:
+                network.close()
         code = 0
     finally:
         os._exit(code)
 
 
 class _Server:
-    def __init__(self, runtime: RuntimeProgram, connection: socket.socket) -> None:
+    def __init__(self, runtime: RuntimeProgram, connection: socket.socket, network: BuildNetwork | None) -> None:
         self._runtime = runtime
+        self._network = network
         self._connection = connection
         self._running: dict[int, _Running] = {}
         self._poll = select.poll()
@@ -159,7 +198,11 @@ class _Server:
         if not data:
             return False
         *streams, answer = descriptors
-        order = Order(**json.loads(data))
+        document = json.loads(data)
+        if "network" in document:
+            _answer(answer, self._connect())
+            return True
+        order = Order(**document)
         try:
             pid = self._runtime.run_detached(order.id, order.bundle, StandardStreams(*streams), command=order.command)
             pidfd = os.pidfd_open(pid)
@@ -174,6 +217,14 @@ class _Server:
             for descriptor in streams:
                 os.close(descriptor)
         return True
+
+    def _connect(self) -> dict[str, Any]:
+        if self._network is None:
+            return Place(problem="this build has none of its own")._asdict()
+        try:
+            return self._network.open()._asdict()
+        except (LaminaError, OSError) as error:
+            return {"error": str(error), "code": ENGINE_FAILED}
 
     def _ended(self, pidfd: int) -> None:
         one = self._running.pop(pidfd)

@@ -35,4 +35,5 @@ def prune_networks(context: Context, wanted: dict[str, list[str]]) -> str:
         except (Denied, NotFound):
             continue  # in use, or removed meanwhile
         removed.append(network.name)
+    engine.networks.tidy()
     return pruning.report("Networks", removed)

@@ -48,6 +48,7 @@ class Builds:
             steps=steps,
             settings=lambda: engine.registry.settings,
             client=lambda: engine.registry,
+            networks=lambda: engine.networks,
         )
 
     def verify(self, request: BuildRequest, report: StepReport | Steps = ignore_steps) -> Verified:

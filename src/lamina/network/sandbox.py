@@ -30,6 +30,8 @@ from lamina.network.store import NetworkStore
 from lamina.typing import Any, NamedTuple
 
 _LOOPBACK = 1
+#: How often an interface is put on a bridge that goes away meanwhile.
+_ATTEMPTS = 2
 _IPV6_SWITCHES = ("all", "default")
 
 
@@ -113,6 +115,15 @@ class Plugging(NamedTuple):
 
         :param container: its id and name.
         """
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._plug(network, container, wanted, namespace)
+            except OSError as error:
+                if error.errno not in (errno.ENODEV, errno.EINVAL) or network.driver != BRIDGE:
+                    raise  # else somebody took the idle bridge down just now
+        return self._plug(network, container, wanted, namespace)
+
+    def _plug(self, network: Network, container: tuple[str, str], wanted: Settings, namespace: Namespace) -> Endpoint:
         bridge = 0
         if network.driver == BRIDGE:
             network, bridge = self.bridges.ensure(network, self.links, self.filter)

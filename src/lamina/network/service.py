@@ -102,8 +102,7 @@ class Networks:
         self.reclaim()
         for one in self.store.all():
             self._addresses.reclaim(one)
-            if one.predefined and one.driver == BRIDGE:
-                self._bridges.rest(one)
+        self._in_network(lambda: self._bridges.rest(self.store.predefined("bridge")))
 
     # Containers
 

@@ -207,13 +207,15 @@ class NetworkStore:
 
     def holdings(self) -> Iterator[tuple[str, Holding]]:
         """Of all containers, with their ids."""
+        for name in self.holders():
+            yield name, self.holding(name)
+
+    def holders(self) -> list[str]:
+        """Ids of all containers that have something."""
         try:
-            names = os.listdir(self.path("sandboxes"))
+            return [name for name in os.listdir(self.path("sandboxes")) if len(name) == 64]
         except FileNotFoundError:
-            return
-        for name in names:
-            if len(name) == 64:
-                yield name, self.holding(name)
+            return []
 
     def hold(self, container: str, holding: Holding) -> None:
         """Replace what a container has."""

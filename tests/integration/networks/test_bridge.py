@@ -167,3 +167,15 @@ def test_a_flushed_packet_filter_is_made_again(box: LaminaOn) -> None:
     box.host.run("nft", "flush", "ruleset")
     box("run", "--rm", "busybox", "true")
     assert box.host.rules() == rules
+
+
+def test_prune_takes_the_idle_bridge_and_its_table_and_a_start_makes_them_again(box: LaminaOn) -> None:
+    bridge = json.loads(box("network", "inspect", "bridge"))[0]["Options"]["com.docker.network.bridge.name"]
+    box("run", "-d", "--name", "one", "busybox", "sleep", "1000")
+    box("network", "prune", "-f")
+    assert bridge in box.host.interfaces()
+    box("rm", "-f", "one")
+    box("network", "prune", "-f")
+    assert bridge not in box.host.interfaces()
+    assert "lamina" not in box.host.rules()
+    assert "inet 172.17.0.2/16" in box("run", "--rm", "busybox", "ip", "-o", "-4", "address")
