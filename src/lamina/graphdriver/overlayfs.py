@@ -61,8 +61,7 @@ def options() -> list[tuple[str, str]]:
     chosen = []
     for name in ("index", "nfs_export", "redirect_dir", "metacopy"):
         try:
-            with open(f"{_PARAMETERS}/{name}") as parameter:
-                enabled = parameter.read(1) in ("Y", "1")
+            enabled = _parameter(name)
         except OSError:
             continue
         if enabled or name == "index":
@@ -70,6 +69,15 @@ def options() -> list[tuple[str, str]]:
     if not userns.is_initial():
         chosen.append(("userxattr", ""))
     return chosen
+
+
+def _parameter(name: str) -> bool:
+    """Whether the kernel's default is on. Raises :class:`OSError` where it knows nothing of that name."""
+    descriptor = os.open(f"{_PARAMETERS}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 1) in (b"Y", b"1")
+    finally:
+        os.close(descriptor)
 
 
 def attach(overlay: Overlay, target: str) -> None:

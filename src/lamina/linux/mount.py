@@ -231,10 +231,14 @@ def is_mount_point(path: str) -> bool:
 
 def _mount_id(descriptor: int) -> bytes:
     """Number of the mount a descriptor lives on: the ``mnt_id`` line of ``fdinfo`` (proc(5))."""
-    with open(f"/proc/self/fdinfo/{descriptor}", "rb") as information:
-        for line in information:
-            if line.startswith(b"mnt_id:"):
-                return line[7:].strip()
+    information = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lines = os.read(information, 4096)
+    finally:
+        os.close(information)
+    for line in lines.splitlines():
+        if line.startswith(b"mnt_id:"):
+            return line[7:].strip()
     raise OSError(errno.ENOSYS, "no mount id in fdinfo", descriptor)
 
 

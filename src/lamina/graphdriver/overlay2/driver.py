@@ -190,9 +190,15 @@ class Overlay2Driver:
     @staticmethod
     def _forget_volatile(work: str) -> None:
         """Take the mark away that tells a mount that ended in order from one that a crash ended."""
-        marks = os.path.dirname(f"{work}/{VOLATILE_MARK}")
-        if os.path.isdir(marks):
-            remove_tree(marks)
+        mark = f"{work}/{VOLATILE_MARK}"
+        marks = os.path.dirname(mark)
+        try:
+            os.unlink(f"{mark}/dirty")
+            os.rmdir(mark)
+            os.rmdir(marks)
+        except OSError:  # nothing is there, or something else
+            if os.path.isdir(marks):
+                remove_tree(marks)
 
     def _remove_links(self, id: str) -> None:
         """Remove the layer's name in ``l/``; without a readable ``link`` file every name that points at it."""

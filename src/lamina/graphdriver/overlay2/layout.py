@@ -29,6 +29,8 @@ _LINK_LENGTH = 26
 #: Base32 (RFC 4648).
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _LINKS = "l"
+#: Bytes of a metadata file that are read: a thousand names are 28 KiB.
+_LIMIT = 1 << 16
 
 #: In ``home`` but no layers: the link directory, what ext4 makes, and the device node of Docker's quota code.
 _NO_LAYERS = frozenset({_LINKS, "lost+found", "backingFsBlockDev"})
@@ -193,10 +195,13 @@ def is_link_name(name: str) -> bool:
 def _read(path: str) -> str | None:
     """A metadata file's text; ``None`` when it is absent."""
     try:
-        with open(path, "rb") as file:
-            return file.read(1 << 20).decode("latin-1")
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    try:
+        return os.read(descriptor, _LIMIT).decode("latin-1")
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: str, data: bytes, mode: int) -> None:
