@@ -13,7 +13,7 @@ from lamina.cli.verbs import GROUPS, VERBS
 from support.programs import DOCKER
 
 #: Verbs that docker does not have.
-_OWN = {"doctor", "system fsck", *(f"union {verb}" for verb in GROUPS["union"].verbs)}
+_OWN = {"doctor", "system fsck", "system restore", *(f"union {verb}" for verb in GROUPS["union"].verbs)}
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
 
 

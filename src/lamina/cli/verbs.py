@@ -125,7 +125,14 @@ GROUPS: dict[str, Group] = {
     ),
     "system": Group(
         "Manage the data root",
-        {"df": "system_df", "events": "events", "fsck": "system_fsck", "info": "info", "prune": "system_prune"},
+        {
+            "df": "system_df",
+            "events": "events",
+            "fsck": "system_fsck",
+            "info": "info",
+            "prune": "system_prune",
+            "restore": "system_restore",
+        },
     ),
     "union": Group(
         "Show directories as one tree",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lamina.container.jsonlog import Entry
     from lamina.container.logs import LogRequest
     from lamina.container.restarting import RestartPolicy
+    from lamina.container.restoring import Restored
     from lamina.layer.contract import Change
 
 
@@ -122,6 +123,13 @@ class ContainerService:
 
         self._reap()
         ending.restart(self._parts, self.id_of(text), timeout, started_pids=self._monitors.append)
+
+    def restore(self) -> Iterator[Restored]:
+        """See :func:`lamina.container.restoring.restore`."""
+        from lamina.container import restoring
+
+        self._reap()
+        return restoring.restore(self._parts, self._monitors.append)
 
     def pause(self, text: str) -> None:
         """See :func:`lamina.container.pausing.pause`."""
