@@ -56,7 +56,7 @@ def create(context: Context, options: Options, verb: str, *, detached: bool) -> 
         container = _create(context, options, request)
     except LaminaError as error:
         raise failure(verb, f"Error response from daemon: {error}") from error
-    for warning in container.warnings:
+    for warning in (*container.warnings, *networking.advice(container.network_mode)):
         context.warn(f"WARNING: {warning}")
     if cid_file:
         with open(cid_file, "w", encoding="ascii") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
+from lamina.cli.createflags.networking import NO_NAMES
 from lamina.cli.flags import switch, text, texts
 from lamina.errors import Unsupported
 from lamina.typing import TYPE_CHECKING
@@ -59,9 +60,7 @@ def run(context: Context, options: Options) -> int:
         )
     )
     if not naming.program():
-        context.warn(
-            "WARNING: aardvark-dns is not installed: containers on this network will not find each other by name"
-        )
+        context.warn(f"WARNING: {NO_NAMES}")
     context.print(network.id)
     return 0
 

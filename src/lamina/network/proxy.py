@@ -140,7 +140,7 @@ class _Listener:
         if self._relay is None:
             callee = Socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
         else:
-            address = self._relay.first_server()
+            address, port = self._relay.first_server()
             callee = open_socket(self._namespace, SOCK_STREAM, address)
         try:
             callee.connect((address, port))

@@ -38,7 +38,7 @@ class Listening(NamedTuple):
     """The relay's sockets.
 
     :ivar namespace: descriptor of the container's namespace. :ivar given: addresses from ``--dns``.
-    :ivar servers: addresses of the networks' servers now.
+    :ivar servers: addresses of the networks' servers now. :ivar port: where these listen now.
     """
 
     namespace: int
@@ -46,6 +46,7 @@ class Listening(NamedTuple):
     streams: Socket
     given: tuple[str, ...]
     servers: Callable[[], Sequence[str]]
+    port: Callable[[], int]
 
     @property
     def address(self) -> str:
@@ -57,14 +58,16 @@ class Listening(NamedTuple):
         self.streams.close()
 
 
-def listen(namespace: int, given: Sequence[str], servers: Callable[[], Sequence[str]]) -> Listening:
+def listen(
+    namespace: int, given: Sequence[str], servers: Callable[[], Sequence[str]], port: Callable[[], int]
+) -> Listening:
     """Raises :class:`OSError`."""
     datagrams = open_socket(namespace, SOCK_DGRAM)
     streams = open_socket(namespace, SOCK_STREAM)
     for socket in (datagrams, streams):
         socket.bind((ADDRESS, _PORT))
     streams.listen(64)
-    return Listening(namespace, datagrams, streams, tuple(given), servers)
+    return Listening(namespace, datagrams, streams, tuple(given), servers, port)
 
 
 def open_socket(namespace: int, kind: int, address: str = ADDRESS) -> Socket:
@@ -94,9 +97,9 @@ class Relay:
             self._drop(key)
             self._ask(question)
 
-    def first_server(self) -> str:
-        """Whom a whole conversation goes to: ``""`` for nobody."""
-        return next(iter(self._servers(b"")), "")
+    def first_server(self) -> tuple[str, int]:
+        """Whom a whole conversation goes to: an address and a port; ``""`` for nobody."""
+        return next(iter(self._servers(b"")), ("", _PORT))
 
     def _receive(self, events: int) -> None:
         try:
@@ -106,17 +109,19 @@ class Relay:
         if len(data) >= 12 and len(self._questions) < _LIMIT:
             self._ask(_Question(data, peer, self._servers(data)))
 
-    def _servers(self, question: bytes) -> list[str]:
-        own, given = list(self._listening.servers()), list(self._listening.given)
+    def _servers(self, question: bytes) -> list[tuple[str, int]]:
+        port = self._listening.port()
+        own = [(address, port) for address in self._listening.servers()]
+        given = [(address, _PORT) for address in self._listening.given]
         return [*own, *given] if not given or _has_one_label(question) else [*given, *own]
 
     def _ask(self, question: _Question) -> None:
         """Send it to the next server that can be reached; what the last one said is the answer when none is left."""
         while question.servers:
             server = question.servers.pop(0)
-            socket = open_socket(self._listening.namespace, SOCK_DGRAM, server)
+            socket = open_socket(self._listening.namespace, SOCK_DGRAM, server[0])
             try:
-                socket.connect((server, _PORT))
+                socket.connect(server)
                 socket.send(question.data)
             except OSError:
                 socket.close()
@@ -167,7 +172,7 @@ class Relay:
 class _Question:
     """One datagram of a container's, and who is still to be asked."""
 
-    def __init__(self, data: bytes, peer: Any, servers: list[str]) -> None:
+    def __init__(self, data: bytes, peer: Any, servers: list[tuple[str, int]]) -> None:
         self.data = data
         self.peer = peer
         self.servers = servers

@@ -172,7 +172,9 @@ class Sandboxes:
     def names_at(self, container: str) -> str:
         """Address of the server for names that a running container asks; ``""`` for the host's."""
         holding = self.store.holding(container)
-        return holding.resolver or next(iter(self._servers(holding)), "")
+        if holding.resolver or naming.port(self.store) != naming.PORT:
+            return holding.resolver
+        return next(iter(self._servers(holding)), "")
 
     def _servers(self, holding: Holding) -> list[str]:
         """Addresses of the servers for names on the networks of a container."""
@@ -198,6 +200,7 @@ class Sandboxes:
             namespace,
             [str(address) for address in wanted.host_config.get("Dns") or ()],
             lambda: self._servers(self.store.holding(wanted.id)),
+            lambda: naming.port(self.store),
         )
 
     def bind(self, wanted: Wanted) -> list[Bound]:

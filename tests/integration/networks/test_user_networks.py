@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -120,6 +122,18 @@ def test_names_resolve_for_every_one_of_many_short_containers(box: LaminaOn) -> 
     for _ in range(5):
         run = ("run", "--rm", "--network", "mine", "--network-alias", "me", "busybox", "nslookup", "me.")
         wait_for(lambda run=run: "Address: 172." in box.run(*run).stdout)
+
+
+def test_names_resolve_beside_a_server_on_every_address(box: LaminaOn) -> None:
+    with ExitStack() as stack:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with box.host.inside():
+                other = stack.enter_context(socket.socket(socket.AF_INET, kind))
+            other.bind(("0.0.0.0", 53))
+        box("network", "create", "mine")
+        box("run", "-d", "--name", "one", "--network", "mine", "busybox", "sleep", "1000")
+        said = box("run", "--rm", "--network", "mine", "busybox", "ping", "-c", "1", "-W", "10", "one")
+        assert endpoint(box, "one", "mine")["IPAddress"] in said
 
 
 def test_networks_are_apart(box: LaminaOn) -> None:

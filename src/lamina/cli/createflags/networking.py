@@ -7,6 +7,7 @@ from lamina.cli.flags import Flag, switch, text, texts
 from lamina.typing import Any
 
 _HOST_GATEWAY = "host-gateway"
+NO_NAMES = "aardvark-dns is not installed: containers on this network will not find each other by name"
 
 
 def _extra_host(value: str) -> str:
@@ -141,3 +142,12 @@ def _networks(options: Options) -> list[dict[str, Any]]:
     if len(names) > 1 and any(name in ("host", "none") or name.startswith("container:") for name in names):
         raise CommandError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
     return networks
+
+
+def advice(mode: str) -> list[str]:
+    """Warnings for the user of a container in that network mode."""
+    if mode in ("default", "bridge", "none", "host") or mode.startswith("container:"):
+        return []
+    from lamina.network import naming  # few containers need it
+
+    return [] if naming.program() else [NO_NAMES]
