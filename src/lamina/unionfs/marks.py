@@ -20,6 +20,8 @@ from lamina.unionfs.whiteout import META_PREFIX, OPAQUE, PREFIX, hidden_name, is
 _NO_ATTRIBUTES = frozenset(
     {errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENOENT, errno.ELOOP, errno.ENOTDIR}
 )
+#: ``S_IFMT``.
+_KIND = 0o170000
 
 
 class Mark(enum.Enum):
@@ -163,9 +165,10 @@ class OverlayMarks:
             status = os.stat(path, dir_fd=layer.descriptor, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if stat.S_ISCHR(status.st_mode):
+        kind = status.st_mode & _KIND
+        if kind == stat.S_IFCHR:
             return Mark.HIDDEN if status.st_rdev == 0 else status
-        if not status.st_size and layer.index and stat.S_ISREG(status.st_mode):
+        if kind == stat.S_IFREG and not status.st_size and layer.index:
             return Mark.HIDDEN if attribute(layer, path, self._whiteout) is not None else status
         return status
 

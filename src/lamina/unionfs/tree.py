@@ -345,9 +345,9 @@ class Tree:
 
     def status(self, node: Node) -> os.stat_result:
         """As the layer that counts says. A merged directory's link count and every inode number mean nothing."""
+        if node.descriptors:
+            return _fstat(node.descriptors[0])
         if node.upper:
-            if node.descriptors:
-                return _fstat(node.descriptors[0])
             parent = node.parent
             if parent is not None:
                 return _stat(parent.path + b"/" + node.name, dir_fd=self.upper_descriptor, follow_symlinks=False)

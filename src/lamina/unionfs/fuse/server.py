@@ -130,12 +130,17 @@ class Server:
         find = self._session.nodes.get
         with open("/proc/self/mounts", "rb") as mounts:
             await_request = self._waiting(mounts.fileno(), gone)
+            busy = False
             while not self._stopping:
                 try:
-                    if not await_request():
-                        return False
+                    if not busy:
+                        looked = await_request()
+                        if not looked:
+                            return False
+                        busy = looked == 1  # it had come while another one was answered, so the next one may have too
                     length = readv(device, buffers)
                 except BlockingIOError:
+                    busy = False
                     continue
                 except OSError as error:
                     if not _can_go_on(error):
@@ -156,8 +161,8 @@ class Server:
                     return True
         return True
 
-    def _waiting(self, mounts: int, gone: Callable[[], bool]) -> Callable[[], bool]:
-        """What waits until there is something to do and tells whether to go on.
+    def _waiting(self, mounts: int, gone: Callable[[], bool]) -> Callable[[], int]:
+        """What waits until there is something to do and tells how often it looked; 0 when it is time to end.
 
         It looks at the device for a while before it sleeps, unless that did not help lately: a client that has to share
         our CPU can't ask before we sleep.
@@ -169,26 +174,26 @@ class Server:
         sleeping.register(self._device, select.POLLIN)
         sleeping.register(self._slow.wake_read, select.POLLIN)
         sleeping.register(mounts, select.POLLERR | select.POLLPRI)
-        looks = range(_SPINS)
+        looks = range(1, _SPINS + 1)
         closing, finish_closing = self._files.closing, self._files.finish_closing
         rest = misses = 0
 
-        def await_request() -> bool:
+        def await_request() -> int:
             nonlocal rest, misses
             if rest:
                 rest -= 1
             else:
-                for _ in looks:
+                for number in looks:
                     if look(0):
                         misses = 0
-                        return True
+                        return number
                     if closing:
                         finish_closing()
                 misses = min(misses + 1, _MOST_MISSES)
                 rest = 1 << misses
             if closing:
                 finish_closing()
-            return self._sleep(sleeping, gone)
+            return _SPINS if self._sleep(sleeping, gone) else 0
 
         return await_request
 
