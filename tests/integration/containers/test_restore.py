@@ -24,6 +24,15 @@ def parent_of(pid: int) -> int:
         return int(file.read().rpartition(")")[2].split()[1])
 
 
+def has_ended(pid: int) -> bool:
+    """Whoever inherited it may take its time to reap it."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def lose(box: Lamina, *names: str) -> None:
     """As if the host had gone down: no process is left, nor what is in the run directories; the states stay."""
     for name in names:
@@ -31,7 +40,7 @@ def lose(box: Lamina, *names: str) -> None:
         monitor = parent_of(pid)
         for victim in (monitor, pid):
             os.kill(victim, signal.SIGKILL)
-            wait_until(lambda gone=victim: not os.path.exists(f"/proc/{gone}"), seconds=60, what="a process to die")
+            wait_until(lambda victim=victim: has_ended(victim), seconds=60, what="a process to die")
     shutil.rmtree(f"{box.root}/lamina/run")
 
 
