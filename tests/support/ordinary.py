@@ -17,21 +17,31 @@ _USER = 65534
 class OrdinaryUser:
     """A user without rights, whose own ``home`` is."""
 
-    def __init__(self, home: str) -> None:
-        """``home``: a directory that everybody can get to. Needs root."""
+    def __init__(self, home: str, *, subordinate: int = 0) -> None:
+        """``home``: a directory that everybody can get to. Needs root.
+
+        :param subordinate: the first of 65536 subordinate ids that the user has; without it none are given.
+        """
         self.home = home
+        self._mounts = [_DEVICE.format(name="fuse", number="10 229")]
+        if subordinate:
+            self._mounts += [_subordinate_ids(subordinate), _DEVICE.format(name="net/tun", number="10 200")]
         os.chown(home, _USER, _USER)
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Run a script with ``home`` as the working directory; what it mounts ends with it."""
         needed = [Path(sys.executable), Path(os.path.realpath(sys.executable)), Path(lamina.__file__)]
         user = ["setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups", "sh", "-euc", script]
-        lines = [*(_opened(path) for path in _unreachable(needed)), _DEVICE]
+        lines = [*(_opened(path) for path in _unreachable(needed)), *self._mounts]
         lines.append(f"cd {shlex.quote(self.home)}; exec {shlex.join(user)}")
         return subprocess.run(
             ["unshare", "--mount", "--propagation", "private", "sh", "-euc", "\n".join(lines)],
             cwd="/",
-            env={"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}", "HOME": self.home},
+            env={
+                "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+                "HOME": self.home,
+                "XDG_RUNTIME_DIR": f"{self.home}/run",
+            },
             capture_output=True,
             text=True,
             timeout=120,
@@ -45,12 +55,24 @@ class OrdinaryUser:
         return done.stdout
 
 
-#: ``/dev/fuse`` as udev makes it: a bare container or machine may have it for root only.
+#: A device as udev makes it: a bare container or machine may have it for root only.
 _DEVICE = """
 own=$(mktemp -d)
 mount -t tmpfs tmpfs "$own"
-mknod -m 666 "$own/fuse" c 10 229
-mount --bind "$own/fuse" /dev/fuse
+mknod -m 666 "$own/device" c {number}
+test ! -e /dev/{name} || mount --bind "$own/device" /dev/{name}
+umount -l "$own"
+rmdir "$own"
+"""
+
+
+def _subordinate_ids(first: int) -> str:
+    """Commands that give the user ids in this mount namespace only."""
+    return f"""
+own=$(mktemp -d)
+mount -t tmpfs tmpfs "$own"
+echo "{_USER}:{first}:65536" > "$own/ids"
+for file in /etc/subuid /etc/subgid; do mount --bind "$own/ids" $file; done
 umount -l "$own"
 rmdir "$own"
 """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from lamina import json
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import text
 from lamina.cli.listing import Column, Listing
+from lamina.cli.opening import default_root
 from lamina.errors import LaminaError
 from lamina.typing import TYPE_CHECKING
 
@@ -32,13 +34,21 @@ def run(context: Context, options: Options) -> int:
 
     from lamina.engine import doctor, hostfacts
 
-    place, drivers, trouble = _data_root(context)
     uid = os.geteuid()
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
         user = str(uid)
-    findings = doctor.examine(hostfacts.gather(place, drivers, user, trouble))
+    if uid:
+        # Rights are looked at as the user; what works on the data root is seen in the user's namespace only.
+        facts = hostfacts.gather(context.root or default_root(context.environment), (), user)
+        context.root = _enter(context)
+        place, drivers, trouble = _data_root(context)
+        facts = facts._replace(data_root=place, drivers=drivers, trouble=trouble)
+    else:
+        place, drivers, trouble = _data_root(context)
+        facts = hostfacts.gather(place, drivers, user, trouble)
+    findings = doctor.examine(facts)
     template = options.text("format")
     if template == "json":
         context.print(json.dumps([finding._asdict() for finding in findings], indent=2))
@@ -50,6 +60,16 @@ def run(context: Context, options: Options) -> int:
             if finding.remedy and finding.state != doctor.WORKS:
                 context.print(f"{'':8} mend it: {finding.remedy}")
     return 1 if any(finding.state == doctor.FAILS for finding in findings) else 0
+
+
+def _enter(context: Context) -> str:
+    """The data root, from inside the user's namespace where that can be made."""
+    from lamina.cli import rootless
+
+    root = context.root or default_root(context.environment)
+    with suppress(LaminaError, OSError):  # there is a finding for whatever is in the way
+        return rootless.enter(root, context.environment, context.stderr)
+    return root
 
 
 def _data_root(context: Context) -> tuple[str, tuple[Driver, ...], str]:

@@ -147,11 +147,19 @@ def _mounts(container: Container) -> list[oci.Mount]:
         for target, options in (host_config.get("Tmpfs") or {}).items()
     ]
     hidden = {str(point["Destination"]) for point in points}
-    result = [mount for mount in oci.default_mounts(int(host_config["ShmSize"])) if mount.destination not in hidden]
+    result = [mount for mount in _default_mounts(int(host_config["ShmSize"])) if mount.destination not in hidden]
     for member, _, target in hostfiles.FILES:
         if target not in hidden:
             result.append(oci.Mount(target, "bind", container.document[member], ("rbind", "rprivate")))
     return result + [_mount(point) for point in mounts.ordered(points)]
+
+
+def _default_mounts(shm_size: int) -> list[oci.Mount]:
+    found = oci.default_mounts(shm_size)
+    if userns.is_initial() or userns.maps_range(6):
+        return found
+    # The group of terminals, 5, is nobody in a namespace of one id.
+    return [one._replace(options=tuple(word for word in one.options if word != "gid=5")) for one in found]
 
 
 def _mount(point: dict[str, Any]) -> oci.Mount:

@@ -97,6 +97,9 @@ def _limits(facts: HostFacts) -> Iterator[Finding]:
         )
         if not there
     ]
+    if facts.uid and lacking:
+        yield Finding("control groups", LIMITED, "none for an ordinary user: no limits, no stats, no pause")
+        return
     version = "version 1, hybrid" if facts.hierarchy == "hybrid" else f"version {facts.hierarchy}"
     if lacking:
         remedy = "add cgroup_enable=memory swapaccount=1 to the kernel's command line" if "memory" in lacking else ""
@@ -146,16 +149,12 @@ def _rights(facts: HostFacts) -> Iterator[Finding]:
 
 def _network(facts: HostFacts) -> Iterator[Finding]:
     if facts.uid:
-        helper = next((name for name in ("pasta", "slirp4netns") if name in facts.programs), "")
-        if helper:
-            yield Finding("network", WORKS, facts.programs[helper])
-        else:
-            yield Finding("network", LIMITED, "an ordinary user needs pasta for a network", "apt-get install passt")
-        return
+        what, _, remedy = facts.way_out.partition(": ")
+        yield Finding("network", LIMITED, what, remedy) if what else Finding("network", WORKS, "pasta is installed")
     if "libnftables.so.1" not in facts.libraries:
         what = "bridge networks and published ports need libnftables"
         yield Finding("network", LIMITED, what, "apt-get install libnftables1")
-    elif not facts.forwarding:
+    elif not facts.forwarding and not facts.uid:
         what = "the kernel forwards no packets; it will once a container is on a bridge network"
         yield Finding("network", WORKS, what, "sysctl -w net.ipv4.ip_forward=1")
     else:

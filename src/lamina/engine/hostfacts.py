@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lamina.linux import process, seccomp
 from lamina.network import naming
+from lamina.rootless import network, subordinate
 from lamina.runtime import cgroup, controllers
 from lamina.runtime.controllers import Controllers
 from lamina.runtime.program import NAMES, SEARCH
@@ -51,6 +52,7 @@ class HostFacts(NamedTuple):
     :ivar libraries: names of shared libraries that are installed.
     :ivar subordinate: lines of ``/etc/subuid`` and ``/etc/subgid`` for this user: how many ids each gives.
     :ivar free: bytes that are free where the data root is, and ``size`` of all.
+    :ivar way_out: what an ordinary user's networks lack; ``""`` when nothing.
     :ivar nameserver: path of the server for names on networks, ``""`` without.
     :ivar trouble: why the data root can't be opened; ``""`` when it can.
     """
@@ -75,6 +77,7 @@ class HostFacts(NamedTuple):
     forwarding: bool
     user_namespaces: bool
     nameserver: str
+    way_out: str = ""
     trouble: str = ""
 
 
@@ -94,7 +97,7 @@ def gather(data_root: str, drivers: tuple[Driver, ...], user: str, trouble: str 
         libraries=frozenset(name for name in ("libseccomp.so.2", "libnftables.so.1") if _has_library(name)),
         profile=os.path.exists(DEFAULT_PROFILE),
         seccomp=os.path.exists("/proc/sys/kernel/seccomp/actions_avail"),
-        subordinate=(_subordinate("/etc/subuid", user), _subordinate("/etc/subgid", user)),
+        subordinate=(_subordinate(subordinate.SUBUID, user), _subordinate(subordinate.SUBGID, user)),
         data_root=data_root,
         free=status.f_bavail * status.f_frsize,
         size=status.f_blocks * status.f_frsize,
@@ -102,6 +105,7 @@ def gather(data_root: str, drivers: tuple[Driver, ...], user: str, trouble: str 
         forwarding=_setting("/proc/sys/net/ipv4/ip_forward") > 0,
         user_namespaces=_setting("/proc/sys/user/max_user_namespaces") > 0,
         nameserver=naming.program(),
+        way_out=network.obstacle(),
         trouble=trouble,
     )
 
@@ -142,12 +146,7 @@ def _has_library(name: str) -> bool:
 
 def _subordinate(path: str, user: str) -> int:
     """How many ids the file gives to the user."""
-    count = 0
-    for line in _lines(path):
-        fields = line.split(":")
-        if len(fields) == 3 and fields[0] == user and fields[2].isdecimal():
-            count += int(fields[2])
-    return count
+    return sum(one.size for one in subordinate.ranges(path, user, os.getuid()))
 
 
 def _setting(path: str) -> int:

@@ -11,6 +11,7 @@ files are only ever created, never opened. So nothing outside can be touched, wh
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -26,6 +27,9 @@ from lamina.tarball.reader import TarReader
 from lamina.unionfs import whiteout
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+#: What mends that an owner is nobody here.
+_MORE_IDS = "the user needs more ids: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
 
 _REGULAR = frozenset((tar.REGULAR, tar.CONTIGUOUS))
 _PERMISSIONS = 0o777
@@ -76,6 +80,7 @@ class Applier:
         """
         self._reader = reader
         name = b""
+        header: Header | None = None
         try:
             while (header := reader.next()) is not None:
                 name = header.name
@@ -86,6 +91,9 @@ class Applier:
             name = b"."
             self._set_directory_times()
         except OSError as error:
+            if error.errno == errno.EINVAL and not self._initial and header is not None:
+                owner = f"owner {header.uid}:{header.gid} has no id in this user namespace"
+                raise InvalidEntry(name, f"{owner}: {_MORE_IDS}") from error
             raise from_os_error(name, error) from error
         finally:
             self._leave()

@@ -119,7 +119,9 @@ def _make(user: User) -> int:
             raise NamespaceRefused(f"this user can't make a user namespace: {problem or 'the process ended'}")
         _map(pid, user)
         os.write(go, b"\n")
-        os.read(told, 1)  # until it has executed the program, which closes the pipe
+        problem = os.read(told, 4096).decode()  # nothing once it has executed the program, which closes the pipe
+        if problem:
+            raise NamespaceRefused(f"this user's namespace can't be used: {problem}")
         temporary = os.path.join(user.directory, f"{_NAME}.new")
         with open(temporary, "w", encoding="ascii") as file:
             file.write(f"{pid} {_number(pid)}\n")
@@ -147,8 +149,11 @@ def _keep(tell: int, wait: int) -> NoReturn:
         os.write(tell, b"made")
         if not os.read(wait, 1):
             os._exit(1)
-        mount.set_propagation("/", mount.MS_REC | mount.MS_SLAVE)
-        os.set_inheritable(tell, False)
+        try:
+            mount.set_propagation("/", mount.MS_REC | mount.MS_SLAVE)
+        except OSError as error:  # as where AppArmor lets ordinary users have namespaces without rights
+            os.write(tell, str(error.strerror).encode())
+            os._exit(1)
         for program in _SLEEP:
             if os.path.exists(program):
                 os.execve(program, ["sleep", "infinity"], {})

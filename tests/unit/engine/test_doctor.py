@@ -84,7 +84,12 @@ def test_what_is_missing_is_named_with_its_remedy(facts: dict[str, Any], name: s
 
 
 def test_an_ordinary_user_needs_ids_and_helpers() -> None:
-    names = [finding.name for finding in wrong(uid=1000, user="me", subordinate=(0, 0), programs={"crun": "x"})]
+    lacking = {
+        "subordinate": (0, 0),
+        "programs": {"crun": "x"},
+        "way_out": "need pasta: apt-get install passt",
+    }
+    names = [finding.name for finding in wrong(uid=1000, user="me", **lacking)]
     assert names == ["fuse", "init", "network", "user namespaces"]
 
 
