@@ -23,6 +23,8 @@ pytestmark = [
 ]
 
 _ID = re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}\b")
+#: What Docker's command says besides when it hears of the failed start before the end of its own wait.
+_GIVEN_UP = re.compile(r'^time="[^"]*" level=error msg="error waiting for container: [^"]*"\n', re.MULTILINE)
 _GENERATED = re.compile(r"on endpoint \w+_\w+ \(")
 
 #: Commands whose answers are the same, identifiers aside, in this order.
@@ -123,7 +125,7 @@ class Sides:
             return f"{known.setdefault(short, f'id{len(known)}')}-{len(match[0])}"
 
         out, err = (_GENERATED.sub("on endpoint somebody (", _ID.sub(name, text)) for text in (answer.out, answer.err))
-        return Answer(answer.code, out, err)
+        return Answer(answer.code, out, _GIVEN_UP.sub("", err))
 
 
 @pytest.fixture

@@ -97,3 +97,11 @@ def test_run_loads_what_few_containers_need_only_for_them() -> None:
     loaded = {name.removeprefix("lamina.container.") for name in done.stdout.split()}
     assert not rare & loaded
     assert not {"lamina.cli.createvalues", "lamina.runtime.controllers", "lamina.volume.local"} & loaded
+
+
+def test_a_container_on_the_bridge_loads_no_cryptography() -> None:
+    program = "import sys, lamina.network.sandboxes; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not {"hashlib", "_hashlib", "socket", "lamina.network.proxy", "lamina.network.resolver"} & loaded
+    assert not loaded & _COSTLY

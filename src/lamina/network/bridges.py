@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from lamina import filelock
 from lamina.dataroot import DataRoot
+from lamina.digest import Digest
 from lamina.errors import Denied
 from lamina.linux import userns
 from lamina.linux.netlink import Rtnetlink
@@ -198,7 +198,7 @@ def _collect(links: Rtnetlink) -> None:
 
 def table_of(path: str) -> str:
     """Name of the table of a root that is not the default one."""
-    return "lamina_" + hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:10]
+    return "lamina_" + Digest.of(path.encode(errors="surrogateescape")).hex[:10]
 
 
 def interface_name(options: dict[str, str], key: str) -> str:
