@@ -27,6 +27,8 @@ _TUNNEL = "/dev/net/tun"
 _LOOPBACK = 1
 #: No port of the host leads in, and none out to what listens on the host's loopback.
 _CLOSED = ("--config-net", "--mtu", "1500", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none")
+#: What pasta says on a host without a default route.
+_OFFLINE = ("External interface not usable", "Couldn't pick external interface")
 #: pasta sends segments without any flag, which belong to no connection: here they would be answered with a reset.
 _RULES = """
 add table inet lamina_way_out
@@ -126,7 +128,9 @@ def _make(path: str) -> None:
             os._exit(127)
     if os.waitpid(pid, 0)[1]:  # it goes into the background when it is ready
         with open(f"{path}.log", encoding="utf-8", errors="replace") as file:
-            raise SystemFailure(f"pasta can't connect the user's network: {file.read(2000).strip()}")
+            reason = file.read(2000).strip()
+        if not any(words in reason for words in _OFFLINE):  # then there is nowhere to go: tried again the next time
+            raise SystemFailure(f"pasta can't connect the user's network: {reason}")
 
 
 def _make_namespace(path: str) -> None:
