@@ -180,8 +180,8 @@ def test_a_tar_on_standard_input_is_a_context(built: Lamina) -> None:
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     built("build", "--quiet", "-t", "made", "-", input=stream.getvalue())
-    assert built("run", "--rm", "made", "cat", "/data") == "from a tar"
     assert not os.path.exists(f"{built.root}/lamina/run") or not os.listdir(f"{built.root}/lamina/run")
+    assert built("run", "--rm", "made", "cat", "/data") == "from a tar"
 
 
 def test_a_dockerfile_on_standard_input_needs_no_context(built: Lamina) -> None:
@@ -265,10 +265,10 @@ def test_mounts_of_run_are_in_no_layer(built: Lamina, context: Path, tmp_path: P
         "-t",
         "made",
     )
+    assert b"hunter2" not in b"".join(path.read_bytes() for path in Path(built.root).rglob("*") if path.is_file())
     left = built("run", "--rm", "made", "sh", "-c", "cat /seen /length; ls -d /src /cache /scratch /run 2>&1; true")
     assert left.startswith("bound7\n")
     assert left.count("No such file or directory") == 4
-    assert b"hunter2" not in b"".join(path.read_bytes() for path in Path(built.root).rglob("*") if path.is_file())
 
 
 def test_a_cache_mount_is_there_for_the_next_build(built: Lamina, context: Path) -> None:
