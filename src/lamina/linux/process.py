@@ -96,6 +96,15 @@ def bounding_capabilities() -> frozenset[str]:
     return _capability_set("CapBnd:")
 
 
+def umask() -> int:
+    """The process's umask, without changing it as umask(2) must (proc_pid_status(5))."""
+    with open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"Umask:"):
+                return int(line[6:], 8)
+    return 0o777  # not known: every bit may be taken away
+
+
 def unshare(flags: int) -> None:
     """Give the calling thread namespaces (or, with ``CLONE_FS``, a working directory) of its own."""
     check(int(LIBC.unshare(flags)))
