@@ -23,13 +23,15 @@ from lamina.container import rootfs
 from lamina.container.treeextract import Extraction
 from lamina.errors import Corrupt, InvalidArgument
 from lamina.graphdriver.removal import remove_tree
-from lamina.linux import files, openat2
+from lamina.linux import files, openat2, process
 from lamina.tarball import compression
 from lamina.tarball.reader import TarReader
 from lamina.typing import NamedTuple
 
 _SECOND = 1_000_000_000
 _CAPABILITY = "security.capability"
+#: Decides the mode of new files in a directory that has it (acl(5)).
+_DEFAULT_ACCESS = "system.posix_acl_default"
 _PIECE = 1 << 20
 #: Bytes up to which a file is read and written at once.
 _SMALL = 1 << 16
@@ -66,6 +68,9 @@ class Copier:
         self._manner = manner
         self._links: dict[tuple[int, int], tuple[int, str]] = {}
         self._base = ""
+        # What a new file gets by itself, so that it need not be told.
+        self._umask = process.umask()
+        self._creates_own = manner.owner == (os.geteuid(), os.getegid())
 
     def copy(self, piece: Piece, target: str) -> None:
         """One source to the absolute path ``target``."""
@@ -217,7 +222,7 @@ class Copier:
                 if not stat.S_ISDIR(found.st_mode):
                     if not hidden:
                         target_fd = level.target if level.target >= 0 else self._reached(stack)
-                        self._leaf(level.source, name, target_fd, name, found)
+                        self._leaf(level.source, name, target_fd, name, found, usual=level.usual)
                     continue
                 if hidden and tree.skips(inner):
                     continue
@@ -238,12 +243,16 @@ class Copier:
             with suppress(FileExistsError):
                 os.mkdir(level.name, 0o755 if level.status is None else 0o700, dir_fd=above.target)
             level.target = os.open(level.name, _OPEN_DIRECTORY, dir_fd=above.target)
+            level.usual = _is_usual(level.target)
         return stack[-1].target
 
-    def _leaf(self, source: int, name: str, parent: int, target: str, status: os.stat_result) -> None:
+    def _leaf(
+        self, source: int, name: str, parent: int, target: str, status: os.stat_result, *, usual: bool = False
+    ) -> None:
+        """One file. ``usual`` says that the directory ``parent`` leaves new files the owner and mode asked for."""
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFREG:
-            self._file(source, name, parent, target, status)
+            self._file(source, name, parent, target, status, usual=usual)
             return
         self._make_room(parent, target, directory=False)
         if kind == stat.S_IFLNK:
@@ -253,22 +262,27 @@ class Copier:
             os.mknod(target, kind | 0o600, status.st_rdev, dir_fd=parent)
             self._finish_name(parent, target, status)
 
-    def _file(self, source: int, name: str, parent: int, target: str, status: os.stat_result) -> None:
+    def _file(self, source: int, name: str, parent: int, target: str, status: os.stat_result, *, usual: bool) -> None:
         if status.st_nlink > 1 and self._linked(parent, target, status):
             return
         origin = os.open(name, _READ, dir_fd=source)
         try:
+            mode = self._mode(status.st_mode)
+            usual = usual and self._creates_own and not mode & (self._umask | 0o7000)
             try:
-                made = os.open(target, _CREATE, 0o600, dir_fd=parent)
+                made = os.open(target, _CREATE, mode if usual else 0o600, dir_fd=parent)
             except FileExistsError:
                 self._make_room(parent, target, directory=False)
-                made = os.open(target, _CREATE, 0o600, dir_fd=parent)
+                made = os.open(target, _CREATE, mode if usual else 0o600, dir_fd=parent)
             try:
                 if status.st_size <= _SMALL:
                     write_all(made, os.read(origin, _SMALL + 1))
                 else:
                     files.copy_data(origin, made)
-                self._finish(origin, made, status)
+                if usual:
+                    _set_time(made, status)
+                else:
+                    self._finish(origin, made, status)
             finally:
                 os.close(made)
         finally:
@@ -312,8 +326,7 @@ class Copier:
             except OSError as error:
                 if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
                     raise
-        seconds = status.st_mtime_ns // _SECOND * _SECOND
-        os.utime(made, ns=(seconds, seconds))
+        _set_time(made, status)
 
     def _mode(self, mode: int) -> int:
         """The permissions that something gets whose ``st_mode`` is this."""
@@ -353,7 +366,7 @@ class Copier:
 class _Level:
     """A directory on the way down: what is left to copy of it."""
 
-    __slots__ = ("name", "names", "path", "source", "status", "target")
+    __slots__ = ("name", "names", "path", "source", "status", "target", "usual")
 
     def __init__(self, source: int, target: int, path: str, name: str, status: os.stat_result | None) -> None:
         self.source = source
@@ -362,11 +375,23 @@ class _Level:
         self.name = name
         self.status = status
         self.names = sorted(os.listdir(source), key=os.fsencode, reverse=True)
+        self.usual = target >= 0 and _is_usual(target)
 
     def close(self) -> None:
         os.close(self.source)
         if self.target >= 0:
             os.close(self.target)
+
+
+def _is_usual(directory: int) -> bool:
+    """Whether new files in it get their group from who makes them, and the mode asked for."""
+    return not os.fstat(directory).st_mode & stat.S_ISGID and _DEFAULT_ACCESS not in os.listxattr(directory)
+
+
+def _set_time(made: int, status: os.stat_result) -> None:
+    """Docker keeps whole seconds."""
+    seconds = status.st_mtime_ns // _SECOND * _SECOND
+    os.utime(made, ns=(seconds, seconds))
 
 
 def is_archive(descriptor: int) -> bool:
