@@ -68,10 +68,20 @@ def _matches(event: dict[str, Any], wanted: dict[str, list[str]]) -> bool:
         return name in attributes and (not equals or attributes[name] == text)
 
     tests = {
-        "container": lambda value: actor["ID"].startswith(value) or attributes.get("name") == value.removeprefix("/"),
+        "container": lambda value: (
+            event["Type"] == "container"
+            and (actor["ID"].startswith(value) or attributes.get("name") == value.removeprefix("/"))
+        ),
+        "volume": lambda value: event["Type"] == "volume" and actor["ID"] == value,
+        "network": lambda value: (
+            event["Type"] == "network" and (actor["ID"].startswith(value) or attributes.get("name") == value)
+        ),
         "event": lambda value: value in (event["Action"], event["Action"].partition(":")[0]),
         "type": lambda value: event["Type"] == value,
-        "image": lambda value: attributes.get("image") in (value, f"{value}:latest"),
+        "image": lambda value: (
+            {value, f"{value}:latest"} & {attributes.get("image"), actor["ID"], attributes.get("name")}
+            and event["Type"] in ("container", "image")
+        ),
         "label": label,
         "scope": lambda value: event["scope"] == value,
     }

@@ -117,11 +117,20 @@ def _detached(context: Context, container: Container, request: ExecRequest) -> i
     from lamina.container import execution
 
     execution.start_detached(container, _place(context, container), request)
+    _tell(context, container, request, os.urandom(32).hex())
     return 0
 
 
+def _tell(context: Context, container: Container, request: ExecRequest, id: str) -> None:
+    from lamina.container import events
+
+    command = " ".join((request.command[0], " ".join(request.command[1:])))
+    for action in ("exec_create", "exec_start"):
+        events.note(context.engine().root, container, f"{action}: {command}", {"execID": id})
+
+
 def _attached(context: Context, options: Options, container: Container, request: ExecRequest) -> int:
-    from lamina.container import execution
+    from lamina.container import events, execution
     from lamina.container.detaching import Detached, DetachKeys, parse_keys
 
     context.stdout.flush()
@@ -130,8 +139,12 @@ def _attached(context: Context, options: Options, container: Container, request:
     keys = DetachKeys(parse_keys(options.text("detach-keys"))) if request.terminal and stdin is not None else None
     try:
         running = execution.start(container, _place(context, container), request)
+        id = os.path.basename(running.directory)
+        _tell(context, container, request, id)
         with terminal_followed(context, running.streams, stdin=stdin, terminal=request.terminal):
-            return running.relay(stdin, out, err, keys)
+            code = running.relay(stdin, out, err, keys)
+        events.note(context.engine().root, container, "exec_die", {"execID": id, "exitCode": str(code)})
+        return code
     except Detached:
         raise CommandError("read escape sequence") from None
     except LaminaError as error:

@@ -23,9 +23,14 @@ def run(context: Context, options: Options) -> int:
     driver = options.text("driver")
     if driver != "local":
         raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
-    volume, _ = context.engine().volumes.create(
+    engine = context.engine()
+    volume, is_new = engine.volumes.create(
         name, labels=_pairs(options.texts("label")), options=_pairs(options.texts("opt"))
     )
+    if is_new:
+        from lamina.container import events
+
+        events.tell(engine.root, events.Actor("volume", volume.name, {"driver": "local"}), "create")
     context.print(volume.name)
     return 0
 

@@ -16,6 +16,8 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
+    from lamina.container import events
+
     engine = context.engine()
     complaints = []
     for name in options.arguments:
@@ -28,6 +30,7 @@ def run(context: Context, options: Options) -> int:
         except LaminaError as error:
             complaints.append(f"Error response from daemon: {error}")
             continue
+        events.tell(engine.root, events.Actor("volume", name, {"driver": "local"}), "destroy")
         context.print(name)
     if complaints:
         raise CommandError("\n".join(complaints))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from lamina.container import lifecycle, networking
+from lamina.container import events, lifecycle, networking
 from lamina.container.parts import Network, Parts
 from lamina.container.record import Container
 from lamina.errors import Conflict, Denied, NotFound
@@ -85,3 +85,11 @@ def _check(container: Container, network: Network) -> None:
         raise Denied(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         )
+
+
+def tell(parts: Parts, container_id: str, text: str, action: str) -> None:
+    """Note for ``events`` that a person has changed a container's networks."""
+    with suppress(NotFound):  # one that was left by force may be gone
+        network = parts.networks.get(text)
+        attributes = {"container": container_id, "name": network.name, "type": network.driver}
+        events.tell(parts.root, events.Actor("network", network.id, attributes), action)

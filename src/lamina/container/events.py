@@ -1,4 +1,4 @@
-"""What happened to containers: a journal below the data root that every process appends to.
+"""What happened to containers, images, volumes, networks: a journal below the data root that every process appends to.
 
 One JSON document a line, as the Engine API's ``GET /events`` has it. A line is one ``write`` to a file that is open for
 appending, so lines of several processes do not mix. The file is bounded: at a megabyte it becomes the older one.
@@ -14,7 +14,7 @@ from contextlib import suppress
 from lamina import json
 from lamina.container.record import Container
 from lamina.dataroot import DataRoot
-from lamina.typing import Any
+from lamina.typing import Any, NamedTuple
 
 _NAME, _OLDER = "lamina/events", "lamina/events.1"
 _LIMIT = 1 << 20
@@ -25,22 +25,34 @@ Event = dict[str, Any]
 
 
 def note(root: DataRoot, container: Container, action: str, attributes: Mapping[str, str] | None = None) -> None:
-    """Append one event. A journal that can't be written costs the event, nothing else."""
-    now = time.time_ns()
+    """Append an event of a container."""
     image = container.config.get("Image") or container.image_id
     labels = container.config.get("Labels") or {}
-    event = {
-        "status": action,
-        "id": container.id,
-        "from": image,
-        "Type": "container",
+    told = {**labels, "image": image, "name": container.name, **(attributes or {})}
+    tell(root, Actor("container", container.id, told), action, source=image)
+
+
+class Actor(NamedTuple):
+    """What something happened to.
+
+    :ivar type: ``container``, ``image``, ``volume`` or ``network``.
+    """
+
+    type: str
+    id: str
+    attributes: Mapping[str, str]
+
+
+def tell(root: DataRoot, actor: Actor, action: str, *, source: str = "") -> None:
+    """Append one event. A journal that can't be written costs the event, nothing else."""
+    now = time.time_ns()
+    event: Event = {}
+    if actor.type in ("container", "image"):  # members of Docker's first events
+        event = {"status": action, "id": actor.id, **({"from": source} if source else {})}
+    event |= {
+        "Type": actor.type,
         "Action": action,
-        "Actor": {
-            "ID": container.id,
-            "Attributes": dict(
-                sorted({**labels, "image": image, "name": container.name, **(attributes or {})}.items())
-            ),
-        },
+        "Actor": {"ID": actor.id, "Attributes": dict(sorted(actor.attributes.items()))},
         "scope": "local",
         "time": now // 10**9,
         "timeNano": now,

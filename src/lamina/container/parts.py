@@ -57,6 +57,9 @@ class Network(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def driver(self) -> str: ...
+
 
 class Endpoint(Protocol):
     """A container's place on a network."""

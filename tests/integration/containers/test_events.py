@@ -42,3 +42,30 @@ def test_followers_see_what_comes(box: Lamina) -> None:
     finally:
         follower.kill()
         follower.communicate()
+
+
+def test_further_processes_images_volumes_and_networks_are_told_of(box: Lamina) -> None:
+    box("run", "-d", "--name", "host", "--network", "none", "busybox", "sleep", "1000")
+    box.run("exec", "host", "sh", "-c", "exit 3")
+    told = shown(box, "--filter", "container=host", "--format", "{{.Action}}")
+    assert told[-3:] == ["exec_create: sh -c exit 3", "exec_start: sh -c exit 3", "exec_die"]
+    assert "exitCode=3" in shown(box, "--filter", "container=host", "--filter", "event=exec_die")[0]
+    box("tag", "busybox", "told:of")
+    box("rmi", "told:of")
+    box("volume", "create", "told")
+    box("volume", "create", "told")
+    box("volume", "rm", "told")
+    box("network", "create", "told")
+    box("network", "rm", "told")
+    for kind, actions in (
+        ("image", ["tag", "untag"]),
+        ("volume", ["create", "destroy"]),
+        ("network", ["create", "destroy"]),
+    ):
+        assert shown(box, "--filter", f"type={kind}", "--format", "{{.Action}}")[-2:] == actions
+    (line, _) = shown(box, "--filter", "volume=told")
+    assert line.endswith(" volume create told (driver=local)")
+    (line, _) = shown(box, "--filter", "network=told")
+    assert line.endswith(" (name=told, type=bridge)")
+    assert shown(box, "--filter", "type=image", "--filter", "image=told:of")[0].endswith(" (name=told:of)")
+    assert box("system", "events", "--since", "1h", "--until", "0s", "--filter", "volume=told") != ""
