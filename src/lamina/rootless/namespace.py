@@ -154,6 +154,7 @@ def _keep(tell: int, wait: int) -> NoReturn:
         except OSError as error:  # as where AppArmor lets ordinary users have namespaces without rights
             os.write(tell, str(error.strerror).encode())
             os._exit(1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the end of the user's session may end it
         for program in _SLEEP:
             if os.path.exists(program):
                 os.execve(program, ["sleep", "infinity"], {})
