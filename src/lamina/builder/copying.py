@@ -208,13 +208,14 @@ class Copier:
             while stack:
                 level = stack[-1]
                 if not level.names:
-                    if level.status is not None:
+                    if level.status is not None and level.target >= 0:
                         self._finish(level.source, level.target, level.status)
                     stack.pop().close()
                     continue
                 name = level.names.pop()
                 inner = f"{level.path}/{name}" if level.path else name
-                hidden = tree.excludes(inner) or self._excludes(inner)
+                excluded = self._excludes(inner)
+                hidden = excluded or tree.excludes(inner)
                 try:
                     found = os.stat(name, dir_fd=level.source, follow_symlinks=False)
                 except FileNotFoundError:
@@ -227,7 +228,7 @@ class Copier:
                 if hidden and tree.skips(inner):
                     continue
                 below = os.open(name, _OPEN_DIRECTORY, dir_fd=level.source)
-                stack.append(_Level(below, -1, inner, name, None if hidden else found))
+                stack.append(_Level(below, -1, inner, name, None if excluded or tree.is_bare(inner) else found))
                 if not hidden:
                     self._reached(stack)
         finally:

@@ -65,6 +65,9 @@ class Matcher(Protocol):
     def may_skip(self, directory: str) -> bool:
         """Whether nothing below an excluded directory is excepted."""
 
+    def is_entered(self, directory: str) -> bool:
+        """Whether Docker's classic client looks into an excluded directory."""
+
 
 class Found(NamedTuple):
     """One file or directory to copy.
@@ -134,6 +137,14 @@ class Tree:
     def skips(self, directory: str) -> bool:
         """Whether nothing in a directory that is excluded itself can be wanted."""
         return self._ignored is None or self._ignored.may_skip(directory)
+
+    def is_bare(self, directory: str) -> bool:
+        """Whether a directory comes without its mode and times, for what is excepted in it.
+
+        Docker's classic client looks into it and does not send it; where that does not look, BuildKit sends it.
+        """
+        ignored = self._ignored
+        return bool(directory) and ignored is not None and ignored.matches(directory) and ignored.is_entered(directory)
 
     def _hides(self, path: str, status: os.stat_result) -> bool:
         """Whether it is excluded. A directory is not when something below it is excepted: it comes with that."""
@@ -232,20 +243,25 @@ class Tree:
                 if self._ignored is not None:
                     sums += self._implied(inner, implied)
         if path:
-            status = os.stat(path, dir_fd=self.root, follow_symlinks=False)
-            sums.append(path if self.excludes(path) else self._sum(path, status))
+            sums.append(self._directory_sum(path))
         sums.sort()
         return "dir:" + hashlib.sha256(",".join(sums).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _implied(self, path: str, known: set[str]) -> Iterator[str]:
         """Excluded directories above a path up to one in ``known``, which grows.
 
-        They come with what is excepted below them; Docker's client does not send them, so that their name is their sum.
+        They come with what is excepted below them.
         """
         while (path := path.rpartition("/")[0]) not in known:
             known.add(path)
             if self.excludes(path):
-                yield path
+                yield self._directory_sum(path)
+
+    def _directory_sum(self, path: str) -> str:
+        """Digest of one directory's metadata; its path where it comes without."""
+        if self.is_bare(path):
+            return path
+        return self._sum(path, os.stat(path, dir_fd=self.root, follow_symlinks=False))
 
     def _sum(self, path: str, status: os.stat_result, opened: str = "") -> str:
         """Digest of one entry; of a link, of what it leads to, and its own path when that is nowhere."""

@@ -103,17 +103,26 @@ class Extraction:
             os.close(parent)
 
     def _parent(self, path: bytes) -> int:
-        flags = os.O_RDONLY | os.O_DIRECTORY
-        try:
-            return openat2.openat2(self._directory, path or b".", flags, resolve=self._resolve)
-        except FileNotFoundError:
-            above, _, base = path.rpartition(b"/")
-            parent = self._parent(above)
+        """The directory, made with those above it when missing; there may be more of them than Python can recurse."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        missing: list[bytes] = []
+        while True:
             try:
-                os.mkdir(base, 0o755, dir_fd=parent)
+                descriptor = openat2.openat2(self._directory, path or b".", flags, resolve=self._resolve)
+                break
+            except FileNotFoundError:
+                if not path:
+                    raise
+                path, _, base = path.rpartition(b"/")
+                missing.append(base)
+        while missing:
+            above, base = descriptor, missing.pop()
+            try:
+                os.mkdir(base, 0o755, dir_fd=above)
+                descriptor = os.open(base, flags | os.O_NOFOLLOW, dir_fd=above)
             finally:
-                os.close(parent)
-            return openat2.openat2(self._directory, path, flags, resolve=self._resolve)
+                os.close(above)
+        return descriptor
 
     def _make_room(self, parent: int, header: Header, path: bytes, base: bytes) -> None:
         try:

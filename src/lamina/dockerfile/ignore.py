@@ -97,6 +97,11 @@ class PatternMatcher:
             for pattern in self._patterns
         )
 
+    def is_entered(self, directory: str) -> bool:
+        """Whether Docker's classic client looks into ``directory``, which is left out: an exception begins with it."""
+        below = directory + "/"
+        return any(pattern.exception and f"{pattern.text}/".startswith(below) for pattern in self._patterns)
+
 
 def _trimmed(text: str) -> str:
     text = text.strip(BLANKS)

@@ -102,3 +102,19 @@ def test_a_digest_is_kept_until_the_file_changes(context: Path, tmp_path: Path) 
 def test_a_damaged_record_of_digests_is_none(context: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "sums").write_text(content)
     assert digest(context, "a", sums=FileSums(str(tmp_path / "sums"))) == digest(context, "a")
+
+
+def test_an_excluded_directory_comes_bare_where_docker_does_not_send_it(context: Path) -> None:
+    (context / "dir" / "sub").chmod(0o700)
+    named = PatternMatcher(["dir", "!dir/sub/c"])
+    found = PatternMatcher(["dir", "!**/c"])
+    for matcher, bare in ((named, True), (found, False)):
+        made = Tree(str(context), owned=False, ignored=matcher)
+        assert made.is_bare("dir") is made.is_bare("dir/sub") is bare
+        assert not made.is_bare("")
+        made.close()
+    before = [digest(context, ".", ignored=matcher) for matcher in (named, found)]
+    (context / "dir" / "sub").chmod(0o711)
+    after = [digest(context, ".", ignored=matcher) for matcher in (named, found)]
+    assert before[0] == after[0]
+    assert before[1] != after[1]

@@ -67,3 +67,10 @@ def test_a_directory_can_be_skipped_unless_an_exception_may_be_below() -> None:
     assert not PatternMatcher(["a", "!a/b/c"]).may_skip("a/b")
     assert not PatternMatcher(["a", "!**/c"]).may_skip("a")
     assert not PatternMatcher(["a", "!a/b/**"]).may_skip("a")
+
+
+def test_docker_looks_into_a_directory_that_an_exception_begins_with() -> None:
+    assert PatternMatcher(["a", "!a/b/*"]).is_entered("a")
+    assert PatternMatcher(["a", "!a"]).is_entered("a")
+    assert not PatternMatcher(["a", "!a/b"]).is_entered("a/c")
+    assert not PatternMatcher(["a", "!*/b", "!**/b", "!ab/c"]).is_entered("a")
