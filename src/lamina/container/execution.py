@@ -164,7 +164,12 @@ class Execution:
 
     def leave(self) -> None:
         """Let a child read what nobody wants any more: the process must not lose its terminal."""
+        here, there = os.pipe2(os.O_CLOEXEC)
         if os.fork():
+            # The end of this process is the end of its terminal for all that have not left its session.
+            os.close(there)
+            os.read(here, 1)
+            os.close(here)
             return
         try:
             handle = os.pidfd_open(self.entered.pid)
