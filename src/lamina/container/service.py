@@ -222,6 +222,12 @@ class ContainerService:
         parent = self._parts.layers.writable(container.id).parent
         return written, written + sum(layer.size for layer in self._parts.layers.stack(parent))
 
+    def exec_ids(self, container: Container) -> Sequence[str]:
+        """``ExecIDs`` of ``inspect``."""
+        from lamina.container import execution
+
+        return execution.ids(self._parts.run_directory(container.id))
+
     def graph_driver_data(self, container: Container) -> dict[str, str]:
         """``GraphDriver.Data`` of ``inspect``; empty when the container's layer is another driver's or damaged."""
         try:

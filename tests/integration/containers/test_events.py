@@ -69,3 +69,18 @@ def test_further_processes_images_volumes_and_networks_are_told_of(box: Lamina) 
     assert line.endswith(" (name=told, type=bridge)")
     assert shown(box, "--filter", "type=image", "--filter", "image=told:of")[0].endswith(" (name=told:of)")
     assert box("system", "events", "--since", "1h", "--until", "0s", "--filter", "volume=told") != ""
+
+
+def test_inspect_names_the_processes_that_run(box: Lamina) -> None:
+    box("run", "-d", "--name", "host", "--network", "none", "busybox", "sleep", "1000")
+    assert box("inspect", "-f", "{{.ExecIDs}}", "host") == "[]\n"
+    running = box.start("exec", "host", "sh", "-c", "echo here; sleep 1000")
+    try:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"here\n"
+        (created,) = shown(box, "--filter", "container=host", "--filter", "event=exec_start")
+        (id,) = json.loads(box("inspect", "-f", "{{json .ExecIDs}}", "host"))
+        assert f"execID={id}" in created
+    finally:
+        box("kill", "host")
+        running.communicate()
