@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lamina.runtime import controllers
-from support.building import build, refused
+from support.building import build, files_below, refused
 from support.command import Lamina
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
@@ -36,7 +36,7 @@ def test_a_secret_can_be_a_variable(built: Lamina, context: Path) -> None:
         env={"HIDDEN": "hunter2hunter2", "other": "seen"},
     )
     assert said == "14 seen seen 1\n"
-    assert b"hunter2hunter2" not in b"".join(one.read_bytes() for one in Path(built.root).rglob("*") if one.is_file())
+    assert b"hunter2hunter2" not in files_below(built.root)
 
 
 def test_a_secret_that_is_not_given_is_not_there_unless_it_is_required(built: Lamina, context: Path) -> None:
