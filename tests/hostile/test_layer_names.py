@@ -18,7 +18,7 @@ from support.layertar import Entry, device, directory, file, hard_link, layer, l
 
 pytestmark = pytest.mark.root
 
-BOTH = pytest.mark.parametrize("form", list(DiffForm))
+BOTH = pytest.mark.parametrize("form", DiffForm.ALL)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def fix_checksums(raw: bytearray) -> bytes:
 
 @pytest.mark.root
 @FAST
-@given(st.lists(headers(), min_size=1, max_size=4), st.data(), st.sampled_from(list(DiffForm)))
+@given(st.lists(headers(), min_size=1, max_size=4), st.data(), st.sampled_from(DiffForm.ALL))
 def test_hostile_archives_stay_inside_and_raise_our_errors(
     entries: list[Entry], data: st.DataObject, form: DiffForm
 ) -> None:

@@ -22,6 +22,7 @@ class DiffForm:
     AUFS: ClassVar[DiffForm]
     #: The whole tree, the parent's content included: the parent must be complete before ``create``.
     SNAPSHOT: ClassVar[DiffForm]
+    ALL: ClassVar[tuple[DiffForm, ...]]
 
     def __init__(self, value: str) -> None:
         self.value = value
@@ -29,10 +30,15 @@ class DiffForm:
     @classmethod
     def of(cls, value: str) -> DiffForm:
         """The form whose ``value`` that is."""
-        return next(form for form in (cls.OVERLAY, cls.AUFS, cls.SNAPSHOT) if form.value == value)
+        return next(form for form in cls.ALL if form.value == value)
+
+    def __repr__(self) -> str:
+        return f"DiffForm.{self.value.upper()}"
 
 
-DiffForm.OVERLAY, DiffForm.AUFS, DiffForm.SNAPSHOT = DiffForm("overlay"), DiffForm("aufs"), DiffForm("snapshot")
+DiffForm.ALL = DiffForm.OVERLAY, DiffForm.AUFS, DiffForm.SNAPSHOT = tuple(
+    map(DiffForm, ("overlay", "aufs", "snapshot"))
+)
 
 
 class Problem(NamedTuple):
