@@ -169,7 +169,10 @@ class _Build:
         if stage is None:
             raise UnknownStage(f'target stage "{wanted}" could not be found')
         order = self._graph.order(stage)
-        state = self._schedule.run([one.number for one in order], threads=not self._graph.is_chain(order))
+        threads = not self._graph.is_chain(order)
+        if threads and any(isinstance(line, kinds.Run) for one in order for line in one.instructions):
+            self._session.prepare()
+        state = self._schedule.run([one.number for one in order], threads=threads)
         for name, value in sorted(self._session.request.labels.items()):
             self._builder(state, stage).label(name, value)
         return state

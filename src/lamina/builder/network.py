@@ -6,6 +6,7 @@ killed. Where both are killed, the lock in the run directory is free, and the ne
 
 from __future__ import annotations
 
+import encodings.ascii
 import os
 from contextlib import suppress
 
@@ -13,10 +14,15 @@ from lamina.container import parts
 from lamina.container.rundirectory import RunDirectory
 from lamina.dataroot import DataRoot
 from lamina.errors import Unsupported
+from lamina.network import bridges, ipam, ports, sandboxes
 from lamina.network.sandboxes import Opened
 from lamina.network.service import Networks
+from lamina.rootless import network as rootless
 from lamina.typing import NamedTuple
 
+#: What the warden needs is loaded before it is forked. An import in there would wait for ever for one that another
+#: thread of the build was in the middle of.
+_LOADED = (bridges, ipam, ports, sandboxes, rootless, encodings.ascii)
 _LINK = "netns"
 
 

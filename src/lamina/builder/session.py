@@ -146,6 +146,10 @@ class Session:
                 self._warden = Warden((self.transaction.entry.descriptor,), network)
             return self._warden
 
+    def prepare(self) -> None:
+        """Fork the warden, which is better done before there are threads: their locks stay locked in it."""
+        assert self.warden
+
     def place(self) -> Place:
         """Where a command on the default network is put: there is none where the host has or allows none."""
         place = self.warden.place()
