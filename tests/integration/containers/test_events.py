@@ -72,15 +72,15 @@ def test_further_processes_images_volumes_and_networks_are_told_of(box: Lamina) 
 
 
 def test_inspect_names_the_processes_that_run(box: Lamina) -> None:
-    box("run", "-d", "--name", "host", "--network", "none", "busybox", "sleep", "1000")
-    assert box("inspect", "-f", "{{.ExecIDs}}", "host") == "[]\n"
-    running = box.start("exec", "host", "sh", "-c", "echo here; sleep 1000")
+    box("run", "-d", "--name", "inside", "--network", "none", "busybox", "sleep", "1000")
+    assert box("inspect", "-f", "{{.ExecIDs}}", "inside") == "[]\n"
+    running = box.start("exec", "inside", "sh", "-c", "echo here; sleep 1000")
     try:
         assert running.stdout is not None
         assert running.stdout.readline() == b"here\n"
-        (created,) = shown(box, "--filter", "container=host", "--filter", "event=exec_start")
-        (id,) = json.loads(box("inspect", "-f", "{{json .ExecIDs}}", "host"))
+        (created,) = shown(box, "--filter", "container=inside", "--filter", "event=exec_start")
+        (id,) = json.loads(box("inspect", "-f", "{{json .ExecIDs}}", "inside"))
         assert f"execID={id}" in created
     finally:
-        box("kill", "host")
+        box("kill", "inside")
         running.communicate()
