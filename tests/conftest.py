@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +32,9 @@ _CHECKED_FOLDERS = {"integration", "compat", "hostile", "crash", "conformance"}
 
 def pytest_configure(config: pytest.Config) -> None:
     leaks.mark_session()
+    # A shell starts what runs in the background without interrupts, and programs inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says how busy the machine is, and nothing of the code.
     settings.register_profile("lamina", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("lamina")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,3 +44,25 @@ def files_below(root: str) -> bytes:
                 if path.is_file():
                     found.append(path.read_bytes())
     return b"".join(found)
+
+
+def left_over(lamina: Lamina) -> list[str]:
+    """Traces of builds and containers that should have none, once what goes on in the background is done."""
+    run = f"{lamina.root}/lamina/run"
+    deadline = time.monotonic() + 30
+    while True:
+        found = _processes_of(lamina.root) + (os.listdir(run) if os.path.exists(run) else [])
+        found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if lamina.root in line]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def _processes_of(root: str) -> list[str]:
+    """Processes whose root directory is below ``root``."""
+    found = []
+    for entry in os.listdir("/proc"):
+        with suppress(OSError):
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/root").startswith(root):
+                found.append(entry)
+    return found

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from support.building import build, inspect
+from support.building import build, inspect, left_over
 from support.command import Lamina
+from support.processes import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
 
@@ -114,14 +115,10 @@ def test_kill_leaves_no_mount_no_process_and_no_image(built: Lamina, context: Pa
             break
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    deadline = time.monotonic() + 30
-    while (_processes(built.root) or os.listdir(f"{built.root}/lamina/run")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _processes(built.root)
+    wait_until(lambda: not os.listdir(f"{built.root}/lamina/run"), seconds=30, what="the end of the warden")
     assert built("images", "--all", "--quiet") == images
     assert built.run("system", "fsck").returncode == 0
-    assert built.root not in Path("/proc/self/mountinfo").read_text()
-    assert not os.listdir(f"{built.root}/lamina/run")
+    assert not left_over(built)
 
 
 @pytest.mark.crash
@@ -137,12 +134,8 @@ def test_the_next_command_ends_a_build_whose_warden_was_killed_too(built: Lamina
         os.kill(pid, signal.SIGKILL)
     process.communicate()
     built("images")
-    deadline = time.monotonic() + 10
-    while _processes(built.root) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _processes(built.root)
+    assert not left_over(built)
     assert built.run("system", "fsck").returncode == 0
-    assert not os.listdir(f"{built.root}/lamina/run")
 
 
 @pytest.mark.parametrize("driver", ["vfs", "fuse-overlayfs", "aufs"])
@@ -160,18 +153,6 @@ def test_other_drivers_build_the_same(lamina_on: Any, context: Path, busybox_arc
     assert lamina.run("system", "fsck").returncode == 0
 
 
-def _processes(root: str) -> list[str]:
-    """Command lines of wardens, and of processes whose root directory is below ``root``."""
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            if entry.isdigit() and os.readlink(f"/proc/{entry}/root").startswith(root):
-                found.append(entry)
-        except OSError:
-            continue
-    return found
-
-
 def test_a_tar_on_standard_input_is_a_context(built: Lamina) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
@@ -180,7 +161,7 @@ def test_a_tar_on_standard_input_is_a_context(built: Lamina) -> None:
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     built("build", "--quiet", "-t", "made", "-", input=stream.getvalue())
-    assert not os.path.exists(f"{built.root}/lamina/run") or not os.listdir(f"{built.root}/lamina/run")
+    assert not left_over(built)
     assert built("run", "--rm", "made", "cat", "/data") == "from a tar"
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from support.buildcases import archive
+from support.building import left_over
 from support.command import Lamina
 from support.website import Page, Repository, Website
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun", "git")]
-
-
-def left_over(lamina: Lamina) -> list[str]:
-    run = f"{lamina.root}/lamina/run"
-    return os.listdir(run) if os.path.exists(run) else []
 
 
 def test_a_tar_at_a_url_is_a_context(built: Lamina, site: Website) -> None:

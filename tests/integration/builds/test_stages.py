@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from support.building import build, refused
+from support.building import build, left_over, refused
 from support.command import Lamina
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
@@ -22,30 +20,6 @@ def meet(name: str, other: str) -> str:
     """A command that ends when the one of another stage has begun, and fails when it does not."""
     wait = f"n=0; until [ -e /meeting/{other} ]; do n=$((n+1)); [ $n -lt 600 ] || exit 9; sleep 0.1; done"
     return f"RUN {_SHARED} touch /meeting/{name}; {wait}; echo {name} > /{name}\n"
-
-
-def processes_of(root: str) -> list[str]:
-    """Processes whose root directory is below ``root``."""
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            if entry.isdigit() and os.readlink(f"/proc/{entry}/root").startswith(root):
-                found.append(entry)
-        except OSError:
-            continue
-    return found
-
-
-def left_over(lamina: Lamina) -> list[str]:
-    """Traces of a build that should have none, after a while."""
-    run = f"{lamina.root}/lamina/run"
-    deadline = time.monotonic() + 30
-    while True:
-        found = processes_of(lamina.root) + (os.listdir(run) if os.path.exists(run) else [])
-        found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if lamina.root in line]
-        if not found or time.monotonic() > deadline:
-            return found
-        time.sleep(0.05)
 
 
 def test_stages_that_do_not_need_one_another_run_at_the_same_time(built: Lamina, context: Path) -> None:

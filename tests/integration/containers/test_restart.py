@@ -57,7 +57,7 @@ def test_between_two_runs_it_can_be_stopped(box: Lamina, how: list[str]) -> None
     else:
         wait_until(lambda: state(box, "again")["Status"] == "exited", seconds=60, what="the end")
         assert state(box, "again")["ExitCode"] in (3, 137, 143)  # the next run may have begun just before
-    assert not os.listdir(f"{box.root}/lamina/run")
+    wait_until(lambda: not os.listdir(f"{box.root}/lamina/run"), seconds=30, what="the end of the monitor")
 
 
 def test_a_run_that_somebody_stops_is_the_last(box: Lamina) -> None:

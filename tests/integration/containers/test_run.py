@@ -17,6 +17,7 @@ from lamina.container import frames
 from lamina.container.attachment import MonitorLost
 from support.command import Lamina
 from support.mounts import mounts_below
+from support.processes import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
 
@@ -214,9 +215,11 @@ def test_nothing_is_left_after_rm(box: Lamina) -> None:
         return {f"{place}/{name}" for place in places for name in os.listdir(f"{box.root}/{place}")}
 
     box("run", "--rm", "busybox", "true")
-    before = everything()
+    wait_until(lambda: not os.listdir(f"{box.root}/lamina/run"), seconds=30, what="the end of its monitor")
+    before, seen = everything(), (box("ps", "-aq"), box("volume", "ls", "-q"))
     box("run", "--rm", "-v", "/anonymous", "busybox", "sh", "-c", "echo x > /file; echo x > /anonymous/file")
-    assert everything() == before
+    assert (box("ps", "-aq"), box("volume", "ls", "-q")) == seen
+    wait_until(lambda: everything() == before, seconds=30, what="the end of its files")
     assert mounts_below(box.root) == []
 
 
