@@ -48,6 +48,8 @@ else:
                     return value
             except (ValueError, StopIteration, IndexError):
                 pass
+            except SystemError:  # the scanner's way to say it while json.decoder, which has its error, is not loaded
+                pass
             import json
 
             return json.loads(text, **hooks)

@@ -143,3 +143,17 @@ def test_they_load_nothing_costly() -> None:
     )
     done = subprocess.run([sys.executable, "-IS", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_what_is_no_document_is_an_error_also_where_json_was_not_loaded() -> None:
+    source = Path(lamina.__file__).parents[1]
+    program = (
+        f"import sys; sys.path.insert(0, {str(source)!r}); from lamina import json\n"
+        "for text in sys.argv[1:]:\n"
+        "    try: json.loads(text)\n"
+        "    except ValueError: print('refused')"
+    )
+    wrong = [text for text in _WRONG if isinstance(text, str)]
+    for text in wrong:
+        done = subprocess.run([sys.executable, "-IS", "-c", program, text], capture_output=True, text=True, check=True)
+        assert done.stdout == "refused\n", text
