@@ -32,9 +32,12 @@ _CHECKED_FOLDERS = {"integration", "compat", "hostile", "crash", "conformance"}
 
 def pytest_configure(config: pytest.Config) -> None:
     leaks.mark_session()
-    # A shell starts what runs in the background without interrupts, and programs inherit that.
+    # A shell starts what runs in the background without interrupts, nohup without hang-ups, and programs inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     # How long an example takes says how busy the machine is, and nothing of the code.
     settings.register_profile("lamina", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("lamina")
