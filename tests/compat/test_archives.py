@@ -178,8 +178,8 @@ def test_we_load_what_docker_saves(dockerd: Dockerd, stores: Stores, tmp_path: P
     elif packing == "gzip":
         loaded = load(io.BytesIO(gzip.compress(archive)), stores)
     else:
-        with tarfile.open(tmp_path / "in.tar") as tar:
-            tar.extractall(tmp_path / "unpacked", filter="fully_trusted")
+        (tmp_path / "unpacked").mkdir()
+        subprocess.run(["tar", "-x", "-f", tmp_path / "in.tar", "-C", tmp_path / "unpacked"], check=True)
         loaded = load(str(tmp_path / "unpacked"), stores)
     names = sorted(reference.familiar for image in loaded for reference in image.references)
     assert names == ["archives-base:latest", "archives-top:latest"]

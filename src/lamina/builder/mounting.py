@@ -17,7 +17,7 @@ from lamina.dockerfile.mount import Mount, parse_mount
 from lamina.errors import InvalidArgument, NotFound
 from lamina.filelock import FileLock
 from lamina.graphdriver.removal import remove_tree
-from lamina.linux import openat2
+from lamina.linux import files, openat2
 from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Mounts:
 
     def _fill_cache(self, mount: Mount, data: str) -> None:
         """A new cache: empty, or what ``from`` and ``source`` name."""
-        fresh = f"{data}.{os.getpid()}"
+        fresh = f"{data}.{os.urandom(8).hex()}"
         if mount.stage or mount.source:
             self._bind_source(mount, fresh)
         else:
@@ -208,8 +208,9 @@ class Mounts:
         if mount.uid is not None or mount.gid is not None or not mount.stage:
             os.chown(fresh, mount.uid or 0, mount.gid or 0)
         try:
-            os.rename(fresh, data)
-        except OSError:  # another build was faster
+            # An empty directory would be replaced by rename(2), under the command that has it mounted already.
+            files.renameat2(fresh, data, flags=files.RENAME_NOREPLACE)
+        except OSError:  # another step or build was faster
             remove_tree(fresh)
 
     def _bind_source(self, mount: Mount, target: str) -> None:
