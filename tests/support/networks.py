@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
 
 from lamina.linux import nftables
 from lamina.linux.netlink import Rtnetlink
@@ -19,7 +20,8 @@ def remove_idle_bridges(directory: str) -> None:
         used = {link.master for link in found}
         for link in found:
             if link.kind == "bridge" and _is_below(link.alias, directory) and link.number not in used:
-                links.delete_link(link.name)
+                with suppress(OSError):  # the root's own command was faster
+                    links.delete_link(link.name)
                 table = table_of(link.alias.removeprefix(_ALIAS))
                 nftables.run(f"add table inet {table}\ndelete table inet {table}")
 

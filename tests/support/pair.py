@@ -29,6 +29,8 @@ class Answer(NamedTuple):
 def answer_of(done: subprocess.CompletedProcess[bytes] | subprocess.CompletedProcess[str], program: str) -> Answer:
     out, err = (text if isinstance(text, str) else text.decode() for text in (done.stdout, done.stderr))
     if program == "docker":
+        # docker's client says this or not, by chance, when a start has failed.
+        err = "".join(line for line in err.splitlines(keepends=True) if "error waiting for container" not in line)
         out, err = (_OWN_NAME.sub(r"\1lamina", text) for text in (out, err))
     # How wide a column of ages is depends on the second.
     return Answer(done.returncode, re.sub("CREATED +", "CREATED ", _AGO.sub("AGO ", out)), err)
