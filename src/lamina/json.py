@@ -46,9 +46,8 @@ else:
                 value, end = scan(plain, start)
                 if not plain[end:].strip(_SPACE):
                     return value
-            except (ValueError, StopIteration, IndexError):
-                pass
-            except SystemError:  # the scanner's way to say it while json.decoder, which has its error, is not loaded
+            # SystemError is the scanner's way to say it while json.decoder, which has its error, is not loaded.
+            except (ValueError, StopIteration, IndexError, SystemError):
                 pass
             import json
 

@@ -7,6 +7,7 @@ Grammar and defaults: distribution's ``reference`` package, "Grammar" in its doc
 
 from __future__ import annotations
 
+from lamina.characters import is_hex
 from lamina.digest import Digest, InvalidDigest
 from lamina.errors import InvalidArgument
 from lamina.typing import NamedTuple
@@ -20,7 +21,6 @@ _NAME_LENGTH = 255
 _TAG_LENGTH = 128
 _IDENTIFIER_LENGTH = 64
 _LEAST_DIGEST = 32
-_HEX = frozenset("0123456789abcdef")
 _ANY_HEX = frozenset("0123456789abcdefABCDEF")
 _IPV6 = _ANY_HEX | {":"}
 
@@ -82,7 +82,7 @@ def parse(text: str) -> Reference:
 
     Raises :class:`InvalidReference` with Docker's message.
     """
-    if len(text) == _IDENTIFIER_LENGTH and _HEX.issuperset(text):
+    if is_hex(text, _IDENTIFIER_LENGTH):
         raise InvalidReference(text, f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     domain, remainder = _split_domain(text)
     name, at, digest_text = remainder.partition("@")

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -32,24 +32,6 @@ _OWN = (
 
 
 _APPLETS = ("httpd", "test", "wget")
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host()
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def other_host() -> Iterator[Host]:
-    made = Host()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
@@ -90,22 +72,24 @@ def _script(host: Host, place: Path, docker: list[str], **environment: str) -> s
     return said
 
 
-def test_sixty_everyday_commands_say_the_same(host: Host, other_host: Host, archive: str, tmp_path: Path) -> None:
+def test_sixty_everyday_commands_say_the_same(archive: str, tmp_path: Path) -> None:
     for name in ("docker", "lamina"):
         (tmp_path / name).mkdir()
-    daemon = Dockerd(str(tmp_path / "docker/root"), on=host).start()
-    try:
-        daemon.docker("load", "-i", archive)
-        theirs = _script(host, tmp_path / "docker", [DOCKER], DOCKER_HOST=daemon.host)
-    finally:
-        daemon.close()
-    box = LaminaOn(other_host, str(tmp_path / "lamina/root"), str(tmp_path / "lamina/config"))
-    box("load", "-q", "-i", archive)
-    program = [lamina_program(), "--root", box.root]
-    try:
-        ours = _script(other_host, tmp_path / "lamina", program, DOCKER_CONFIG=box.docker_config)
-    finally:
-        box.remove_containers()
+    with closing(Host()) as host:
+        daemon = Dockerd(str(tmp_path / "docker/root"), on=host).start()
+        try:
+            daemon.docker("load", "-i", archive)
+            theirs = _script(host, tmp_path / "docker", [DOCKER], DOCKER_HOST=daemon.host)
+        finally:
+            daemon.close()
+    with closing(Host()) as host:
+        box = LaminaOn(host, str(tmp_path / "lamina/root"), str(tmp_path / "lamina/config"))
+        box("load", "-q", "-i", archive)
+        program = [lamina_program(), "--root", box.root]
+        try:
+            ours = _script(host, tmp_path / "lamina", program, DOCKER_CONFIG=box.docker_config)
+        finally:
+            box.remove_containers()
     assert theirs.count("$ docker ") >= 60
     lines = theirs.splitlines(), ours.replace("lamina", "docker").splitlines()
     assert list(difflib.unified_diff(*lines, "docker", "lamina", lineterm="")) == []

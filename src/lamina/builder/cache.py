@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from lamina import atomicfile, json
+from lamina.characters import is_hex
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, DiffID, InvalidDigest
 from lamina.image.kept import STEPS
@@ -26,7 +27,6 @@ from lamina.typing import Any, NamedTuple
 
 PICKS = "lamina/build-cache/picks"
 _LIMIT = 4 << 20
-_HEX = frozenset("0123456789abcdef")
 
 
 class Step(NamedTuple):
@@ -133,7 +133,7 @@ class BuildCache:
 
     def keys(self) -> list[str]:
         try:
-            return [name for name in os.listdir(self._directory) if len(name) == 64 and _HEX.issuperset(name)]
+            return [name for name in os.listdir(self._directory) if is_hex(name)]
         except FileNotFoundError:
             return []
 

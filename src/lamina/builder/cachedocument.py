@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 from lamina import json
 from lamina.builder.cache import Pick, Step
+from lamina.characters import is_hex
 from lamina.digest import DiffID, Digest, InvalidDigest
 from lamina.errors import Unsupported
 from lamina.oci import descriptor as descriptors
@@ -31,7 +32,6 @@ CONFIG = "application/vnd.lamina.buildcache.config.v1+json"
 #: Member of an image's configuration that makes it a cache (``type=inline``): keys by entry of the history.
 INLINE = "lamina.buildcache.v1"
 _VERSION = 1
-_HEX = frozenset("0123456789abcdef")
 
 
 class CacheDocument(NamedTuple):
@@ -101,6 +101,6 @@ def _members(document: dict[str, Any], name: str, what: str) -> list[tuple[str, 
 
 
 def _key(text: str) -> str:
-    if len(text) != 64 or not _HEX.issuperset(text):
+    if not is_hex(text):
         raise ValueError(f"{text!r} is not a key")
     return text

@@ -92,17 +92,10 @@ def _inside(path: str, directory: str) -> str:
     """The host path of a directory in a checkout; no link leads out of it."""
     if not directory:
         return path
-    root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        descriptor = openat2.open_in_root(root, directory, os.O_RDONLY | os.O_DIRECTORY)
+        return openat2.path_in_root(path, directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise BadContext(f"unable to prepare context: {directory}: {error.strerror}") from error
-    finally:
-        os.close(root)
-    try:
-        return os.readlink(openat2.descriptor_path(descriptor))
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

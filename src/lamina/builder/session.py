@@ -136,6 +136,11 @@ class Session:
 
     @property
     def warden(self) -> Warden:
+        """What starts the build's containers; forked when it is first asked for."""
+        return self.prepare()
+
+    def prepare(self) -> Warden:
+        """Fork the warden, unless that was done: better before there are threads, whose locks stay locked in it."""
         from lamina.builder.network import BuildNetwork  # most builds are cached and need neither
         from lamina.builder.warden import Warden
 
@@ -145,10 +150,6 @@ class Session:
                 network = BuildNetwork(self._networks(), self.root.path, self.new_id()) if self._networks else None
                 self._warden = Warden((self.transaction.entry.descriptor,), network)
             return self._warden
-
-    def prepare(self) -> None:
-        """Fork the warden, which is better done before there are threads: their locks stay locked in it."""
-        assert self.warden
 
     def place(self) -> Place:
         """Where a command on the default network is put: there is none where the host has or allows none."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lamina.cli.command import NO_ARGUMENTS, Command, CommandError, Context, Options
+from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import filters, text
-from lamina.errors import InvalidArgument
+from lamina.cli.moments import moment
 from lamina.oci import timestamp
 from lamina.typing import Any
 
@@ -26,7 +26,7 @@ COMMAND = Command(
 def run(context: Context, options: Options) -> int:
     from lamina.container import events
 
-    since, until = _moment(options, "since"), _moment(options, "until")
+    since, until = moment(options, "since"), moment(options, "until")
     wanted = options.filters()
     show = _template(options.text("format"))
     for event in events.read(context.engine().root, since=since, until=until, stopped=lambda: False):
@@ -34,14 +34,6 @@ def run(context: Context, options: Options) -> int:
             context.print(show(event))
             context.stdout.flush()
     return 0
-
-
-def _moment(options: Options, flag: str) -> int | None:
-    value = options.text(flag)
-    try:
-        return timestamp.moment(value) if value else None
-    except InvalidArgument as error:
-        raise CommandError(f'invalid value for "{flag}": {error}') from error
 
 
 def _template(text: str) -> Callable[[dict[str, Any]], str]:

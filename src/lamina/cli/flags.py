@@ -5,7 +5,7 @@
 arguments; without, the first argument ends the flags (``run``, where the rest belongs to the container).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from lamina.errors import InvalidArgument
 from lamina.typing import NamedTuple
@@ -97,6 +97,13 @@ def integer(
 def filters(name: str = "filter", help: str = "Filter output based on conditions provided", short: str = "f") -> Flag:
     """``--filter name=value``; the value is a list of pairs, empty texts left out."""
     return Flag(name, help, parse_filter, "filter", [], short, repeatable=True)
+
+
+def check_filters(given: Iterable[str], known: Collection[str]) -> None:
+    """Raises :class:`InvalidArgument` for a filter that the verb does not have."""
+    for name in given:
+        if name not in known:
+            raise InvalidArgument(f"Invalid filter '{name}'")
 
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))

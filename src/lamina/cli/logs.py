@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch, text
+from lamina.cli.moments import moment
 from lamina.errors import InvalidArgument, NotFound
 from lamina.oci import timestamp
 
@@ -34,8 +35,8 @@ def run(context: Context, options: Options) -> int:
     name = options.arguments[0]
     service = context.engine().container_service
     try:
-        since = _moment(options, "since") or 0
-        until = _moment(options, "until")
+        since = moment(options, "since") or 0
+        until = moment(options, "until")
         container = service.get(name)
     except NotFound as error:
         raise CommandError(f"Error: {error}") from error
@@ -61,11 +62,3 @@ def run(context: Context, options: Options) -> int:
 def _tail(text: str) -> int | None:
     """Docker takes whatever is no number for ``all``."""
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _moment(options: Options, flag: str) -> int | None:
-    value = options.text(flag)
-    try:
-        return timestamp.moment(value) if value else None
-    except InvalidArgument as error:
-        raise CommandError(f'invalid value for "{flag}": {error}') from error

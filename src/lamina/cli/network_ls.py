@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
-from lamina.cli.flags import filters, switch, text
+from lamina.cli.flags import check_filters, filters, switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.errors import InvalidArgument
 from lamina.network.contract import Network
@@ -42,9 +42,7 @@ def run(context: Context, options: Options) -> int:
 
 
 def _wanted(networks: Networks, filters: Mapping[str, Sequence[str]]) -> list[Network]:
-    for name in filters:
-        if name not in _KNOWN:
-            raise InvalidArgument(f"Invalid filter '{name}'")
+    check_filters(filters, _KNOWN)
     for kind in filters.get("type", ()):
         if kind not in ("builtin", "custom"):
             raise InvalidArgument(f"Invalid filter: 'type'='{kind}'")

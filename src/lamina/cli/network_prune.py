@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lamina.cli import pruning
 from lamina.cli.command import Context, Options
-from lamina.errors import Denied, InvalidArgument, NotFound
+from lamina.cli.flags import check_filters
+from lamina.errors import Denied, NotFound
 
 COMMAND = pruning.command("Remove all unused networks")
 
@@ -19,9 +20,7 @@ def prune_networks(context: Context, wanted: dict[str, list[str]]) -> str:
     from lamina.oci import timestamp
     from lamina.view.labels import match
 
-    for name in wanted:
-        if name not in ("label", "label!", "until"):
-            raise InvalidArgument(f"Invalid filter '{name}'")
+    check_filters(wanted, ("label", "label!", "until"))
     engine = context.engine()
     limits = [timestamp.moment(text) for text in wanted.get("until", ())]
     removed = []

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
-from lamina.cli.flags import filters, switch, text
+from lamina.cli.flags import check_filters, filters, switch, text
 from lamina.cli.listing import Column, Listing
-from lamina.errors import InvalidArgument
 from lamina.typing import TYPE_CHECKING
 from lamina.view.labels import match
 
@@ -40,9 +39,7 @@ def run(context: Context, options: Options) -> int:
 
 
 def _wanted(engine: Engine, filters: Mapping[str, Sequence[str]]) -> list[Volume]:
-    for name in filters:
-        if name not in _KNOWN:
-            raise InvalidArgument(f"Invalid filter '{name}'")
+    check_filters(filters, _KNOWN)
     dangling = [value in ("true", "1") for value in filters.get("dangling", ())]
     found = []
     for volume in engine.volumes.all():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lamina.cli import pruning
 from lamina.cli.command import Context, Options
-from lamina.errors import Conflict, InvalidArgument, NotFound
+from lamina.cli.flags import check_filters
+from lamina.errors import Conflict, NotFound
 
 COMMAND = pruning.command("Remove all unused local volumes", example="label=<label>")
 
@@ -19,9 +20,7 @@ def prune_volumes(context: Context, wanted: dict[str, list[str]]) -> tuple[int, 
     from lamina.view.labels import match
     from lamina.view.volume import disk_usage
 
-    for name in wanted:
-        if name not in ("label", "label!"):
-            raise InvalidArgument(f"Invalid filter '{name}'")
+    check_filters(wanted, ("label", "label!"))
     engine = context.engine()
     space = 0
     removed = []

@@ -131,7 +131,9 @@ class Client:
             return b""
 
     def leave(self, last: bytes) -> None:
-        """Send ``last`` and close once everything was taken."""
+        """Send ``last`` and close once everything was taken. Idempotent."""
+        if self._leaving:
+            return
         self._leaving = True
         self.wants_output = self.gives_input = False
         self.send(last)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from lamina import atomicfile, json
+from lamina.characters import is_hex
 from lamina.container.names import NameInUse
 from lamina.container.record import Container
 from lamina.dataroot import DataRoot
@@ -20,7 +21,6 @@ from lamina.errors import Corrupt, InvalidArgument, NotFound
 from lamina.graphdriver.removal import remove_tree
 from lamina.oci import gojson
 
-_HEX = frozenset("0123456789abcdef")
 CONFIG = "config.v2.json"
 HOST_CONFIG = "hostconfig.json"
 
@@ -43,11 +43,6 @@ class DamagedContainer(Corrupt):
     """A container's files can't be understood."""
 
 
-def is_id(text: str) -> bool:
-    """Whether ``text`` has the form of a container's full id."""
-    return len(text) == 64 and _HEX.issuperset(text)
-
-
 class ContainerStore:
     """Containers of one data root. Thread-safe and safe between processes."""
 
@@ -65,7 +60,7 @@ class ContainerStore:
     def ids(self) -> list[str]:
         """Ids of everything that looks like a container, in no particular order."""
         try:
-            return [name for name in os.listdir(self._home) if is_id(name)]
+            return [name for name in os.listdir(self._home) if is_hex(name)]
         except FileNotFoundError:
             return []
 
@@ -126,14 +121,14 @@ class ContainerStore:
 
         :raises NoSuchContainer: nothing fits. :raises AmbiguousPrefix: several do.
         """
-        if is_id(text) and os.path.exists(os.path.join(self.directory(text), CONFIG)):
+        if is_hex(text) and os.path.exists(os.path.join(self.directory(text), CONFIG)):
             return text
         if not text or "\0" in text:
             raise NoSuchContainer(text)
         named = self.named(text.removeprefix("/"))
         if named is not None:
             return named
-        matches = [id for id in self.ids() if id.startswith(text)] if _HEX.issuperset(text) else []
+        matches = [id for id in self.ids() if id.startswith(text)] if is_hex(text, len(text)) else []
         if len(matches) > 1:
             raise AmbiguousPrefix(text)
         if not matches:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from lamina.linux import process, seccomp
+from lamina.linux.files import text_of
 from lamina.network import naming
 from lamina.rootless import network, subordinate
 from lamina.runtime import cgroup, controllers
@@ -88,7 +89,7 @@ def gather(data_root: str, drivers: tuple[Driver, ...], user: str, trouble: str 
         user=user,
         uid=os.geteuid(),
         release=os.uname().release,
-        filesystems=frozenset(line.split()[-1] for line in _lines("/proc/filesystems")),
+        filesystems=frozenset(line.split()[-1] for line in text_of("/proc/filesystems").splitlines()),
         devices=frozenset(name for name in ("fuse", "net/tun") if os.path.exists(f"/dev/{name}")),
         hierarchy=_hierarchy(),
         controllers=controllers.read(),
@@ -150,13 +151,5 @@ def _subordinate(path: str, user: str) -> int:
 
 
 def _setting(path: str) -> int:
-    lines = _lines(path)
+    lines = text_of(path).splitlines()
     return int(lines[0]) if lines and lines[0].isdecimal() else 0
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []

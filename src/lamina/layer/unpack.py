@@ -15,7 +15,7 @@ from lamina import errors, json
 from lamina.digest import DiffID
 from lamina.layer.contract import UnpackResult
 from lamina.layer.pipeline import UnpackTarget, unpack
-from lamina.linux.process import CLONE_FS, unshare
+from lamina.linux.process import CLONE_FS, call_in_thread, unshare
 from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,25 +50,13 @@ def start_unpack(target: UnpackTarget, *, expected_size_hint: int | None = None)
 
 def unpack_here(chunks: list[bytes], target: UnpackTarget) -> UnpackResult:
     """Unpack in this process, in a thread with its own umask, and wait. Raises what unpacking raises."""
-    from threading import Thread
 
-    results: list[UnpackResult] = []
-    failures: list[BaseException] = []
+    def body() -> UnpackResult:
+        unshare(CLONE_FS)
+        os.umask(0)
+        return unpack(chunks, target)
 
-    def body() -> None:
-        try:
-            unshare(CLONE_FS)
-            os.umask(0)
-            results.append(unpack(chunks, target))
-        except BaseException as error:
-            failures.append(error)
-
-    thread = Thread(target=body, name="lamina-unpack")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-    return results[0]
+    return call_in_thread(body, "lamina-unpack")
 
 
 class Job:

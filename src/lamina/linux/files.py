@@ -66,6 +66,15 @@ def sync_file_range(descriptor: int, offset: int, length: int, flags: int = SYNC
     )
 
 
+def text_of(path: str) -> str:
+    """What a file below ``/proc`` or ``/sys`` says; ``""`` where it can't be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def renameat2(
     source: str | bytes,
     target: str | bytes,

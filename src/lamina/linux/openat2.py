@@ -74,6 +74,19 @@ def resolve_in_root(root: int, path: str | bytes) -> int:
     return open_in_root(root, path, os.O_PATH)
 
 
+def path_in_root(directory: str, path: str | bytes, flags: int = os.O_PATH) -> str:
+    """Host path of what ``path`` means inside ``directory``: no link leads out of it. Raises :class:`OSError`."""
+    root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = open_in_root(root, path, flags)
+    finally:
+        os.close(root)
+    try:
+        return os.readlink(descriptor_path(descriptor))
+    finally:
+        os.close(descriptor)
+
+
 def descriptor_path(descriptor: int) -> str:
     """A path to an open descriptor, for calls that take only paths."""
     return f"/proc/self/fd/{descriptor}"

@@ -115,11 +115,9 @@ def setns(descriptor: int, kind: int = 0) -> None:
     check(int(LIBC.setns(descriptor, kind)), descriptor)
 
 
-def call_in_directory(directory: str, function: Callable[[], _T]) -> _T:
-    """Run ``function`` with ``directory`` as working directory while the rest of the process keeps its own.
-
-    A thread of its own unshares its working directory (``CLONE_FS``), which can't be undone, and ends afterwards.
-    What ``function`` raises is raised here.
+def call_in_thread(function: Callable[[], _T], name: str) -> _T:
+    """Run ``function`` in a thread of its own and wait for it: what it unshares or enters, which can't be undone, ends
+    with the thread. What ``function`` raises is raised here.
     """
     from threading import Thread
 
@@ -128,15 +126,24 @@ def call_in_directory(directory: str, function: Callable[[], _T]) -> _T:
 
     def body() -> None:
         try:
-            unshare(CLONE_FS)
-            os.chdir(directory)
             results.append(function())
         except BaseException as error:
             errors.append(error)
 
-    thread = Thread(target=body, name="lamina-directory")
+    thread = Thread(target=body, name=name)
     thread.start()
     thread.join()
     if errors:
         raise errors[0]
     return results[0]
+
+
+def call_in_directory(directory: str, function: Callable[[], _T]) -> _T:
+    """Run ``function`` with ``directory`` as working directory while the rest of the process keeps its own."""
+
+    def body() -> _T:
+        unshare(CLONE_FS)
+        os.chdir(directory)
+        return function()
+
+    return call_in_thread(body, "lamina-directory")

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from lamina import atomicfile, json
+from lamina.characters import is_hex
 from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt
 from lamina.network.addresses import packed
@@ -38,7 +39,6 @@ from lamina.oci import timestamp
 
 #: Where the default bridge is when the root is the one that everybody uses.
 DEFAULT_BRIDGE = "lamina0"
-_HEX = frozenset("0123456789abcdef")
 
 
 class NetworkStore:
@@ -72,7 +72,7 @@ class NetworkStore:
         """By full id, name, or an unambiguous prefix of an id. Raises :class:`NoSuchNetwork`."""
         if text in PREDEFINED:
             return self.predefined(text)
-        if len(text) == 64 and _HEX.issuperset(text):
+        if is_hex(text):
             return self._read(text)
         networks = self.all()
         for network in networks:

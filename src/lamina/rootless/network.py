@@ -70,24 +70,12 @@ def enter() -> None:
 
 def inside(work: Callable[[], _T]) -> _T:
     """Do something in the user's network in a thread, while the caller stays outside. Raises what ``work`` raises."""
-    from threading import Thread
 
-    results: list[_T] = []
-    errors: list[BaseException] = []
+    def body() -> _T:
+        enter()
+        return work()
 
-    def body() -> None:
-        try:
-            enter()
-            results.append(work())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = Thread(target=body, name="lamina-network")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    return process.call_in_thread(body, "lamina-network")
 
 
 def _program() -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from lamina.linux.files import text_of
 from lamina.runtime import cgroup
 from lamina.typing import NamedTuple
 
@@ -73,16 +74,16 @@ def _version_1(home: str, processors: int) -> Controllers:
         block_weight_device=has("blkio/blkio.weight_device"),
         block_throttle=has("blkio/blkio.throttle.read_bps_device"),
         processors=processors,
-        cpus=_text(f"{home}/cpuset/cpuset.cpus"),
-        mems=_text(f"{home}/cpuset/cpuset.mems"),
-        realtime=int(_text(f"{home}/cpu/lamina/cpu.rt_runtime_us") or 0),
+        cpus=text_of(f"{home}/cpuset/cpuset.cpus").strip(),
+        mems=text_of(f"{home}/cpuset/cpuset.mems").strip(),
+        realtime=int(text_of(f"{home}/cpu/lamina/cpu.rt_runtime_us").strip() or 0),
     )
 
 
 def _version_2(home: str, membership: str, processors: int) -> Controllers:
-    words = frozenset(_text(f"{home}/cgroup.controllers").split())
+    words = frozenset(text_of(f"{home}/cgroup.controllers").split())
     own = ""  # the root of the hierarchy has no limits: whether there is one for swap is seen in a group
-    for line in _text(membership).splitlines():
+    for line in text_of(membership).splitlines():
         if line.startswith("0::"):
             own = line[3:]
     memory = "memory" in words
@@ -101,14 +102,6 @@ def _version_2(home: str, membership: str, processors: int) -> Controllers:
         block_weight_device="io" in words,
         block_throttle="io" in words,
         processors=processors,
-        cpus=_text(f"{home}/cpuset.cpus.effective"),
-        mems=_text(f"{home}/cpuset.mems.effective"),
+        cpus=text_of(f"{home}/cpuset.cpus.effective").strip(),
+        mems=text_of(f"{home}/cpuset.mems.effective").strip(),
     )
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

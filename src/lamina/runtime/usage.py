@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from lamina.linux.files import text_of
 from lamina.runtime import cgroup
 from lamina.typing import NamedTuple
 
@@ -66,7 +67,7 @@ def read(path: str, home: str = _HOME) -> Usage:
 def traffic(pid: int) -> dict[str, Traffic]:
     """Counters of the interfaces that the process sees, but for the loopback; by name."""
     found = {}
-    for line in _lines(f"/proc/{pid}/net/dev")[2:]:
+    for line in text_of(f"/proc/{pid}/net/dev").splitlines()[2:]:
         name, _, numbers = line.partition(":")
         fields = [int(field) for field in numbers.split()]
         if name.strip() != "lo" and len(fields) >= 12:
@@ -78,7 +79,7 @@ def _version_1(home: str, path: str) -> Usage:
     memory = f"{home}/memory{path}"
     accounting = f"{home}/cpuacct{path}"
     times = _pairs(f"{accounting}/cpuacct.stat")
-    read, written = _transferred(_lines(f"{home}/blkio{path}/blkio.throttle.io_service_bytes_recursive"))
+    read, written = _transferred(text_of(f"{home}/blkio{path}/blkio.throttle.io_service_bytes_recursive").splitlines())
     return Usage(
         processor=_number(f"{accounting}/cpuacct.usage"),
         user=times.get("user", 0) * 10**9 // _TICKS,
@@ -97,7 +98,7 @@ def _version_1(home: str, path: str) -> Usage:
 def _version_2(group: str) -> Usage:
     times = _pairs(f"{group}/cpu.stat")
     read = written = 0
-    for line in _lines(f"{group}/io.stat"):
+    for line in text_of(f"{group}/io.stat").splitlines():
         counters = dict(word.partition("=")[::2] for word in line.split()[1:])
         read += int(counters.get("rbytes", 0))
         written += int(counters.get("wbytes", 0))
@@ -127,7 +128,7 @@ def _transferred(lines: list[str]) -> tuple[int, int]:
 
 
 def _system() -> int:
-    for line in _lines("/proc/stat"):
+    for line in text_of("/proc/stat").splitlines():
         if line.startswith("cpu "):
             return sum(int(field) for field in line.split()[1 : 1 + _TIMES]) * 10**9 // _TICKS
     return 0
@@ -135,18 +136,10 @@ def _system() -> int:
 
 def _number(path: str) -> int:
     """A file's number; 0 for ``max`` and for a file that is not there."""
-    lines = _lines(path)
+    lines = text_of(path).splitlines()
     return int(lines[0]) if lines and lines[0].isdecimal() else 0
 
 
 def _pairs(path: str) -> dict[str, int]:
-    fields = (line.split() for line in _lines(path))
+    fields = (line.split() for line in text_of(path).splitlines())
     return {pair[0]: int(pair[1]) for pair in fields if len(pair) == 2 and pair[1].isdecimal()}
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []

@@ -10,9 +10,18 @@ import errno
 import os
 
 from lamina.unionfs.layer import Layer
-from lamina.unionfs.marks import AufsMarks, Contents, DirectoryMarks, Mark, Marks, OverlayMarks, attribute
+from lamina.unionfs.marks import (
+    AufsMarks,
+    Contents,
+    DirectoryMarks,
+    Mark,
+    Marks,
+    OverlayMarks,
+    attribute,
+    without_aufs_marks,
+)
 from lamina.unionfs.options import Dialect
-from lamina.unionfs.whiteout import META_PREFIX, OPAQUE, PREFIX, hidden_name
+from lamina.unionfs.whiteout import OPAQUE, PREFIX
 
 #: Attributes that say what ``overlay.opaque`` says.
 _OPAQUE_ATTRIBUTES = ("user.fuseoverlayfs.opaque", "user.overlay.opaque", "trusted.overlay.opaque")
@@ -61,16 +70,8 @@ class FuseOverlayfsMarks(OverlayMarks):
 
     def contents(self, layer: Layer, path: bytes, marks: DirectoryMarks) -> Contents:
         found = super().contents(layer, path, marks)
-        hidden = set(found.hidden)
-        entries = []
-        for entry in found.entries:
-            if not entry.name.startswith(PREFIX):
-                entries.append(entry)
-            elif not entry.name.startswith(META_PREFIX):
-                name = hidden_name(entry.name)
-                if name is not None:
-                    hidden.add(name)
-        return Contents(entries, hidden)
+        entries, hidden = without_aufs_marks(found.entries)
+        return Contents(entries, hidden | found.hidden)
 
     def settle(self, layer: Layer, directory: bytes, name: bytes) -> None:
         """Make an AUFS whiteout of ``name`` in the upper layer one of overlayfs's."""

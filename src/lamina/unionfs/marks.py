@@ -12,6 +12,7 @@ import enum
 import errno
 import os
 import stat
+from collections.abc import Iterable
 
 from lamina.typing import NamedTuple, Protocol
 from lamina.unionfs.layer import Layer
@@ -239,6 +240,20 @@ class OverlayMarks:
         return None
 
 
+def without_aufs_marks(found: Iterable[Entry]) -> tuple[list[Entry], set[bytes]]:
+    """The entries of a directory that are no marks of AUFS's, and the names that its whiteouts hide."""
+    entries: list[Entry] = []
+    hidden: set[bytes] = set()
+    for entry in found:
+        if not entry.name.startswith(PREFIX):
+            entries.append(entry)
+        elif not entry.name.startswith(META_PREFIX):
+            name = hidden_name(entry.name)
+            if name is not None:
+                hidden.add(name)
+    return entries, hidden
+
+
 class AufsMarks:
     """AUFS: empty files with the prefix ``.wh.``, which hide a name in their own layer as well."""
 
@@ -258,15 +273,7 @@ class AufsMarks:
         return UNMARKED if layer.status(path + b"/" + OPAQUE) is None else DirectoryMarks(opaque=True)
 
     def contents(self, layer: Layer, path: bytes, marks: DirectoryMarks) -> Contents:
-        entries: list[Entry] = []
-        hidden: set[bytes] = set()
-        for entry in scan(layer, path):
-            if not entry.name.startswith(PREFIX):
-                entries.append(entry)
-            elif not entry.name.startswith(META_PREFIX):
-                name = hidden_name(entry.name)
-                if name is not None:
-                    hidden.add(name)
+        entries, hidden = without_aufs_marks(scan(layer, path))
         return Contents([entry for entry in entries if entry.name not in hidden], hidden)
 
     def borrowed(self, layer: Layer, path: bytes) -> bytes | None:
