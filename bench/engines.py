@@ -93,9 +93,13 @@ class Docker(_DockersGrammar):
         daemon += ["-p", f"{here}/pid", "-H", f"unix://{self._socket}", "--storage-driver", "overlay2"]
         if not self._bridge:
             daemon += ["--iptables=false", "--ip-forward=false", "--bridge=none"]
-        with running(daemon, f"{here}/log", lambda: succeeds(*self.command, "version")) as process:
-            self.processes = [process]
-            yield
+        try:
+            with running(daemon, f"{here}/log", lambda: succeeds(*self.command, "version")) as process:
+                self.processes = [process]
+                yield
+        finally:
+            # dockerd leaves it mounted when a container had the host's network.
+            succeeds("umount", f"{here}/exec/netns/default")
 
     def version(self) -> str:
         return output(*self.command, "version", "--format", "{{.Server.Version}}")

@@ -15,6 +15,9 @@ from lamina.builder.steps import CopyFiles, MakeDirectory, Work
 from lamina.container import rootfs, users
 from lamina.runtime import cgroup
 
+#: Until the runtime has put a step's command into its group.
+_WARM_SECONDS = 0.04
+
 
 def initialiser(work: Work, session: Session) -> Callable[[str], None] | None:
     """What has to be in the layer below the step's own.
@@ -22,7 +25,7 @@ def initialiser(work: Work, session: Session) -> Callable[[str], None] | None:
     For a command the wait for the control groups and the network begins here: it passes while the workspace is made.
     """
     if isinstance(work, Job):
-        cgroup.warm_up()
+        cgroup.warm_up(seconds=_WARM_SECONDS)
         if work.network == "default":
             session.warden.connect()
     return running.initialiser(work.mounts) if isinstance(work, Job) else None

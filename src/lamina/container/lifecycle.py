@@ -33,6 +33,7 @@ from lamina.container.store import NoSuchContainer
 from lamina.errors import InvalidArgument, LaminaError
 from lamina.layer.database import MountNotFound
 from lamina.oci import timestamp
+from lamina.runtime import cgroup
 from lamina.runtime.program import ENGINE_FAILED
 from lamina.typing import TYPE_CHECKING
 
@@ -91,7 +92,9 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
         undo.callback(run.remove)
         undo.callback(os.close, lock)
         undo.callback(release, parts, container.id)
+        cgroup.stay_warm()
         prepare(parts, container, merged)
+        cgroup.stay_warm()
         ours, theirs = frames.pair()
         plan = monitor.Plan(
             container=container,

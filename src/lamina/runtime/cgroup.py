@@ -15,6 +15,8 @@ from lamina.errors import SystemFailure
 
 _HOME = "/sys/fs/cgroup"
 _FREEZE_TIMEOUT = 10.0
+#: A good part of a grace period.
+_WARM_SECONDS = 0.003
 
 
 def is_unified(home: str = _HOME) -> bool:
@@ -41,26 +43,42 @@ def oom_killed(path: str, home: str = _HOME) -> bool:
     return False
 
 
-def warm_up(home: str = _HOME, membership: str = "/proc/self/cgroup") -> Callable[[], object]:
-    """Begin what the first move of a process between groups has to wait for; returns how to wait for its end.
+def warm_up(home: str = _HOME, membership: str = "/proc/self/cgroup", *, seconds: float = 0.3) -> Callable[[], None]:
+    """Begin what the first move of a process between groups has to wait for; returns what ends it.
 
     The kernel waits for an RCU grace period (about 10 ms) before such a move, unless there was one just before. Moving
-    this process to where it is changes nothing and, begun early, lets that time pass beside other work.
+    this process to where it is changes nothing and, begun early, lets that time pass beside other work. It is repeated,
+    for at most ``seconds``, since the move that counts must not come much later; :func:`stay_warm` goes on.
     """
-    done = allocate_lock()
+    stop, done = allocate_lock(), allocate_lock()
+    stop.acquire()
     done.acquire()
+    end = time.monotonic() + seconds
 
     def move() -> None:
         try:
-            with open(_own_group(home, membership) + "/cgroup.procs", "wb", buffering=0) as file:
-                file.write(b"0")
-        except OSError:
-            pass  # not allowed, or no such hierarchy: then nothing is gained and nothing lost
+            while stay_warm(home, membership) and time.monotonic() < end:
+                if stop.acquire(timeout=_WARM_SECONDS):
+                    break
         finally:
             done.release()
 
+    def finish() -> None:
+        stop.release()
+        done.acquire()
+
     start_new_thread(move, ())
-    return done.acquire
+    return finish
+
+
+def stay_warm(home: str = _HOME, membership: str = "/proc/self/cgroup") -> bool:
+    """Move this process to where it is; soon after the last move that takes no time. Whether it could be done."""
+    try:
+        with open(_own_group(home, membership) + "/cgroup.procs", "wb", buffering=0) as file:
+            file.write(b"0")
+    except OSError:
+        return False  # not allowed, or no such hierarchy: then nothing is gained and nothing lost
+    return True
 
 
 def _own_group(home: str, membership: str) -> str:

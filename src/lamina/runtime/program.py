@@ -218,6 +218,7 @@ class RuntimeProgram:
         if held is not None:
             actions.append((os.POSIX_SPAWN_DUP2, held, 3))  # runtimes close what is above 2 in the container
         environment = {"PATH": ":".join(SEARCH)}
+        cgroup.stay_warm()  # until the runtime moves the container's process
         with _Surroundings():
             return os.posix_spawn(
                 self.path,

@@ -1,5 +1,6 @@
-"""Moving this process to where it is: tried, waited for, and never an error."""
+"""Moving this process to where it is: tried, repeated, ended, and never an error."""
 
+import time
 from pathlib import Path
 
 from lamina.runtime import cgroup
@@ -24,5 +25,22 @@ def test_a_host_with_version_2_has_one_group(tmp_path: Path) -> None:
     assert (tmp_path / "user.slice/cgroup.procs").read_bytes() == b"0"
 
 
+def test_it_goes_on_until_it_is_ended(tmp_path: Path) -> None:
+    membership = tmp_path / "cgroup"
+    membership.write_text("0::/\n")
+    procs = tmp_path / "cgroup.procs"
+    procs.touch()
+    finish = cgroup.warm_up(str(tmp_path), str(membership), seconds=60)
+    for _ in range(3):
+        procs.write_bytes(b"")
+        while procs.read_bytes() != b"0":
+            time.sleep(0.001)
+    finish()
+    procs.write_bytes(b"")
+    assert cgroup.stay_warm(str(tmp_path), str(membership))
+    assert procs.read_bytes() == b"0"
+
+
 def test_without_the_right_nothing_happens(tmp_path: Path) -> None:
     cgroup.warm_up(str(tmp_path), str(tmp_path / "missing"))()
+    assert not cgroup.stay_warm(str(tmp_path), str(tmp_path / "missing"))
