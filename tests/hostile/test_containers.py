@@ -224,6 +224,32 @@ def test_compressed_input_of_cp_is_read_without_any_program(lamina: Lamina, load
     assert lamina("diff", "box") == "C /tmp\nA /tmp/inside\n"
 
 
+def test_a_part_of_a_volume_that_a_container_swaps_with_a_link(lamina: Lamina, load: Load, victim: Path) -> None:
+    """Whoever has the whole volume exchanges the part that others get with a link to the host (CVE-2021-30465)."""
+    name = load()
+    swap = (
+        f"mkdir /v/part; touch /v/part/own; ln -s {victim} /v/link; touch /v/ready; while :; do mv /v/part /v/kept; "
+        "mv /v/link /v/part; mv /v/part /v/link; mv /v/kept /v/part; done"
+    )
+    lamina("run", "-d", "--name", "swapper", "-v", "shared:/v", name, "sh", "-c", swap)
+    while lamina.run("exec", "swapper", "test", "-e", "/v/ready").returncode:
+        time.sleep(0.05)
+    mount = ["--mount", "src=shared,dst=/part,volume-subpath=part"]
+    outcomes = set()
+    for _ in range(80):
+        done = lamina.run("run", "--rm", *mount, name, "sh", "-c", "ls /part; touch /part/own")
+        outcomes.add(done.returncode == 0)
+        assert done.stdout in ("", "own\n")
+        assert "Traceback" not in done.stderr
+        if done.returncode:
+            assert "cannot access path" in done.stderr or "path concatenation escapes" in done.stderr
+        if len(outcomes) > 1:
+            break
+    lamina("rm", "-f", "swapper")
+    assert outcomes == {True, False}
+    assert mounts_below(lamina.root) == []
+
+
 def test_cp_while_the_container_swaps_directories_with_links(
     lamina: Lamina, load: Load, victim: Path, tmp_path: Path
 ) -> None:

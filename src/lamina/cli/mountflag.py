@@ -6,6 +6,8 @@ from lamina.cli.flags import parse_boolean
 from lamina.typing import Any
 
 _SIZES = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+#: Docker's order.
+_VOLUME_OPTIONS = ("NoCopy", "Labels", "Subpath", "DriverConfig")
 _KEYS_WITHOUT_VALUE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
 
 
@@ -21,7 +23,7 @@ def parse_mount(value: str) -> dict[str, Any]:
     _check(mount)
     if "VolumeOptions" in mount:
         options = mount["VolumeOptions"]
-        mount["VolumeOptions"] = {key: options[key] for key in ("NoCopy", "Labels", "DriverConfig") if key in options}
+        mount["VolumeOptions"] = {key: options[key] for key in _VOLUME_OPTIONS if key in options}
     return mount
 
 
@@ -50,6 +52,10 @@ def _set(mount: dict[str, Any], key: str, text: str, field: str) -> None:
         mount.setdefault("BindOptions", {})["Propagation"] = text.lower()
     elif key == "volume-nocopy":
         _volume_options(mount)["NoCopy"] = _boolean(key, text)
+    elif key == "volume-subpath":
+        options = _volume_options(mount)
+        if text:
+            options["Subpath"] = text
     elif key == "volume-label":
         name, _, label = text.partition("=")
         _volume_options(mount).setdefault("Labels", {})[name] = label

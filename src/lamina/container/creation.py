@@ -184,8 +184,9 @@ def _prepare_root(parts: Parts, container: Container, requests: list[MountReques
             if directory not in ("", "/"):
                 rootfs.check_working_directory(root, directory)
             for request in volumes:
-                parts.volumes.attach(container.mount_points[request.target]["Name"], container.id)
-                copyup.copy_up(root, request.target, container.mount_points[request.target]["Source"])
+                point = container.mount_points[request.target]
+                parts.volumes.attach(point["Name"], container.id)
+                copyup.copy_up(root, request.target, point["Source"], mounts.subpath_of(point))
         finally:
             os.close(root)
     finally:

@@ -142,7 +142,9 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
         rootfs.check_working_directory(root, container.config["WorkingDir"] or "/")
         for point in container.mount_points.values():
             _prepare_source(parts, point)
-            _prepare_destination(root, point)
+        joined = rare.join(parts, container)
+        for point in container.mount_points.values():
+            _prepare_destination(root, point, rare.source_of(point, joined))
         groups = tuple(str(group) for group in container.host_config.get("GroupAdd") or ())
         user = users.resolve(root, container.config["User"], groups)
     finally:
@@ -154,7 +156,7 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
         merged,
         user,
         parts.root.sub("lamina/index"),
-        rare.join(parts, container),
+        joined,
         networking.namespace_path(parts, container),
     )
 
@@ -169,9 +171,9 @@ def _prepare_source(parts: Parts, point: dict[str, object]) -> None:
         os.makedirs(source, 0o755, exist_ok=True)
 
 
-def _prepare_destination(root: int, point: dict[str, object]) -> None:
+def _prepare_destination(root: int, point: dict[str, object], source: str) -> None:
     """Make the directory to mount on, also behind a link that leads nowhere yet; the runtime makes files."""
-    if point["Type"] == mounts.TMPFS or os.path.isdir(str(point["Source"])):
+    if point["Type"] == mounts.TMPFS or os.path.isdir(source):
         with suppress(rootfs.NotADirectory):  # the runtime says it better
             rootfs.make_directories(root, str(point["Destination"]))
 

@@ -28,7 +28,7 @@ class MountRequest(NamedTuple):
     :ivar source: host path, volume name, or ``""`` for an anonymous volume and for tmpfs.
     :ivar mode: Docker's ``Relabel``: the words behind the second colon of ``-v``.
     :ivar create_source: whether a missing host directory is made (``-v``) or an error (``--mount``).
-    :ivar copy: whether a new volume gets the image's content.
+    :ivar copy: whether an empty volume, or its empty part, gets the image's content.
     :ivar options: tmpfs options: ``size=1024``, ``mode=700``.
     :ivar spec: what ``config.v2.json`` keeps in ``Spec``.
     """
@@ -154,6 +154,7 @@ def parse_mount(mount: Mapping[str, Any]) -> MountRequest:
     if source:
         check_volume_name(source)
     volume_options = mount.get("VolumeOptions") or {}
+    _check_subpath(str(volume_options.get("Subpath") or ""), source)
     driver = volume_options.get("DriverConfig") or {}
     return MountRequest(
         kind,
@@ -177,6 +178,19 @@ def _check_bind_source(source: str) -> None:
         raise InvalidMount(f"{prefix}: invalid mount path: '{source}' mount path must be absolute")
     if not os.path.exists(source):
         raise InvalidMount(f"{prefix}: bind source path does not exist: {source}")
+
+
+def _check_subpath(subpath: str, source: str) -> None:
+    prefix = 'invalid mount config for type "volume"'
+    if subpath and not source:
+        raise InvalidMount(f"{prefix}: must not set Subpath when using anonymous volumes")
+    if subpath.startswith("/") or posixpath.normpath(subpath).split("/")[0] == ".." or "\0" in subpath:
+        raise InvalidMount(f"{prefix}: subpath must be a relative path within the volume")
+
+
+def subpath_of(point: Mapping[str, Any]) -> str:
+    """What of a volume a mount point shows, relative to the volume; ``""`` for all."""
+    return str(((point.get("Spec") or {}).get("VolumeOptions") or {}).get("Subpath") or "")
 
 
 def check_volume_name(name: str) -> None:

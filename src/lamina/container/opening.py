@@ -123,14 +123,28 @@ class _Namespace:
 
 
 def _bind(root: int, point: dict[str, object]) -> None:
-    """Mount one at its destination, resolved inside the root; a missing directory is made, as a start would.
+    """Mount one at its destination, resolved inside the root; a missing directory is made, as a start would."""
+    subpath = mounts.subpath_of(point)
+    if subpath:
+        from lamina.container import subpaths  # few containers need it
 
-    The calling thread's working directory, which is its own, becomes the destination: a path could be redirected by
-    whoever shares a volume, between looking and mounting.
-    """
-    source, destination = specification.source(point), str(point["Destination"])
-    if not os.path.exists(source):
+        descriptor = subpaths.resolve(str(point["Source"]), subpath)
+        try:
+            _bind_source(root, point, openat2.descriptor_path(descriptor), recursive=False)
+        finally:
+            os.close(descriptor)
         return
+    source = specification.source(point)
+    if os.path.exists(source):
+        _bind_source(root, point, source, recursive=True)
+
+
+def _bind_source(root: int, point: dict[str, object], source: str, *, recursive: bool) -> None:
+    """The calling thread's working directory, which is its own, becomes the destination.
+
+    A path could be redirected by whoever shares a volume, between looking and mounting.
+    """
+    destination = str(point["Destination"])
     try:
         if os.path.isdir(source):
             rootfs.make_directories(root, destination)
@@ -144,7 +158,7 @@ def _bind(root: int, point: dict[str, object]) -> None:
         os.fchdir(target)
     finally:
         os.close(target)
-    tree = mount.open_tree(source, recursive=True)
+    tree = mount.open_tree(source, recursive=recursive)
     try:
         if not point["RW"]:
             mount.set_attributes(tree, add=mount.MOUNT_ATTR_RDONLY, recursive=True)

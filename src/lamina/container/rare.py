@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
+from lamina.container.mounts import subpath_of
 from lamina.container.parts import Parts
 from lamina.container.record import Container
 from lamina.typing import Any, Protocol
@@ -41,8 +42,8 @@ _MODULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 _ORDINARY = {"IpcMode": "private", "Isolation": "default", "VolumeDriver": "local"}
 
 
-#: What stands before the destination of a read-only volume.
-_READ_ONLY = "read-only "
+#: What stands before the destination of a read-only volume, and of one that is mounted from another place.
+_READ_ONLY, _SOURCE = "read-only ", "source "
 _NO_PROPAGATION = ("", "private", "rprivate")
 
 
@@ -68,6 +69,7 @@ def write(document: dict[str, Any], container: Container, joined: Mapping[str, s
     for mount in document["mounts"]:  # the runtime would make it writable again
         if f"{_READ_ONLY}{mount['destination']}" in joined:
             mount["options"] = (*mount["options"], "ro")
+        mount["source"] = joined.get(f"{_SOURCE}{mount['destination']}", mount["source"])
     if joined.get("propagation"):
         document["linux"]["rootfsPropagation"] = joined["propagation"]
     for aspect in _aspects(container.host_config):
@@ -77,9 +79,9 @@ def write(document: dict[str, Any], container: Container, joined: Mapping[str, s
 def join(parts: Parts, container: Container) -> Mapping[str, str]:
     """What :func:`lamina.container.sharing.join` finds, and as ``propagation`` what the root's mounts propagate to.
 
-    Volumes that are mounts are mounted.
+    Volumes that are mounts, and parts of volumes, are mounted.
 
-    :raises InvalidArgument: a bind mount can't propagate, with Docker's message.
+    :raises InvalidArgument: a bind mount can't propagate, or a part of a volume is none, with Docker's message.
     """
     found: dict[str, str] = {}
     if any((point.get("Propagation") or "") not in _NO_PROPAGATION for point in container.mount_points.values()):
@@ -89,6 +91,12 @@ def join(parts: Parts, container: Container) -> Mapping[str, str]:
     for point in container.mount_points.values():
         if point["Type"] == "volume" and parts.volumes.attach(str(point["Name"]), container.id):
             found[f"{_READ_ONLY}{point['Destination']}"] = "ro"
+    points = [point for point in container.mount_points.values() if subpath_of(point)]
+    if points:
+        from lamina.container import subpaths  # the same
+
+        placed = subpaths.place(parts.store.directory(container.id), points)
+        found.update((f"{_SOURCE}{destination}", path) for destination, path in placed.items())
     if has_any(container.host_config, _SHARING):
         from lamina.container import sharing  # the same
 
@@ -98,11 +106,18 @@ def join(parts: Parts, container: Container) -> Mapping[str, str]:
 
 def leave(parts: Parts, container_id: str) -> None:
     """Undo what :func:`join` did. Idempotent."""
-    parts.volumes.release(container_id)
-    if os.path.isdir(f"{parts.store.directory(container_id)}/mounts"):
-        from lamina.container import sharing  # few containers need it
+    directory = parts.store.directory(container_id)
+    if os.path.isdir(f"{directory}/mounts"):
+        from lamina.container import sharing, subpaths  # few containers need it
 
         sharing.leave(parts, container_id)
+        subpaths.leave(directory)
+    parts.volumes.release(container_id)
+
+
+def source_of(point: Mapping[str, Any], joined: Mapping[str, str]) -> str:
+    """Host path of what is mounted at a mount point in a start."""
+    return joined.get(f"{_SOURCE}{point['Destination']}", str(point["Source"]))
 
 
 def _aspects(host_config: Mapping[str, Any]) -> Iterator[_Aspect]:
