@@ -39,8 +39,6 @@ _READ = frames.CHUNK
 _INPUT_LIMIT = 256 << 10
 #: How long output is read after the first process ended, when something outside its pid namespace keeps a pipe open.
 _DRAIN_SECONDS = 2.0
-#: After so long without an event the container is taken for one that will be there for a while.
-_SETTLED_SECONDS = 1.0
 
 
 class Household(Protocol):
@@ -314,7 +312,7 @@ class Run:
         self._input_ended = False
         self._code: int | None = None
         self._checker: Checker | None = None
-        self._is_settled = False
+        self._thrift = memory.Thrift()
 
     def relay(self, log: Log, checker: Checker | None = None) -> int:
         """Move bytes until the first process has ended and its output was read; its exit code. It is not reaped."""
@@ -325,9 +323,6 @@ class Run:
             happened = self._wait(timeout)
             for descriptor, events in happened:
                 self._handle(descriptor, events, log)
-            if not happened and not self._is_settled:
-                self._is_settled = True
-                memory.give_back()
             if self._code is None:
                 if checker is not None:
                     checker.step()
@@ -335,6 +330,8 @@ class Run:
                 deadline = time.monotonic() + _DRAIN_SECONDS
             elif self._clients.patience(time.monotonic()):  # what somebody has not taken yet must not be lost
                 deadline = time.monotonic() + _DRAIN_SECONDS
+            if self._code is None:
+                self._thrift.step(woken=bool(happened))
         for name, splitter in self._splitters.items():
             with suppress(OSError):
                 log.write(splitter.rest(), name, time.time_ns())
@@ -358,8 +355,9 @@ class Run:
         if self._checker is not None and self._code is None:
             self._checker.register(poll)
             timeout = self._checker.seconds() if timeout is None else min(timeout, self._checker.seconds())
-        if not self._is_settled:
-            timeout = _SETTLED_SECONDS if timeout is None else min(timeout, _SETTLED_SECONDS)
+        rest = self._thrift.seconds()
+        if rest is not None:
+            timeout = rest if timeout is None else min(timeout, rest)
         # One millisecond more: rounding down would wake up again and again before the time.
         return poll.poll(None if timeout is None else timeout * 1000 + 1)
 

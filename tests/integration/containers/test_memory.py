@@ -1,0 +1,45 @@
+"""How much memory the monitor of a container takes."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from support.command import Lamina
+
+pytestmark = [pytest.mark.root, pytest.mark.needs("crun", "nft")]
+
+_LIMIT = 11 << 10  # kB
+_KINDS = {
+    "none": ("--network", "none"),
+    "bridge": ("--network", "bridge"),
+    "checked": ("--network", "none", "--health-cmd", "true", "--health-interval", "1s"),
+}
+
+
+def resident(process: int) -> int:
+    """In kB."""
+    rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Rss:"))
+
+
+def monitor_of(box: Lamina, name: str) -> int:
+    state = json.loads(box("container", "inspect", name))[0]["State"]
+    return int(Path(f"/proc/{state['Pid']}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def test_a_monitor_takes_at_most_11_megabytes(box: Lamina) -> None:
+    for name, options in _KINDS.items():
+        box("run", "-d", "--name", name, *options, "busybox", "sleep", "1000")
+    monitors = {name: monitor_of(box, name) for name in _KINDS}
+    time.sleep(2.5)  # until they have settled
+    found: dict[str, list[int]] = {name: [] for name in _KINDS}
+    for _ in range(15):  # a health check maps what it needs for a moment
+        for name, process in monitors.items():
+            found[name].append(resident(process))
+        time.sleep(0.1)
+    assert {name: figure for name, values in found.items() if (figure := statistics.median(values)) > _LIMIT} == {}
