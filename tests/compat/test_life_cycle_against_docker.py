@@ -123,6 +123,11 @@ run --network none --log-opt compress=true busybox true
 run --network none --log-driver local --log-opt max-file=0 busybox true
 run --network none --log-driver local --log-opt compress=x busybox true
 run --network none --log-opt tag={{.Nosuch}} busybox true
+run --network none --log-opt tag={{.Name busybox true
+run --network none --log-opt 'tag={{index .ContainerArgs 7}}' busybox true
+run --network none --log-opt labels-regex=a( busybox true
+run --name tag2 --network none -l a=1 --log-opt "tag={{upper .Name}}<{{.ContainerLabels}}>" busybox echo x
+logs --details tag2
 """
 
 POLICIES = """

@@ -39,7 +39,7 @@ def run(context: Context, options: Options) -> int:
 def _template(text: str) -> Callable[[dict[str, Any]], str]:
     if not text:
         return _line
-    from lamina.cli.template import parse
+    from lamina.template import parse
 
     return parse(text).execute
 

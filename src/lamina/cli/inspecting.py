@@ -36,7 +36,7 @@ def inspect(context: Context, names: Sequence[str], find: Find, template: str) -
     if template and template != "json":
         _print_through(context, documents, template)
     elif template == "json":
-        from lamina.cli.template.values import to_json
+        from lamina.template.values import to_json
 
         context.print(to_json(documents))
     else:
@@ -49,7 +49,7 @@ def inspect(context: Context, names: Sequence[str], find: Find, template: str) -
 
 
 def _print_through(context: Context, documents: Sequence[dict[str, Any]], source: str) -> None:
-    from lamina.cli.template import TemplateError, TemplateSyntaxError, parse
+    from lamina.template import TemplateError, TemplateSyntaxError, parse
 
     try:
         template = parse(source)
@@ -86,7 +86,7 @@ class _Config(dict[str, Any]):
 
 def _typed(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with what Go's types add to JSON: zero values, and the one time that is no string."""
-    from lamina.cli.template import GoTime
+    from lamina.template import GoTime
 
     out = dict(document)
     for name in ("Config", "ContainerConfig"):

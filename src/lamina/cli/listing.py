@@ -9,7 +9,7 @@ from lamina.cli.table import align, table
 from lamina.typing import TYPE_CHECKING, Generic, NamedTuple, TextIO, TypeVar
 
 if TYPE_CHECKING:
-    from lamina.cli.template import Record
+    from lamina.template import Record
 
 Row = TypeVar("Row")
 
@@ -63,14 +63,14 @@ class Listing(NamedTuple, Generic[Row]):
         out.writelines(f"{column.text(row)}\n" for row in rows)
 
     def _record(self, row: Row) -> Record:
-        from lamina.cli.template import Record
+        from lamina.template import Record
 
         labels = self.labels
         methods = None if labels is None else {"Label": lambda name: labels(row).get(name, "")}
         return Record(_computed(self.columns, row), self.type_name, methods)
 
     def _write_template(self, out: TextIO, rows: Iterable[Row], source: str, *, tabular: bool) -> None:
-        from lamina.cli.template import TemplateError, TemplateSyntaxError, parse
+        from lamina.template import TemplateError, TemplateSyntaxError, parse
 
         source = source.replace("\\t", "\t").replace("\\n", "\n")
         try:
@@ -93,7 +93,7 @@ def print_document(out: TextIO, document: object, format: str) -> None:
 
     :raises CommandError: the template is wrong.
     """
-    from lamina.cli.template import TemplateError, TemplateSyntaxError, parse
+    from lamina.template import TemplateError, TemplateSyntaxError, parse
 
     try:
         out.write(parse("{{json .}}" if format == "json" else format).execute(document) + "\n")

@@ -215,7 +215,7 @@ def _print_verbose(context: Context, usage: Usage, template: str) -> None:
 
 
 def _print_json(context: Context, usage: Usage, images: list[ImageRow]) -> None:
-    from lamina.cli.template.values import to_json
+    from lamina.template.values import to_json
 
     image_columns = image_listing(digests=False, truncate=False).columns
     context.print(

@@ -5,7 +5,7 @@ Source: Docker's "JSON File logging driver" page and files of Docker 20.10.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from lamina import atomicfile, json
@@ -22,7 +22,11 @@ _quote = json.quote
 
 
 class Entry(NamedTuple):
-    """One object of the log. ``time`` in nanoseconds since 1970; ``details``: labels and variables, ``a=b,c=d``."""
+    """One object of the log.
+
+    :ivar time: nanoseconds since 1970.
+    :ivar details: labels, variables and the tag, ``a=b,c=d``, each written as in a URL's query.
+    """
 
     log: str
     stream: str
@@ -183,11 +187,18 @@ def parse(line: bytes) -> Entry | None:
     """One line of the file; ``None`` for a damaged one."""
     try:
         document = json.loads(line)
-        details = ",".join(f"{name}={value}" for name, value in sorted((document.get("attrs") or {}).items()))
+        attributes = document.get("attrs")
+        details = _details(attributes) if attributes else ""
         moment = timestamp.nanoseconds(document["time"])
         return Entry(document["log"], document.get("stream", STDOUT), moment, details)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _details(attributes: Mapping[str, str]) -> str:
+    from urllib.parse import quote_plus  # few logs have attributes
+
+    return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(attributes.items()))
 
 
 def tail_offset(descriptor: int, count: int) -> int:

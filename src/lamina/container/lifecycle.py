@@ -83,7 +83,7 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
     """Prepare everything and fork the monitor, which from then on undoes it; the client's end of its socket."""
     run = parts.run_directory(container.id)
     runtime = parts.runtime()
-    logdrivers.check_values(container)
+    logdrivers.check_values(container, parts.store.log_path(container.id))
     container.document.update(RestartCount=0, HasBeenManuallyStopped=False)
     with ExitStack() as undo:
         undo.callback(_unmount, parts, container.id)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from lamina.container.record import Container
 from lamina.errors import InvalidArgument
 
 DEFAULT_TAG = "{{.ID}}"
+#: What messages call a tag.
+_TEMPLATE_NAME = "log-tag"
+#: Go's words for Python's, of what people get wrong.
+_GO_WORDS = {
+    "missing ), unterminated subpattern": "missing closing )",
+    "unbalanced parenthesis": "unexpected )",
+    "unterminated character set": "missing closing ]",
+    "nothing to repeat": "missing argument to repetition operator",
+    "multiple repeat": "invalid nested repetition operator",
+}
 
 
 class InvalidAttribute(InvalidArgument):
@@ -39,42 +50,54 @@ def _matcher(expression: str) -> Callable[[str], object]:
     try:
         return re.compile(expression).search
     except re.error as error:
-        raise InvalidAttribute(f"error parsing regexp: {error}: `{expression}`") from None
+        words = _GO_WORDS.get(error.msg, error.msg)
+        place = error.pos if error.msg == "unterminated character set" else 0
+        raise InvalidAttribute(f"error parsing regexp: {words}: `{expression[place:]}`") from None
 
 
-def tag(container: Container, options: Mapping[str, str], default: str) -> str:
-    """The option ``tag`` with its fields filled in; other parts of Go's templates are refused.
+def tag(container: Container, options: Mapping[str, str], default: str, log_path: str) -> str:
+    """The option ``tag``, a template of Go's, executed over what Docker tells its log drivers.
 
-    Raises :class:`InvalidAttribute`.
+    Raises :class:`InvalidAttribute` with Go's message.
+
+    :param log_path: of the log that ``logs`` reads, where the driver has one.
     """
     template = options.get("tag") or default
-    filled, rest = "", template
-    while "{{" in rest:
-        before, _, behind = rest.partition("{{")
-        action, end, rest = behind.partition("}}")
-        value = _field(container, action.strip(" -")) if end else None
-        if value is None:
-            position = template.find(action) if action else 2
-            raise InvalidAttribute(
-                f'template: log-tag:1:{position}: executing "log-tag" at <{action.strip()}>: '
-                f"can't evaluate field {action.strip().removeprefix('.')} in type *logger.Info"
-            )
-        filled += before + value
-    return filled + rest
+    if template == DEFAULT_TAG:
+        return container.id[:12]
+    from lamina.template import GoTime, Record, TemplateError, TemplateSyntaxError, TextMap, parse  # few logs need it
 
-
-def _field(container: Container, action: str) -> str | None:
-    fields: dict[str, Callable[[], str]] = {
-        ".ID": lambda: container.id[:12],
-        ".FullID": lambda: container.id,
-        ".Name": lambda: container.name,
-        ".ContainerID": lambda: container.id,
-        ".ContainerName": lambda: f"/{container.name}",
-        ".ImageID": lambda: container.image_id.removeprefix("sha256:")[:12],
-        ".ImageFullID": lambda: container.image_id,
-        ".ImageName": lambda: str(container.config.get("Image") or ""),
-        ".ContainerImageName": lambda: str(container.config.get("Image") or ""),
-        ".Command": lambda: " ".join(container.command),
-        ".DaemonName": lambda: "docker",
+    image = str(container.config.get("Image") or "")
+    command = container.command
+    labels = container.config.get("Labels") or {}
+    # Docker's `logger.Info`: its members, in their order.
+    fields: dict[str, Callable[[], object]] = {
+        "Config": lambda: TextMap(sorted(options.items())),
+        "ContainerID": lambda: container.id,
+        "ContainerName": lambda: f"/{container.name}",
+        "ContainerEntrypoint": lambda: command[0] if command else "",
+        "ContainerArgs": lambda: list(command[1:]),
+        "ContainerImageID": lambda: container.image_id,
+        "ContainerImageName": lambda: image,
+        "ContainerCreated": lambda: GoTime(container.document.get("Created") or ""),
+        "ContainerEnv": lambda: list(container.config.get("Env") or ()),
+        "ContainerLabels": lambda: TextMap(sorted(labels.items())),
+        "LogPath": lambda: log_path,
+        "DaemonName": lambda: "docker",
     }
-    return fields[action]() if action in fields else None
+    # And its methods.
+    methods: dict[str, Callable[[], object]] = {
+        "Command": lambda: " ".join(command),
+        "FullID": lambda: container.id,
+        "Hostname": lambda: os.uname().nodename,
+        "ID": lambda: container.id[:12],
+        "ImageFullID": lambda: container.image_id,
+        "ImageID": lambda: container.image_id[:12],
+        "ImageName": lambda: image,
+        "Name": lambda: container.name,
+    }
+    info = Record(fields | methods, "*logger.Info", fields=tuple(fields))
+    try:
+        return parse(template, _TEMPLATE_NAME).execute(info)
+    except (TemplateError, TemplateSyntaxError) as error:
+        raise InvalidAttribute(str(error)) from None

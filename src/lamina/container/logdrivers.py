@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from lamina import json
 from lamina.container import jsonlog
 from lamina.container.jsonlog import Rotation, Writer
 from lamina.container.record import Container
@@ -138,10 +137,12 @@ def _check_mode(options: Mapping[str, str]) -> None:
         raise InvalidLogOption(f"error parsing option max-buffer-size: {error}") from None
 
 
-def check_values(container: Container) -> None:
+def check_values(container: Container, path: str) -> None:
     """Refuse values that can't be, and servers that do not answer, which Docker does when it starts a container.
 
     Raises :class:`InvalidLogOption`.
+
+    :param path: as for :func:`open_log`.
     """
     driver, options = _parts(container.host_config.get("LogConfig"))
     if driver not in (*_OPTIONS, NONE):  # of a container that another engine made
@@ -149,7 +150,7 @@ def check_values(container: Container) -> None:
     try:
         if driver == JSON_FILE:
             _rotation(options)
-            _attributes(container, options)
+            _attributes(container, options, path)
         elif driver == LOCAL:
             _local_rotation(options)
         elif driver != NONE:
@@ -178,7 +179,7 @@ def open_log(container: Container, path: str) -> Log:
 
 def _open(driver: str, container: Container, options: Mapping[str, str], path: str) -> Log:
     if driver == JSON_FILE:
-        return Writer(path, _rotation(options), _attributes(container, options))
+        return Writer(path, _rotation(options), _attributes(container, options, path))
     from lamina.container import locallog  # few containers need it
 
     directory = os.path.dirname(path)
@@ -199,7 +200,7 @@ def _open(driver: str, container: Container, options: Mapping[str, str], path: s
 def _open_sink(driver: str, container: Container, options: Mapping[str, str]) -> Log:
     from lamina.container import journaldlog, logattributes, sysloglog  # few containers need them
 
-    tag = logattributes.tag(container, options, logattributes.DEFAULT_TAG)
+    tag = logattributes.tag(container, options, logattributes.DEFAULT_TAG, log_path="")
     if driver == SYSLOG:
         return sysloglog.Writer(sysloglog.Settings.of(options), tag)
     fields = {
@@ -307,13 +308,14 @@ def _bytes(text: str) -> int:
         raise InvalidLogOption(f"invalid size: '{text}'") from None
 
 
-def _attributes(container: Container, options: Mapping[str, str]) -> str:
+def _attributes(container: Container, options: Mapping[str, str], path: str) -> str:
     """``attrs`` of every entry: labels, variables and the tag that the options name."""
     if not _ATTRIBUTES & options.keys():
         return ""
     from lamina.container import logattributes  # few containers need it
+    from lamina.oci import gojson
 
     found = logattributes.attributes(container, options)
     if options.get("tag"):
-        found["tag"] = logattributes.tag(container, options, "")
-    return json.dumps(found, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if found else ""
+        found["tag"] = logattributes.tag(container, options, "", path)
+    return gojson.encode(dict(sorted(found.items()))).decode() if found else ""

@@ -66,14 +66,14 @@ def test_following_goes_on_in_the_next_file(tmp_path: Path) -> None:
 
 def test_labels_and_variables_are_details(tmp_path: Path) -> None:
     options = {"labels": "color,none", "env": "SIZE"}
-    config = {"Labels": {"color": "red", "other": "x"}, "Env": ["SIZE=big", "A=b"]}
+    config = {"Labels": {"color": "red, <a>", "other": "x"}, "Env": ["SIZE=big", "A=b"]}
     container = Container({"Config": config}, {"LogConfig": {"Type": "json-file", "Config": options}})
     log = logdrivers.open_log(container, str(tmp_path / "log"))
     log.write([b"x\n"], "stderr", 5)
     log.close()
     entry = jsonlog.parse((tmp_path / "log").read_bytes())
     assert entry is not None
-    assert entry.details == "SIZE=big,color=red"
+    assert entry.details == "SIZE=big,color=red%2C+%3Ca%3E"
 
 
 def test_none_keeps_nothing(tmp_path: Path) -> None:
@@ -101,4 +101,4 @@ def test_values_that_can_not_be_are_refused_at_the_start(options: dict[str, str]
     logdrivers.check({"Config": options})
     container = Container({"Config": {}}, {"LogConfig": {"Type": "json-file", "Config": options}})
     with pytest.raises(InvalidLogOption, match="failed to initialize logging driver: "):
-        logdrivers.check_values(container)
+        logdrivers.check_values(container, "/log")

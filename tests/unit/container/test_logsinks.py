@@ -12,7 +12,6 @@ import pytest
 
 from lamina.container import journaldlog, locallog, logattributes, logdrivers, logs, ringlog, sysloglog
 from lamina.container.jsonlog import Rotation
-from lamina.container.logattributes import InvalidAttribute
 from lamina.container.logdrivers import Defaults, InvalidLogOption, NotReadable
 from lamina.container.logs import LogRequest
 from lamina.container.record import Container
@@ -28,6 +27,7 @@ def container(driver: str, options: dict[str, str]) -> Container:
         "Image": "sha256:" + "d" * 64,
         "Path": "echo",
         "Args": ["a"],
+        "Created": "2026-11-30T06:00:00.5Z",
         "Config": {"Image": "busybox", "Labels": {"com.x": "1", "other": "2"}, "Env": ["A_b=3", "C=4"]},
     }
     return Container(document, {"LogConfig": {"Type": driver, "Config": options}})
@@ -144,7 +144,7 @@ def test_a_server_that_is_not_there_fails_the_start() -> None:
         server.bind(("127.0.0.1", 0))  # nobody listens
         options = {"syslog-address": f"tcp://127.0.0.1:{server.getsockname()[1]}"}
         with pytest.raises(InvalidLogOption, match="failed to initialize logging driver: "):
-            logdrivers.check_values(container("syslog", options))
+            logdrivers.check_values(container("syslog", options), "/log")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_without_a_journal_the_start_fails(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(journaldlog, "SOCKET", "/no/such/socket")
     expected = "failed to initialize logging driver: journald is not enabled on this host"
     with pytest.raises(InvalidLogOption, match=expected):
-        logdrivers.check_values(container("journald", {}))
+        logdrivers.check_values(container("journald", {}), "/log")
 
 
 def test_attributes_and_tags() -> None:
@@ -197,19 +197,63 @@ def test_attributes_and_tags() -> None:
     assert logattributes.attributes(box, options) == {"com.x": "1", "A_b": "3", "C": "4"}
     named = logattributes.attributes(box, options, journaldlog.field_name)
     assert named == {"COM_X": "1", "A_B": "3", "C": "4"}
-    tags = {
-        "": ID[:12],
-        "a/{{.Name}}/{{ .ImageName }}": "a/web/busybox",
-        "{{.FullID}}{{.Command}}": f"{ID}echo a",
-        "{{.ImageID}} {{.DaemonName}}": f"{'d' * 12} docker",
-    }
-    for template, expected in tags.items():
-        assert logattributes.tag(box, {"tag": template}, "{{.ID}}") == expected
-    for template in ("{{.Nosuch}}", "{{", "{{index .Labels 1}}"):
-        with pytest.raises(InvalidAttribute, match="template: log-tag:"):
-            logattributes.tag(box, {"tag": template}, "")
-    with pytest.raises(InvalidAttribute, match="error parsing regexp"):
-        logattributes.attributes(box, {"env-regex": "("})
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("", ID[:12]),
+        ("a/{{.Name}}/{{ .ImageName }}", "a/web/busybox"),
+        ("{{.FullID}} {{.Command}} {{.DaemonName}}", f"{ID} echo a docker"),
+        ("{{.ImageID}} {{.ImageFullID}}", f"sha256:ddddd sha256:{'d' * 64}"),  # Docker shortens it so
+        ("{{.ContainerName}} {{.ContainerArgs}} {{.ContainerCreated}}", "/web [a] 2026-11-30 06:00:00.5 +0000 UTC"),
+        ('{{index .ContainerLabels "com.x"}}{{.ContainerLabels.no}} {{.LogPath}}', "1<no value> /log"),
+        ("{{range .ContainerEnv}}{{.}},{{end}}{{with .Name}}{{upper .}}{{end}}", "A_b=3,C=4,WEB"),
+        ('{{printf "%.4s" .FullID}} {{truncate .FullID 3}} {{json .ContainerArgs}}', '0123 012 ["a"]'),
+    ],
+)
+def test_a_tag_is_a_template(template: str, expected: str) -> None:
+    box = container("json-file", {})
+    assert logattributes.tag(box, {"tag": template}, "{{.ID}}", "/log") == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{.Nosuch}}", '1:2: executing "log-tag" at <.Nosuch>: can\'t evaluate field Nosuch in type *logger.Info'),
+        ("{{", "1: unclosed action"),
+        ("{{nosuch}}", '1: function "nosuch" not defined'),
+        ("{{.Name 1}}", '1:2: executing "log-tag" at <.Name>: wrong number of args for Name: want 0 got 1'),
+        ("{{.Name.Foo}}", '1:7: executing "log-tag" at <.Name.Foo>: can\'t evaluate field Foo in type string'),
+        ("{{index .ContainerArgs 7}}", "error calling index: index out of range: 7"),
+    ],
+)
+def test_a_tag_that_is_no_template_fails_the_start(template: str, message: str) -> None:
+    with pytest.raises(InvalidLogOption, match="failed to initialize logging driver: template: log-tag:") as error:
+        logdrivers.check_values(container("json-file", {"tag": template}), "/log")
+    assert str(error.value).endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("a(", "missing closing ): `a(`"),
+        (")", "unexpected ): `)`"),
+        ("x[a", "missing closing ]: `[a`"),
+        ("*", "missing argument to repetition operator: `*`"),
+    ],
+)
+def test_a_broken_expression_fails_the_start(expression: str, message: str) -> None:
+    expected = f"failed to initialize logging driver: error parsing regexp: {message}"
+    with pytest.raises(InvalidLogOption, match=re.escape(expected)):
+        logdrivers.check_values(container("json-file", {"env-regex": expression}), "/log")
+
+
+def test_attributes_are_escaped_as_go_does(tmp_path: Path) -> None:
+    log = logdrivers.open_log(container("json-file", {"tag": "<{{.Name}}&"}), str(tmp_path / "log"))
+    log.write([b"x\n"], "stdout", 1)
+    log.close()
+    assert '"attrs":{"tag":"\\u003cweb\\u0026"}' in (tmp_path / "log").read_text()
 
 
 class Slow:

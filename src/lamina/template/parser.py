@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from lamina.cli.template.functions import FUNCTIONS
-from lamina.cli.template.lexer import TemplateSyntaxError, Token, line_of, tokens
+from lamina.template.functions import FUNCTIONS
+from lamina.template.lexer import TemplateSyntaxError, Token, line_of, tokens
 from lamina.typing import NamedTuple, Union
 
 __all__ = ["TemplateSyntaxError", "parse_nodes"]
@@ -84,12 +84,14 @@ _OPENERS = ("if", "range", "with")
 _KEYWORDS = {"true": True, "false": False, "nil": None}
 
 
-def parse_nodes(text: str) -> tuple[str, tuple[Node, ...]]:
-    """The template itself (for error positions) and its nodes. Raises :class:`TemplateSyntaxError`."""
-    parser = _Parser(text)
-    nodes, end = parser.nodes(inside="")
+def parse_nodes(text: str, name: str = "") -> tuple[Node, ...]:
+    """The nodes of the template that messages call ``name``. Raises :class:`TemplateSyntaxError`."""
+    try:
+        nodes, end = _Parser(text).nodes(inside="")
+    except TemplateSyntaxError as error:
+        raise TemplateSyntaxError(error.line, error.message, name) from None
     assert end == ""
-    return text, nodes
+    return nodes
 
 
 class _Parser:

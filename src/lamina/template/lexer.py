@@ -11,8 +11,10 @@ from lamina.typing import NamedTuple
 class TemplateSyntaxError(Exception):
     """The template doesn't parse; the message is Go's."""
 
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(f"template: :{line}: {message}")
+    def __init__(self, line: int, message: str, name: str = "") -> None:
+        super().__init__(f"template: {name}:{line}: {message}")
+        self.line = line
+        self.message = message
 
 
 class Token(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from lamina.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, TemplateFunction
-from lamina.cli.template.parser import (
+from lamina.template.functions import FUNCTIONS, HEADER_FUNCTIONS, TemplateFunction
+from lamina.template.parser import (
     Branch,
     Command,
     Constant,
@@ -18,7 +18,7 @@ from lamina.cli.template.parser import (
     Text,
     Variable,
 )
-from lamina.cli.template.values import Nil, Record, nil_of, printed, truth, type_name
+from lamina.template.values import Nil, Record, TextMap, nil_of, printed, truth, type_name
 from lamina.typing import Any, ClassVar
 
 
@@ -40,18 +40,20 @@ _NOTHING = object()
 class Template:
     """A parsed template. Can be executed many times."""
 
-    def __init__(self, parsed: tuple[str, tuple[Node, ...]]) -> None:
-        self._text, self._nodes = parsed
+    def __init__(self, text: str, nodes: tuple[Node, ...], name: str) -> None:
+        self._text = text
+        self._nodes = nodes
+        self._name = name
 
     def execute(self, value: object) -> str:
         """:raises TemplateError: with Go's message."""
-        run = _Run(self._text, value, FUNCTIONS)
+        run = _Run(self._text, value, FUNCTIONS, self._name)
         run.nodes(self._nodes, value)
         return "".join(run.out)
 
     def header(self, titles: dict[str, str]) -> str:
         """The header line of a table: the template executed over the columns' titles."""
-        run = _Run(self._text, _Titles(titles), HEADER_FUNCTIONS)
+        run = _Run(self._text, _Titles(titles), HEADER_FUNCTIONS, self._name)
         run.nodes(self._nodes, _Titles(titles))
         return "".join(run.out)
 
@@ -74,8 +76,9 @@ class _Titles(dict[str, str | None]):
 
 
 class _Run:
-    def __init__(self, text: str, value: object, functions: Mapping[str, TemplateFunction]) -> None:
+    def __init__(self, text: str, value: object, functions: Mapping[str, TemplateFunction], name: str) -> None:
         self._text = text
+        self._name = name
         self._functions = functions
         self.out: list[str] = []
         self._variables: list[tuple[str, Any]] = [("$", value)]
@@ -84,8 +87,9 @@ class _Run:
         line = self._text.count("\n", 0, position) + 1
         start = self._text.rfind("\n", 0, position) + 1
         column = len(self._text[start:position].encode("utf-8", "surrogateescape"))
-        shown = source if len(source) <= 20 else source[:20] + "..."
-        return TemplateError(f'template: :{line}:{column}: executing "" at <{shown}>: {message}')
+        return TemplateError(
+            f'template: {self._name}:{line}:{column}: executing "{self._name}" at <{source}>: {message}'
+        )
 
     # Structure
 
@@ -165,17 +169,29 @@ class _Run:
             return self._call(command, first, rest, dot, final)
         if rest or final is not _NOTHING:
             if isinstance(first, Field) and first.names:
-                methods = dot.methods if isinstance(dot, Record | _Titles) and first.base is None else {}
-                method = methods.get(first.names[0])
                 given = [*(self._operand(operand, dot) for operand in rest), *([] if final is _NOTHING else [final])]
-                if method is not None and len(first.names) == 1 and len(given) == 1 and isinstance(given[0], str):
-                    return method(given[0])
-                raise self._error(first.position, first.source, f"{first.names[-1]} is not a method but has arguments")
+                return self._method(first, dot, given)
             source = command.source.split(" ", 1)[0]
             raise self._error(command.position, source, f"can't give argument to non-function {source}")
         if isinstance(first, Constant) and first.value is None:
             raise self._error(first.position, "nil", "nil is not a command")
         return self._operand(first, dot)
+
+    def _method(self, operand: Field, dot: Any, given: list[Any]) -> Any:
+        """Call a method of the dot with arguments."""
+        name = operand.names[-1]
+        if isinstance(dot, Record | _Titles) and operand.base is None and len(operand.names) == 1:
+            method = dot.methods.get(name)
+            if method is not None and len(given) == 1 and isinstance(given[0], str):
+                return method(given[0])
+            if method is not None and len(given) != 1:
+                message = f"wrong number of args for {name}: want 1 got {len(given)}"
+                raise self._error(operand.position, operand.source, message)
+            if isinstance(dot, Record) and name in dot.columns and name not in (dot.fields or ()):
+                message = f"wrong number of args for {name}: want 0 got {len(given)}"
+                raise self._error(operand.position, operand.source, message)
+        message = f"{name} has arguments but cannot be invoked as function"
+        raise self._error(operand.position, operand.source, message)
 
     def _call(self, command: Command, first: Function, rest: list[Operand], dot: Any, final: Any) -> Any:
         function = self._functions[first.name]
@@ -248,7 +264,12 @@ class _Run:
         if isinstance(value, Record):
             if name in value.columns:
                 return value.columns[name]()
-            message = f"can't evaluate field {name} in type {value.type_name}"
+            if name in value.methods:
+                message = f"wrong number of args for {name}: want 1 got 0"
+            else:
+                message = f"can't evaluate field {name} in type {value.type_name}"
+        elif isinstance(value, TextMap):
+            return value.get(name)
         elif isinstance(value, Mapping):
             if name in value:
                 member = value[name]
@@ -257,5 +278,7 @@ class _Run:
         elif value is None:
             message = f'nil data; no entry for key "{name}"'
         else:
-            message = f"can't evaluate field {name} in type interface {{}}"
+            # Of a document docker knows no types; rows and other values have them.
+            known = isinstance(self._variables[0][1], Record)
+            message = f"can't evaluate field {name} in type {type_name(value) if known else 'interface {}'}"
         raise self._error(operand.position, operand.source, message)

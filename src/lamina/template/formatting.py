@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lamina import json
-from lamina.cli.template.values import printed, to_json, type_name
+from lamina.template.values import printed, to_json, type_name
 
 _VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+))?(?P<verb>.)", re.DOTALL)
 _INTEGER = {"d": "d", "x": "x", "X": "X", "o": "o", "b": "b", "c": "c"}

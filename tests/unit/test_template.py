@@ -1,10 +1,11 @@
 """Go templates: results and error texts are Go's (``tests/compat`` asks the real one)."""
 
+import re
 from typing import Any
 
 import pytest
 
-from lamina.cli.template import GoTime, Record, TemplateError, TemplateSyntaxError, parse
+from lamina.template import GoTime, Record, TemplateError, TemplateSyntaxError, TextMap, parse
 
 DOCUMENT: dict[str, Any] = {
     "Name": "web",
@@ -149,5 +150,31 @@ def test_a_method_takes_a_text() -> None:
     record = Record({"Name": lambda: "n"}, "*formatter.x", {"Label": lambda name: {"k": "v"}.get(name, "")})
     assert parse('{{.Label "k"}}|{{"k" | .Label}}|{{.Label "x"}}').execute(record) == "v|v|"
     assert parse('{{.Name}} {{.Label "com.example.some-name"}}').header({"Name": "NAME"}) == "NAME some name"
-    with pytest.raises(TemplateError, match="Name is not a method but has arguments"):
-        parse('{{.Name "k"}}').execute(record)
+    messages = {
+        '{{.Name "k"}}': "at <.Name>: wrong number of args for Name: want 0 got 1",
+        "{{.Name.Foo}}": "at <.Name.Foo>: can't evaluate field Foo in type string",
+        "{{.Label}}": "at <.Label>: wrong number of args for Label: want 1 got 0",
+        '{{.Label "a" "b"}}': "at <.Label>: wrong number of args for Label: want 1 got 2",
+    }
+    for source, message in messages.items():
+        with pytest.raises(TemplateError, match=re.escape(message)):
+            parse(source).execute(record)
+
+
+def test_a_value_shows_its_fields_and_messages_name_the_template() -> None:
+    columns = {"B": lambda: TextMap(k="v"), "A": lambda: "a", "Method": lambda: "m"}
+    record = Record(columns, "*logger.Info", fields=("B", "A"))
+    source = '{{json .}} {{.}} {{.Method}} {{.B.k}} {{.B.no}} {{index .B "no"}}|{{printf "%T" .B}}'
+    assert parse(source).execute(record) == ('{"B":{"k":"v"},"A":"a"} {map[k:v] a} m v <no value> |map[string]string')
+    messages = {
+        "{{.A 1}}": '1:2: executing "tag" at <.A>: A has arguments but cannot be invoked as function',
+        "{{.Method 1}}": '1:2: executing "tag" at <.Method>: wrong number of args for Method: want 0 got 1',
+        "{{.No}}": '1:2: executing "tag" at <.No>: can\'t evaluate field No in type *logger.Info',
+        "{{index .B 1}}": "at <index .B 1>: error calling index: value has type int; should be string",
+        "{{index .B nil}}": "error calling index: value is nil; should be of type string",
+    }
+    for source, message in messages.items():
+        with pytest.raises(TemplateError, match=f"template: tag:.*{re.escape(message)}"):
+            parse(source, "tag").execute(record)
+    with pytest.raises(TemplateSyntaxError, match="template: tag:2: unclosed action"):
+        parse("\n{{", "tag")

@@ -8,27 +8,36 @@ from lamina import json
 
 
 class Record:
-    """A row whose columns are computed when a template asks for them.
+    """A value of Go's with columns that are computed when a template asks for them, as a row of a list.
 
     :ivar type_name: Go's name of the type, for error texts: ``*formatter.imageContext``.
     :ivar methods: what takes one text: ``{{.Label "name"}}``.
+    :ivar fields: columns that are the value's own members, in Go's order: only these are printed and shown as JSON.
+        ``None`` where all columns are methods, and JSON shows each of them, as of docker's rows.
     """
 
-    __slots__ = ("columns", "methods", "type_name")
+    __slots__ = ("columns", "fields", "methods", "type_name")
 
     def __init__(
         self,
         columns: Mapping[str, Callable[[], object]],
         type_name: str,
         methods: Mapping[str, Callable[[str], object]] | None = None,
+        fields: tuple[str, ...] | None = None,
     ) -> None:
         self.columns = columns
         self.type_name = type_name
         self.methods = methods or {}
+        self.fields = fields
 
     def to_json(self) -> dict[str, object]:
-        """All columns by name, sorted, as ``{{json .}}`` shows them."""
-        return {name: self.columns[name]() for name in sorted(self.columns)}
+        """What ``{{json .}}`` shows: the fields in their order, or all columns, sorted."""
+        names = sorted(self.columns) if self.fields is None else self.fields
+        return {name: self.columns[name]() for name in names}
+
+
+class TextMap(dict[str, str]):
+    """Go's ``map[string]string``: a field of it that is not there has no value, and is no error."""
 
 
 class GoTime(str):
@@ -91,6 +100,7 @@ def type_name(value: object) -> str:
         str: "string",
         list: "[]interface {}",
         dict: "map[string]interface {}",
+        TextMap: "map[string]string",
     }
     return names.get(type(value), "interface {}")
 

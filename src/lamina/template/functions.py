@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lamina.cli.template.formatting import sprintf
-from lamina.cli.template.values import Nil, Record, printed, to_json, truth, type_name
+from lamina.template.formatting import sprintf
+from lamina.template.values import Nil, Record, printed, to_json, truth, type_name
 from lamina.typing import Any, NamedTuple
 
 
@@ -30,6 +30,13 @@ def _length(value: Any) -> int:
 def _index(value: Any, *keys: Any) -> object:
     for key in keys:
         if isinstance(value, Mapping):
+            if not isinstance(key, str):
+                kind = type_name(key).replace("int64", "int")
+                raise ValueError(
+                    "value is nil; should be of type string"
+                    if key is None
+                    else f"value has type {kind}; should be string"
+                )
             # Go's map[string]string (labels, options) has "" for what is not there.
             absent = "" if all(isinstance(member, str) for member in value.values()) else None
             value = value.get(key, absent)
