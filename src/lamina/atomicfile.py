@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lamina.typing import IO
 
 #: First characters of the name of a file that is being written.
 TEMPORARY_PREFIX = ".tmp-"
@@ -49,6 +53,23 @@ def begin(directory: str, name: str, mode: int = 0o600) -> tuple[str, int]:
         if os.fstat(descriptor).st_nlink:
             return path, descriptor
         os.close(descriptor)  # taken for a leftover before it was locked
+
+
+@contextmanager
+def replacing(path: str, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file that takes ``path``'s place when the context ends well, and vanishes when it does not.
+
+    Not durable by itself. Raises :class:`OSError`.
+    """
+    temporary, descriptor = begin(*os.path.split(path), mode)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.rename(temporary, path)  # while its lock is held
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def is_leftover(path: str, *, remove: bool = False) -> bool:

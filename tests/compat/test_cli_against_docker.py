@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -270,6 +271,7 @@ def test_templates_give_what_go_gives(looking: Pair, template: str) -> None:
         "inspect --type volume nope",
         "inspect BAD",
         "save -o /nonexistent/x plain:1",
+        "save -o /dev/null plain:1",
         "load -i /nonexistent",
         "import /nonexistent",
         "import /dev/null BAD",
@@ -422,7 +424,11 @@ def test_tag_and_untag(changing: Pair, archive: Callable[..., str]) -> None:
 
 def test_a_saved_image_is_the_same_archive(changing: Pair, archive: Callable[..., str], tmp_path: Path) -> None:
     changing.same("load", "-i", archive("one:1"))
-    changing.same("save", "-o", str(tmp_path / "saved.tar"), "one:1")
+    for program in (changing.daemon.docker, changing.lamina):
+        saved = tmp_path / "saved.tar"
+        program("save", "-o", str(saved), "one:1")
+        assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+        saved.unlink()
     docker = changing.daemon.run("save", "one:1").stdout
     assert subprocess.run(changing.lamina.command("save", "one:1"), capture_output=True, check=True).stdout == docker
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lamina.cli import outputpath
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch
 from lamina.errors import InvalidArgument, NotFound
@@ -84,9 +85,7 @@ def _out(context: Context, name: str, path: str, target: str, *, follow: bool) -
         for chunk in archive(containers.archive(name, os.fsencode(path), follow=follow)):
             out.write(chunk)
         return
-    directory = os.path.dirname(os.path.abspath(target.rstrip("/") or "/"))
-    if not os.path.isdir(directory):
-        raise CommandError(f'invalid output path: directory "{os.path.dirname(target.rstrip("/"))}" does not exist')
+    outputpath.check(target, directory=True)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         destination = copying.followed(_host_place(root, target))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
+from lamina import atomicfile
+from lamina.cli import outputpath
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import text
 
@@ -27,18 +27,8 @@ def run(context: Context, options: Options) -> int:
         for chunk in chunks:
             out.write(chunk)
         return 0
-    temporary = f"{output}.tmp-{os.getpid()}"
-    try:
-        with open(temporary, "xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        os.replace(temporary, output)
-    except BaseException as error:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        if isinstance(error, FileNotFoundError):
-            raise CommandError(
-                f'failed to export container: invalid output path: directory "{os.path.dirname(output)}" does not exist'
-            ) from error
-        raise
+    outputpath.check(output, "failed to export container")
+    with atomicfile.replacing(output) as file:
+        for chunk in chunks:
+            file.write(chunk)
     return 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from lamina.cli import outputpath
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import text
 
@@ -28,13 +27,6 @@ def run(context: Context, options: Options) -> int:
         save(options.arguments, context.engine().stores, context.binary_stdout, format=form)
         context.binary_stdout.flush()
         return 0
-    parent = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(parent):
-        raise CommandError(
-            f'failed to save image: invalid output path: directory "{os.path.dirname(path)}" does not exist'
-        )
-    is_directory = form == "oci" and (path.endswith("/") or os.path.isdir(path))
-    if os.path.exists(path) and not os.path.isfile(path) and not is_directory:
-        raise CommandError(f'failed to save image: invalid output path: "{path}" must be a regular file')
+    outputpath.check(path, "failed to save image", directory=form == "oci")
     save(options.arguments, context.engine().stores, path, format=form)
     return 0

@@ -60,15 +60,8 @@ def keeping_blob(root: DataRoot, digest: Digest) -> Iterator[IO[bytes]]:
     """A file to write a blob to while it passes; it is kept only when the context ends without an error."""
     path = _blob_path(root, digest)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    temporary, descriptor = atomicfile.begin(os.path.dirname(path), digest.hex)
-    try:
-        with open(descriptor, "wb") as file:
-            yield file
-        os.rename(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+    with atomicfile.replacing(path) as file:
+        yield file
 
 
 def kept_blob(root: DataRoot, digest: Digest, size: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from lamina import atomicfile
 from lamina.distribution import packing, tarheader
@@ -56,23 +55,8 @@ def save(
 
 
 def _write_file(entries: Sequence[Entry], path: str, source: _LayerTars) -> None:
-    with _replacing(path) as file:
+    with atomicfile.replacing(path) as file:
         _write_tar(entries, file, source)
-
-
-@contextmanager
-def _replacing(path: str) -> Iterator[IO[bytes]]:
-    """A file that takes ``path``'s place when the context ends well, and vanishes when it does not."""
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f"{atomicfile.TEMPORARY_PREFIX}{name}{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        with open(temporary, "xb", buffering=0) as file:
-            yield file
-        os.rename(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
 
 
 def _write_tar(entries: Sequence[Entry], sink: IO[bytes], source: _LayerTars) -> None:
@@ -153,6 +137,6 @@ def _write_directory(entries: Sequence[Entry], path: str, source: _LayerTars) ->
         elif isinstance(entry, Document):
             atomicfile.write(target, entry.data, mode=0o644, sync=False)
         elif isinstance(entry, LayerFile):
-            with _replacing(target) as file, WriteBehind(file) as out:
+            with atomicfile.replacing(target, mode=0o644) as file, WriteBehind(file) as out:
                 for piece in source.pieces(entry.layer):
                     out.write(piece)
