@@ -26,7 +26,9 @@ _FILES = frozenset(("max-size", "max-file", "compress"))
 _OPTIONS = {
     JSON_FILE: _FILES | _ATTRIBUTES,
     LOCAL: _FILES,
-    SYSLOG: _ATTRIBUTES | {"syslog-address", "syslog-facility", "syslog-format"},
+    SYSLOG: _ATTRIBUTES
+    | {f"syslog-{name}" for name in ("address", "facility", "format")}
+    | {f"syslog-tls-{name}" for name in ("ca-cert", "cert", "key", "skip-verify")},
     JOURNALD: _ATTRIBUTES,
 }
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -189,7 +191,7 @@ def _open(driver: str, container: Container, options: Mapping[str, str], path: s
         return locallog.Writer(place, _local_rotation(options))
     try:
         sink = _open_sink(driver, container, options)
-    except OSError:  # it has gone since the start was allowed
+    except (OSError, InvalidArgument):  # the server, or a file, has gone since the start was allowed
         sink = _Nothing()
     if _is_not_kept(options):
         return sink

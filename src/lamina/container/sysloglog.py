@@ -10,9 +10,13 @@ from contextlib import suppress
 from stat import S_ISSOCK
 
 from lamina.errors import InvalidArgument
-from lamina.typing import NamedTuple
+from lamina.typing import TYPE_CHECKING, NamedTuple
 
-_SCHEMES = ("tcp", "tcp+tls", "udp", "unix", "unixgram")
+if TYPE_CHECKING:
+    from lamina.container.syslogtls import Certificates
+
+_TLS = "tcp+tls"
+_SCHEMES = ("tcp", _TLS, "udp", "unix", "unixgram")
 _PORT = "514"
 #: Where the host's own syslog listens.
 _LOCAL = ("/dev/log", "/var/run/syslog", "/var/run/log")
@@ -38,12 +42,14 @@ class Settings(NamedTuple):
     :ivar scheme: ``""`` for the host's own syslog.
     :ivar address: a path, or ``host:port``.
     :ivar facility: a number.
+    :ivar certificates: ``None`` where TLS is not spoken.
     """
 
     scheme: str
     address: str
     facility: int
     form: str
+    certificates: Certificates | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Settings:
@@ -53,7 +59,11 @@ class Settings(NamedTuple):
         form = options.get("syslog-format", "")
         if form not in _FORMATS:
             raise InvalidSyslogOption("Invalid syslog format")
-        return cls(scheme, address, facility, form)
+        if scheme != _TLS:
+            return cls(scheme, address, facility, form)
+        from lamina.container.syslogtls import Certificates  # costs milliseconds, and few logs need it
+
+        return cls(scheme, address, facility, form, Certificates.of(options))
 
 
 def _address(text: str) -> tuple[str, str]:
@@ -62,8 +72,6 @@ def _address(text: str) -> tuple[str, str]:
     scheme, mark, address = text.partition("://")
     if not mark or scheme not in _SCHEMES:
         raise InvalidSyslogOption(f"syslog-address should be in form proto://address, got {text}")
-    if scheme == "tcp+tls":
-        raise InvalidSyslogOption("syslog-address: tcp+tls is not supported; use tcp through a local relay")
     if scheme in ("unix", "unixgram"):
         try:
             os.stat(address)
@@ -89,7 +97,8 @@ def _facility(text: str) -> int:
 class Writer:
     """Sends every line to one server, and connects again once when that fails.
 
-    :raises OSError: nobody listens.
+    :raises OSError: nobody listens, or it is not who it should be.
+    :raises InvalidArgument: certificates that can't be used.
     """
 
     def __init__(self, settings: Settings, tag: str) -> None:
@@ -103,13 +112,19 @@ class Writer:
         for piece in pieces:
             line = piece.removesuffix(b"\n")
             if line:
-                self._send(self._head(stream, nanoseconds).encode() + line + b"\n")
+                self._send(self._framed(self._head(stream, nanoseconds).encode() + line + b"\n"))
+
+    def _framed(self, message: bytes) -> bytes:
+        """With its length before it where a message is framed so (RFC 5425)."""
+        if self._settings.certificates is None or not self._settings.form.startswith("rfc5424"):
+            return message
+        return b"%d %b" % (len(message), message)
 
     def _send(self, message: bytes) -> None:
         try:
             self._socket.sendall(message)
         except OSError:
-            with suppress(OSError):
+            with suppress(OSError, InvalidArgument):  # files of certificates may have gone
                 self._socket.close()
                 self._socket = _connect(self._settings)
                 self._socket.sendall(message)
@@ -139,15 +154,33 @@ def _connect(settings: Settings) -> socket.socket:
         kind = socket.SOCK_STREAM if settings.scheme == "unix" else socket.SOCK_DGRAM
         return _connected(socket.AF_UNIX, kind, settings.address)
     host, _, port = settings.address.rpartition(":")
-    kind = socket.SOCK_STREAM if settings.scheme == "tcp" else socket.SOCK_DGRAM
+    kind = socket.SOCK_DGRAM if settings.scheme == "udp" else socket.SOCK_STREAM
+    host = host.strip("[]") or "localhost"
+    if settings.certificates is None:
+        return _connect_to(host, port, kind)
+    from lamina.container import syslogtls  # costs milliseconds, and few logs need it
+
+    context = syslogtls.context_of(settings.certificates)
+    return syslogtls.wrap(_connect_to(host, port, kind), host, context)
+
+
+def _connect_to(host: str, port: str, kind: int) -> socket.socket:
     try:
-        found = socket.getaddrinfo(host.strip("[]") or "localhost", port, type=kind)
+        found = socket.getaddrinfo(host, port, type=kind)
     except OSError as error:
         raise OSError(error.errno, f"lookup {host}: {error.strerror}") from error
     for family, _, _, _, place in found[:-1]:
         with suppress(OSError):
             return _connected(family, kind, place)
-    return _connected(found[-1][0], kind, found[-1][4])
+    family, place = found[-1][0], found[-1][4]
+    try:
+        return _connected(family, kind, place)
+    except OSError as error:
+        name, number = map(str, place[:2])
+        shown = f"[{name}]:{number}" if family == socket.AF_INET6 else f"{name}:{number}"
+        protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(error.errno, f"dial {protocol} {shown}: connect: {reason}") from None
 
 
 def _connect_locally() -> socket.socket:
