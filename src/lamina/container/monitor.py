@@ -320,8 +320,7 @@ class Run:
         self._checker = checker
         while self._code is None or (self._streams.sources and time.monotonic() < deadline):
             timeout = None if self._code is None else max(0.0, deadline - time.monotonic())
-            happened = self._wait(timeout)
-            for descriptor, events in happened:
+            for descriptor, events in self._wait(timeout):
                 self._handle(descriptor, events, log)
             if self._code is None:
                 if checker is not None:
@@ -330,8 +329,6 @@ class Run:
                 deadline = time.monotonic() + _DRAIN_SECONDS
             elif self._clients.patience(time.monotonic()):  # what somebody has not taken yet must not be lost
                 deadline = time.monotonic() + _DRAIN_SECONDS
-            if self._code is None:
-                self._thrift.step(woken=bool(happened))
         for name, splitter in self._splitters.items():
             with suppress(OSError):
                 log.write(splitter.rest(), name, time.time_ns())
@@ -355,11 +352,7 @@ class Run:
         if self._checker is not None and self._code is None:
             self._checker.register(poll)
             timeout = self._checker.seconds() if timeout is None else min(timeout, self._checker.seconds())
-        rest = self._thrift.seconds()
-        if rest is not None:
-            timeout = rest if timeout is None else min(timeout, rest)
-        # One millisecond more: rounding down would wake up again and again before the time.
-        return poll.poll(None if timeout is None else timeout * 1000 + 1)
+        return self._thrift.poll(poll, timeout)
 
     def _handle(self, descriptor: int, events: int, log: Log) -> None:
         if descriptor == self._wakeup:

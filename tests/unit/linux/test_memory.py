@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -36,25 +37,41 @@ def test_a_process_shrinks_and_works_on(action: str) -> None:
 
 
 class Clock:
-    """Time that passes when a test says so, and what was done at which."""
+    """Time that passes when a test says so, what was done at which, and a ``select.poll`` of a process that something
+    wakes every ``wakes`` seconds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
+        self.now = 0.0
+        self.wakes = math.inf
         self.done: list[tuple[str, float]] = []
-        monkeypatch.setattr(memory.time, "monotonic", lambda: self.now)
-        for name in ("give_back", "unmap_files"):
-            monkeypatch.setattr(memory, name, lambda name=name: self.done.append((name, round(self.now - 1000, 3))))
+        self._last = 0.0
+        monkeypatch.setattr(memory, "time", self)
+        monkeypatch.setattr(memory, "_collect", lambda: self.note("collect"))
+        monkeypatch.setattr(memory, "unmap_files", lambda: self.note("unmap"))
 
-    def run(self, thrift: memory.Thrift, seconds: float, *, wakes: float) -> None:
-        """Let time pass for a process that is woken every ``wakes`` seconds and by what ``thrift`` is due to do."""
-        end = self.now + seconds
-        event = self.now + wakes
-        while self.now < end:
-            rest = thrift.seconds()
-            woken = rest is None or self.now + rest >= event
-            self.now = event if woken else self.now + (rest or 0.0)
-            event += wakes if woken else 0.0
-            thrift.step(woken=woken)
+    def note(self, what: str) -> None:
+        self.done.append((what, round(self.now, 2)))
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def poll(self, milliseconds: int | None) -> list[tuple[int, int]]:
+        event = self._last + self.wakes
+        timeout = math.inf if milliseconds is None else self.now + milliseconds / 1000
+        self.now = min(event, timeout)
+        if self.now < event:
+            return []
+        self._last = event
+        return [(0, 0)]
+
+    def run(self, until: float, *, wakes: float = math.inf, seconds: float | None = None) -> None:
+        """Wait in a loop, at most ``seconds`` each time."""
+        self.wakes = wakes
+        thrift = memory.Thrift()
+        while self.now < until:
+            before = self.now
+            happened = thrift.poll(self, seconds)  # type: ignore[arg-type] # all of a poll object that is used
+            assert happened or self.now - before > (seconds or 0.0) - 1e-6, "it was woken before the time, by nothing"
 
 
 @pytest.fixture
@@ -63,20 +80,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_process_that_nobody_wakes_settles_and_is_left_alone(clock: Clock) -> None:
-    thrift = memory.Thrift()
-    clock.run(thrift, 60, wakes=1000)
-    assert clock.done == [("give_back", 1.0)]
-    assert thrift.seconds() is not None, "it has been woken just now"
+    clock.run(60, wakes=61)
+    assert clock.done == [("collect", 1.0), ("unmap", 1.0)]
 
 
 def test_a_process_that_is_woken_all_the_time_settles_too(clock: Clock) -> None:
-    clock.run(memory.Thrift(), 3, wakes=0.03)
-    (first, *others) = clock.done
-    assert first[0] == "give_back"
-    assert first[1] == pytest.approx(1, abs=0.05)
-    assert 3 <= len(others) <= 4, "what is woken all the time is not to be tidied up after all the time"
+    clock.run(3, wakes=0.03)
+    (collected, unmapped, *others) = clock.done
+    assert [collected[0], unmapped[0]] == ["collect", "unmap"]
+    assert 1 <= collected[1] <= 1.05
+    assert {what for what, _ in others} == {"unmap"}
+    assert len(others) <= 4, "not after each time that it was woken"
 
 
 def test_files_are_unmapped_soon_after_each_time_it_was_woken(clock: Clock) -> None:
-    clock.run(memory.Thrift(), 4.5, wakes=1.25)
-    assert clock.done == [("give_back", 1.0), ("unmap_files", 1.5), ("unmap_files", 2.6), ("unmap_files", 3.85)]
+    clock.run(4.5, wakes=1.25)
+    assert clock.done == [("collect", 1.0), ("unmap", 1.0), ("unmap", 1.5), ("unmap", 2.55), ("unmap", 3.8)]
+
+
+def test_who_waits_for_a_time_wakes_at_that_time(clock: Clock) -> None:
+    clock.run(4.5, seconds=2)
+    assert clock.done == [("collect", 1.0), ("unmap", 1.0), ("unmap", 2.05), ("unmap", 4.05)]
