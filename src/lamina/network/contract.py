@@ -208,7 +208,7 @@ class Endpoint(NamedTuple):
 class Publication(NamedTuple):
     """One published port.
 
-    :ivar protocol: ``tcp`` or ``udp``.
+    :ivar protocol: ``tcp``, ``udp`` or ``sctp``.
     :ivar host: address on the host that it is reachable at; :data:`ANY` or :data:`ANY6` for all of a version.
     :ivar host_port: the port there. :ivar port: the port in the container.
     """

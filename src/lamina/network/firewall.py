@@ -34,7 +34,8 @@ from lamina.network.addresses import packed
 from lamina.network.contract import ANY, Holding, Publication
 from lamina.typing import NamedTuple
 
-_PROTOCOLS = {"tcp": 6, "udp": 17}
+#: `linux/in.h`.
+_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _RULE_HANDLE = 3
 
 
@@ -196,7 +197,7 @@ def _elements(address: str, publications: Sequence[Publication]) -> dict[str, li
 def _redirected(publications: Iterable[Publication]) -> Iterator[Publication]:
     """Those whose address packets from outside can have; the rest is the proxy's alone."""
     for one in publications:
-        if ":" not in one.host and not one.host.startswith("127.") and one.protocol in _PROTOCOLS:
+        if ":" not in one.host and not one.host.startswith("127."):
             yield one
 
 

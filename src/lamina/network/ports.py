@@ -11,6 +11,7 @@ from _socket import (
     AF_INET,
     AF_INET6,
     IPPROTO_IPV6,
+    IPPROTO_SCTP,
     IPV6_V6ONLY,
     SO_REUSEADDR,
     SOCK_CLOEXEC,
@@ -23,7 +24,7 @@ from _socket import socket as Socket  # noqa: N812 - the class; the module `sock
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 
-from lamina.errors import InvalidArgument, Unsupported
+from lamina.errors import InvalidArgument
 from lamina.network.addresses import is_address
 from lamina.network.contract import ANY, ANY6, PortInUse, Publication
 from lamina.typing import Any, NamedTuple
@@ -73,7 +74,7 @@ def split_port(text: str) -> tuple[int, str]:
 def requests(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> tuple[PortRequest, ...]:
     """What ``PortBindings``, ``PublishAllPorts`` and ``ExposedPorts`` ask for.
 
-    :raises InvalidArgument: malformed. :raises Unsupported: SCTP.
+    :raises InvalidArgument: malformed.
     """
     bindings = dict(host_config.get("PortBindings") or {})
     if host_config.get("PublishAllPorts"):
@@ -84,8 +85,6 @@ def requests(config: Mapping[str, Any], host_config: Mapping[str, Any]) -> tuple
         number, protocol = split_port(text)
         if protocol not in PROTOCOLS:
             raise InvalidArgument(f"invalid protocol {protocol}")
-        if protocol == "sctp":
-            raise Unsupported(f"publishing {text}: SCTP ports can't be published by this version")
         for binding in bindings[text] or [{}]:
             host = str(binding.get("HostIp") or "")
             if host and not is_address(host):
@@ -155,21 +154,24 @@ def _reason(refused: Publication, failure: OSError, is_ours: Callable[[Publicati
     place = f"{host}:{refused.host_port}"
     if failure.errno == errno.EADDRINUSE and is_ours(refused):
         return f"Bind for {place} failed: port is already allocated"
-    kind = f"{refused.protocol}{6 if ':' in refused.host else 4}"
-    return f"Error starting userland proxy: listen {kind} {place}: bind: {os.strerror(failure.errno or 0).lower()}"
+    what, reason = "Error starting userland proxy", os.strerror(failure.errno or 0).lower()
+    if refused.protocol == "sctp":
+        return f"{what}: {reason}"
+    return f"{what}: listen {refused.protocol}{6 if ':' in refused.host else 4} {place}: bind: {reason}"
 
 
 def _open(protocol: str, host: str, port: int) -> Socket:
     family = AF_INET6 if ":" in host else AF_INET
-    kind = SOCK_STREAM if protocol == "tcp" else SOCK_DGRAM
-    socket = Socket(family, kind | SOCK_CLOEXEC | SOCK_NONBLOCK)
+    kind = SOCK_DGRAM if protocol == "udp" else SOCK_STREAM
+    number = IPPROTO_SCTP if protocol == "sctp" else 0
+    socket = Socket(family, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, number)
     try:
-        if protocol == "tcp":
+        if kind == SOCK_STREAM:
             socket.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
         if family == AF_INET6:
             socket.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
         socket.bind((host, port))
-        if protocol == "tcp":
+        if kind == SOCK_STREAM:
             socket.listen(_BACKLOG)
     except BaseException:
         socket.close()

@@ -80,10 +80,10 @@ class Proxy:
         self.connections = 0
         for one in bound:
             target = (address, one.publication.port)
-            if one.publication.protocol == "tcp":
-                self.watch(one.socket.fileno(), select.POLLIN, _Listener(self, one.socket, target).accept)
-            else:
+            if one.publication.protocol == "udp":
                 self._waiting.append(_Datagrams(self, one.socket, target))
+            else:
+                self.watch(one.socket.fileno(), select.POLLIN, _Listener(self, one.socket, target).accept)
         if listening is not None:
             relay = Relay(self, listening)
             self._waiting.append(relay)
@@ -112,7 +112,7 @@ class Proxy:
 
 
 class _Listener:
-    """A TCP port.
+    """A TCP port, or one of SCTP, whose messages are passed on as they come.
 
     :param relay: knows the address to connect to each time, which is in ``namespace``.
     """
@@ -138,7 +138,7 @@ class _Listener:
             return
         address, port = self._target
         if self._relay is None:
-            callee = Socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
+            callee = Socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, self._socket.proto)
         else:
             address, port = self._relay.first_server()
             callee = open_socket(self._namespace, SOCK_STREAM, address)

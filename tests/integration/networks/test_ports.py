@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import threading
 import time
 from typing import Any
 
+import fastcrc
 import pytest
 
 from lamina.linux import netns
+from lamina.network.contract import Publication
+from lamina.network.firewall import Firewall, open_filter
 from support.hosts import HOST, LaminaOn
 
 pytestmark = [pytest.mark.root]
@@ -123,7 +127,69 @@ def test_a_taken_port_is_told_before_the_start(box: LaminaOn) -> None:
     assert "Error starting userland proxy: listen tcp4 0.0.0.0:8001: bind: address already in use." in done.stderr
     done = box.run("run", "--rm", "-p", "1.2.3.4:8001:80", "busybox", "true")
     assert "listen tcp4 1.2.3.4:8001: bind: cannot assign requested address." in done.stderr
-    assert box.run("run", "--rm", "-p", "8001:80/sctp", "busybox", "true").returncode == 125
+
+
+def has_sctp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_port_of_sctp_needs_a_kernel_with_it(box: LaminaOn) -> None:
+    done = box.run("run", "--rm", "--name", "short", "-p", "8001:80/sctp", "busybox", "true")
+    if has_sctp():
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 125
+        assert "driver failed programming external connectivity on endpoint short (" in done.stderr
+        assert "): Error starting userland proxy: protocol not supported." in done.stderr
+    box("create", "--name", "made", "--expose", "99/sctp", "-p", "8001:80/sctp", "busybox", "true")
+    assert json.loads(box("inspect", "-f", "{{json .HostConfig.PortBindings}}", "made")) == {
+        "80/sctp": [{"HostIp": "", "HostPort": "8001"}]
+    }
+
+
+def test_the_packet_filter_redirects_sctp(box: LaminaOn) -> None:
+    """An association's first packet, made by hand, since few kernels speak the protocol but all pass it on."""
+    box("run", "-d", "--name", "up", "busybox", "sleep", "60")
+    address = box("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "up").strip()
+    pid = int(box("inspect", "-f", "{{.State.Pid}}", "up"))
+    publications = [Publication("sctp", 80, "0.0.0.0", 8001), Publication("sctp", 81, HOST, 8002)]
+    with box.host.inside():
+        listing = json.loads(box.host.run("nft", "-j", "list", "tables").stdout)["nftables"]
+        (table,) = [each["table"]["name"] for each in listing if "table" in each]
+        firewall = Firewall(table)
+        with open_filter() as filter:
+            firewall.publish(filter, address, publications)
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with netns.entered(namespace):
+            inside = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP)
+    finally:
+        os.close(namespace)
+    with inside:
+        inside.settimeout(20)
+        for outer, inner in ((8001, 80), (8002, 81)):
+            with (
+                box.host.inside(other=True),
+                socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP) as raw,
+            ):
+                raw.sendto(init_packet(outer), (HOST, 0))
+            packet = inside.recv(999)
+            assert struct.unpack(">HH", packet[20:24]) == (4000, inner)
+    with box.host.inside(), open_filter() as filter:
+        firewall.unpublish(filter, address, publications)
+    assert "sctp" not in box.host.run("nft", "list", "table", "inet", table).stdout
+
+
+def init_packet(port: int) -> bytes:
+    """The packet with which somebody at port 4000 asks for an association (RFC 9260, section 3.3.2)."""
+    chunk = struct.pack(">BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 1)
+    before, after = struct.pack(">HHI", 4000, port, 0), chunk
+    checksum = fastcrc.crc32.iscsi(before + bytes(4) + after)
+    return before + checksum.to_bytes(4, "little") + after
 
 
 def test_ranges_and_random_ports(box: LaminaOn) -> None:

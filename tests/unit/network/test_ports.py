@@ -6,7 +6,7 @@ import pytest
 
 from lamina.cli.command import CommandError
 from lamina.cli.portflags import exposed, published
-from lamina.errors import InvalidArgument, Unsupported
+from lamina.errors import InvalidArgument
 from lamina.network.contract import Publication
 from lamina.network.ports import PortRequest, overlaps, requests, shown
 from lamina.view import ports as view
@@ -67,8 +67,7 @@ def test_what_a_container_asks_for() -> None:
         PortRequest("tcp", 80, "127.0.0.1", 8000, 8002),
     )
     assert PortRequest("tcp", 90) in requests(config, {"PortBindings": bindings, "PublishAllPorts": True})
-    with pytest.raises(Unsupported):
-        requests({}, {"PortBindings": {"80/sctp": [{}]}})
+    assert requests({}, {"PortBindings": {"80/sctp": [{}]}}) == (PortRequest("sctp", 80),)
     for wrong in ({"x/tcp": [{}]}, {"80/x": [{}]}, {"80/tcp": [{"HostIp": "x"}]}, {"80/tcp": [{"HostPort": "9-8"}]}):
         with pytest.raises(InvalidArgument):
             requests({}, {"PortBindings": wrong})
