@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
+from lamina.cli.command import NO_ARGUMENTS, Command, CommandError, Context, Options
 from lamina.cli.flags import filters, text
 from lamina.cli.moments import moment
 from lamina.oci import timestamp
@@ -24,24 +24,46 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.container import events
-
     since, until = moment(options, "since"), moment(options, "until")
-    wanted = options.filters()
+    if since is not None and until is not None and since > until:
+        texts = (_seconds(options.text(flag), value) for flag, value in (("since", since), ("until", until)))
+        raise CommandError(
+            "Error response from daemon: `since` time ({}) cannot be after `until` time ({})".format(*texts)
+        )
     show = _template(options.text("format"))
-    for event in events.read(context.engine().root, since=since, until=until, stopped=lambda: False):
-        if _matches(event, wanted):
-            context.print(show(event))
-            context.stdout.flush()
+    for event in context.engine().events(since=since, until=until, filters=options.filters()):
+        context.print(show(event))
+        context.stdout.flush()
     return 0
+
+
+def _seconds(text: str, moment: int) -> str:
+    """A moment as docker's client sends it: durations lose their fraction, what is a number stays."""
+    if timestamp.duration(text) is not None and text != "0":
+        return str(moment // timestamp.SECOND)
+    return (
+        text if text.replace(".", "").isdecimal() else f"{moment // timestamp.SECOND}.{moment % timestamp.SECOND:09d}"
+    )
 
 
 def _template(text: str) -> Callable[[dict[str, Any]], str]:
     if not text:
         return _line
-    from lamina.template import parse
+    from lamina.cli.eventrecord import EventRecord
+    from lamina.template import TemplateError, TemplateSyntaxError, parse
 
-    return parse(text).execute
+    try:
+        template = parse(text)
+    except TemplateSyntaxError as error:
+        raise CommandError(f"Error parsing format: {error}", 64) from None
+
+    def show(event: dict[str, Any]) -> str:
+        try:
+            return template.execute(EventRecord(event))
+        except TemplateError as error:
+            raise CommandError(f"Error parsing format: {error}", 64) from None
+
+    return show
 
 
 def _line(event: dict[str, Any]) -> str:
@@ -49,33 +71,3 @@ def _line(event: dict[str, Any]) -> str:
     attributes = ", ".join(f"{name}={value}" for name, value in sorted(actor["Attributes"].items()))
     shown = f"{event['Type']} {event['Action']} {actor['ID']}" + (f" ({attributes})" if attributes else "")
     return f"{timestamp.fixed_text(event['timeNano'])} {shown}"
-
-
-def _matches(event: dict[str, Any], wanted: dict[str, list[str]]) -> bool:
-    actor = event["Actor"]
-    attributes = actor["Attributes"]
-
-    def label(value: str) -> bool:
-        name, equals, text = value.partition("=")
-        return name in attributes and (not equals or attributes[name] == text)
-
-    tests = {
-        "container": lambda value: (
-            event["Type"] == "container"
-            and (actor["ID"].startswith(value) or attributes.get("name") == value.removeprefix("/"))
-        ),
-        "volume": lambda value: event["Type"] == "volume" and actor["ID"] == value,
-        "network": lambda value: (
-            event["Type"] == "network" and (actor["ID"].startswith(value) or attributes.get("name") == value)
-        ),
-        "event": lambda value: value in (event["Action"], event["Action"].partition(":")[0]),
-        "type": lambda value: event["Type"] == value,
-        "image": lambda value: (
-            {value, f"{value}:latest"} & {attributes.get("image"), actor["ID"], attributes.get("name")}
-            and event["Type"] in ("container", "image")
-        ),
-        "label": label,
-        "scope": lambda value: event["scope"] == value,
-    }
-    # Docker takes no notice of filters that it does not know.
-    return all(any(map(tests[name], values)) for name, values in wanted.items() if name in tests)

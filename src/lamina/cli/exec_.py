@@ -122,7 +122,7 @@ def _detached(context: Context, container: Container, request: ExecRequest) -> i
 
 
 def _tell(context: Context, container: Container, request: ExecRequest, id: str) -> None:
-    from lamina.container import events
+    from lamina import events
 
     command = " ".join((request.command[0], " ".join(request.command[1:])))
     for action in ("exec_create", "exec_start"):
@@ -130,7 +130,8 @@ def _tell(context: Context, container: Container, request: ExecRequest, id: str)
 
 
 def _attached(context: Context, options: Options, container: Container, request: ExecRequest) -> int:
-    from lamina.container import events, execution
+    from lamina import events
+    from lamina.container import execution
     from lamina.container.detaching import Detached, DetachKeys, parse_keys
 
     context.stdout.flush()

@@ -40,7 +40,7 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.container import events
+    from lamina import events
     from lamina.network import naming
     from lamina.network.contract import Request
 

@@ -14,7 +14,7 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.container import events
+    from lamina import events
 
     networks = context.engine().networks
 

@@ -28,7 +28,7 @@ def run(context: Context, options: Options) -> int:
         name, labels=_pairs(options.texts("label")), options=_pairs(options.texts("opt"))
     )
     if is_new:
-        from lamina.container import events
+        from lamina import events
 
         events.tell(engine.root, events.Actor("volume", volume.name, {"driver": "local"}), "create")
     context.print(volume.name)

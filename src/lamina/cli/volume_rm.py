@@ -16,7 +16,7 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.container import events
+    from lamina import events
 
     engine = context.engine()
     complaints = []

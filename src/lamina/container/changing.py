@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lamina.container import events, names
+from lamina import events
+from lamina.container import names
 from lamina.container.names import InvalidName, NameInUse
 from lamina.container.parts import Parts
 from lamina.container.restarting import NO, RestartPolicy

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from lamina.container import events, lifecycle, networking
+from lamina import events
+from lamina.container import lifecycle, networking
 from lamina.container.parts import Network, Parts
 from lamina.container.record import Container
 from lamina.errors import Conflict, Denied, NotFound

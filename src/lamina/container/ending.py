@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from lamina import signal
-from lamina.container import events, frames, pausing, removal, signals
+from lamina import events, signal
+from lamina.container import frames, pausing, removal, signals
 from lamina.container.attachment import Attachment, MonitorLost
 from lamina.container.lifecycle import current, reconcile, start
 from lamina.container.parts import Parts

@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from lamina import atomicfile
+from lamina import atomicfile, events
 from lamina.container import (
-    events,
     frames,
     health,
     hostfiles,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from lamina.container import events, specification
+from lamina import events
+from lamina.container import specification
 from lamina.container.lifecycle import current
 from lamina.container.parts import Parts
 from lamina.container.record import PAUSED, RESTARTING, Container

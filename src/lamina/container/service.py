@@ -83,7 +83,8 @@ class ContainerService:
 
     def create(self, request: CreateRequest) -> Container:
         """See :func:`lamina.container.creation.create`."""
-        from lamina.container import creation, events, health, logdrivers
+        from lamina import events
+        from lamina.container import creation, health, logdrivers
         from lamina.container.restarting import RestartPolicy
 
         RestartPolicy.of(request.host_config).check()

@@ -13,9 +13,10 @@ from __future__ import annotations
 from functools import cached_property
 
 from lamina.configuration import Configuration
-from lamina.typing import TYPE_CHECKING, Self
+from lamina.typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from lamina.container.service import ContainerService
@@ -120,6 +121,26 @@ class Engine:
             before=[partial(inspection.monitors, self.container_service.parts)],
             after=[partial(originals.suspects, self.stores)],
         )
+
+    def events(
+        self,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[dict[str, Any]]:
+        """What happened, whoever did it: documents of the Engine API's ``GET /events``, in order.
+
+        Without ``until`` this waits for what happens next, and never ends.
+
+        :param since: nanoseconds since 1970; default: now, or the oldest known when there is an ``until``.
+        :param filters: as ``docker events --filter``: ``{"type": ["container"], "event": ["start", "die"]}``.
+        :param stopped: asked from time to time; once it says yes this ends.
+        """
+        from lamina.engine import events
+
+        return events.read(self.root, since=since, until=until, filters=filters, stopped=stopped)
 
     @cached_property
     def builds(self) -> Builds:

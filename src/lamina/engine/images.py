@@ -222,7 +222,7 @@ class Images:
         return removed
 
     def _tell(self, id: str, action: str, name: str) -> None:
-        from lamina.container import events
+        from lamina import events
 
         events.tell(self._engine.root, events.Actor("image", id, {"name": name}), action)
 

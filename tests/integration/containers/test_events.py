@@ -63,9 +63,9 @@ def test_further_processes_images_volumes_and_networks_are_told_of(box: Lamina) 
         ("network", ["create", "destroy"]),
     ):
         assert shown(box, "--filter", f"type={kind}", "--format", "{{.Action}}")[-2:] == actions
-    (line, _) = shown(box, "--filter", "volume=told")
+    (line, _) = shown(box, "--filter", "type=volume", "--filter", "volume=told")
     assert line.endswith(" volume create told (driver=local)")
-    (line, _) = shown(box, "--filter", "network=told")
+    (line, _) = shown(box, "--filter", "type=network", "--filter", "network=told")
     assert line.endswith(" (name=told, type=bridge)")
     assert shown(box, "--filter", "type=image", "--filter", "image=told:of")[0].endswith(" (name=told:of)")
     assert box("system", "events", "--since", "1h", "--until", "0s", "--filter", "volume=told") != ""
