@@ -29,6 +29,8 @@ _DOCKERFILE = f"""\
 FROM busybox:base AS one
 COPY files /files
 {_STEP_LINES}
+COPY --link files /linked
+COPY --link files/1 files/2 /few/
 FROM busybox:base AS two
 RUN --mount=type=cache,target=/cache echo $$ >> /cache/runs && mkdir /made && cp -r /bin/busybox /made/
 FROM one
@@ -89,7 +91,7 @@ class Builds:
         self.lamina(*self.command(number))
         done = self.lamina.run(*self.command(number, "--progress", "plain"))
         assert done.returncode == 0
-        assert done.stderr.count("CACHED") == _STEPS + 4, done.stderr
+        assert done.stderr.count("CACHED") == _STEPS + 6, done.stderr
         assert self.lamina("run", "--rm", "--network", "none", f"built:{number}", "cat", "/round") == f"{number}\n"
 
 

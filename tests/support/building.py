@@ -1,15 +1,22 @@
-"""Building with the installed command."""
+"""Building with the installed command, and in this process."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lamina.builder.build import build as build_here
+from lamina.builder.progress import OUTPUT, StepEvent, Steps
+from lamina.builder.request import BuildRequest, BuildResult
+from lamina.reference import parse_tagged
 from support.command import Lamina
+from support.images import busybox_image
+from support.storage import Storage, open_storage
 
 
 def build(lamina: Lamina, context: Path, dockerfile: str, *options: str, **keywords: Any) -> str:
@@ -66,3 +73,40 @@ def _processes_of(root: str) -> list[str]:
             if entry.isdigit() and os.readlink(f"/proc/{entry}/root").startswith(root):
                 found.append(entry)
     return found
+
+
+class LocalBuilder:
+    """Builds in this process, on a root with the image ``busybox``.
+
+    :ivar events: of the last build.
+    """
+
+    def __init__(self, path: str, context: Path) -> None:
+        self.storage: Storage = open_storage(path, "overlay2")
+        self.storage.add(busybox_image(), "busybox")
+        self.context = context
+        self.events: list[StepEvent] = []
+
+    def build(
+        self, dockerfile: str, watch: Callable[[StepEvent], None] = lambda event: None, *, no_cache: bool = False
+    ) -> BuildResult:
+        self.events = []
+
+        def report(event: StepEvent) -> None:
+            self.events.append(event)
+            watch(event)
+
+        request = BuildRequest(dockerfile.encode(), context=str(self.context), epoch=10**9, no_cache=no_cache)
+        storage = self.storage
+        return build_here(storage.root, storage.layers, storage.images, request, steps=Steps(report))
+
+    def name(self, result: BuildResult, name: str) -> None:
+        with self.storage.images.lock():
+            self.storage.images.tag(result.image_id, parse_tagged(name))
+
+    def layers(self) -> set[str]:
+        return {str(layer.chain_id) for layer in self.storage.layers.all()}
+
+    def kinds(self, text: str) -> list[str]:
+        """What was told of the step with that text."""
+        return [event.kind for event in self.events if event.name.endswith(text) and event.kind != OUTPUT]

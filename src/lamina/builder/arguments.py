@@ -79,6 +79,12 @@ class StageArguments:
         """What the stage knows that this one begins with is known here."""
         self._declared.update(below._declared)
 
+    def copied(self) -> StageArguments:
+        """The same, to go on apart from it."""
+        copied = StageArguments(self._shared)
+        copied.inherit(self)
+        return copied
+
     def values(self) -> dict[str, str]:
         """Name to value of everything that has one."""
         found = {}

@@ -7,7 +7,7 @@ the steps before it in the cache, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from lamina.builder import sources
 from lamina.builder.graph import CircularDependency, StageGraph
@@ -34,6 +34,7 @@ from lamina.typing import TYPE_CHECKING, Any
 from lamina.version import MAKER
 
 if TYPE_CHECKING:
+    from lamina.builder.ahead import Ahead
     from lamina.builder.wasting import Waste
     from lamina.network.service import Networks
     from lamina.registry.client import RegistryClient
@@ -154,6 +155,7 @@ class _Build:
                     default = expand(default, session.arguments.globals, dockerfile.escape)
                 session.arguments.declare_global(argument.name, default)
         self._contexts = NamedContexts(session, self._images)
+        self._order: list[kinds.Stage] = []
         aliases = targets(session.request.contexts)
         self._graph = StageGraph(dockerfile, session.arguments.globals, self._contexts.replaced, aliases)
         self._schedule: Schedule[StageState] = Schedule(
@@ -168,10 +170,10 @@ class _Build:
         stage = self._graph.wanted(wanted)
         if stage is None:
             raise UnknownStage(f'target stage "{wanted}" could not be found')
-        order = self._graph.order(stage)
+        order = self._order = self._graph.order(stage)
         threads = not self._graph.is_chain(order)
-        if threads and any(isinstance(line, kinds.Run) for one in order for line in one.instructions):
-            self._session.prepare()
+        if threads:
+            self._prepare()
         state = self._schedule.run([one.number for one in order], threads=threads)
         for name, value in sorted(self._session.request.labels.items()):
             self._builder(state, stage).label(name, value)
@@ -182,31 +184,65 @@ class _Build:
         """Those that were built."""
         return self._schedule.results
 
-    def _builder(self, state: StageState, stage: kinds.Stage) -> StageBuilder:
-        return StageBuilder(self._session, state, self._dockerfile.escape, lambda name: self._place(name, stage))
+    def _prepare(self) -> None:
+        """Fork what starts commands before there are threads, if there may be commands."""
+        if any(self._may_run(stage) for stage in self._order):
+            with suppress(LaminaError):  # who needs it is told why it can't be had
+                self._session.prepare()
+
+    def _may_run(self, stage: kinds.Stage) -> bool:
+        """Whether a stage has commands, as triggers of its base image too; of one that is not here nobody knows."""
+        for line in stage.instructions:
+            if isinstance(line, kinds.Run) or (isinstance(line, kinds.OnBuild) and _is_command(line.expression)):
+                return True
+        base = self._base_name(stage)
+        if self._graph.base(stage) is not None or base in ("", sources.SCRATCH):
+            return False
+        image = self._images.here(base) if base.lower() not in self._contexts.replaced else None
+        return image is None or any(map(_is_command, image.config.config.get("OnBuild") or ()))
+
+    def _base_name(self, stage: kinds.Stage) -> str:
+        return expand(stage.source.base, self._session.arguments.globals, self._dockerfile.escape)
+
+    def _builder(self, state: StageState, stage: kinds.Stage, ahead: Callable[[], Ahead] | None = None) -> StageBuilder:
+        escape = self._dockerfile.escape
+        return StageBuilder(self._session, state, escape, lambda name: self._place(name, stage), ahead)
+
+    def _ahead(self, stage: kinds.Stage) -> Ahead:
+        from lamina.builder.ahead import Ahead  # most steps are cached
+
+        return Ahead(self._session, lambda name: self._is_ready(name, stage), self._prepare)
+
+    def _is_ready(self, name: str, inside: kinds.Stage) -> bool:
+        """Whether what ``--from=NAME`` means in a stage, ``""`` the context, is no stage that is still to be built."""
+        stage = self._graph.source(name, inside) if name else None
+        return stage is None or self._schedule.is_done(stage.number)
 
     def _build(self, stage: kinds.Stage) -> StageState:
         state = StageState(self._session.arguments, self._session.platform, modern=bool(self._dockerfile.syntax))
         total = len(stage.instructions) + 1
         name = stage.name or (f"stage-{stage.number}" if len(self._dockerfile.stages) > 1 else "")
-        builder = self._builder(state, stage)
-        self._begin(state, stage, Shown(name, 1, total), builder)
-        builder.triggers()
-        for number, instruction in enumerate(stage.instructions, 2):
-            try:
-                builder.carry_out(instruction, Shown(name, number, total))
-            except LaminaError as error:
-                _locate(error, instruction.origin)
-                raise
+        lines = [(line, Shown(name, number, total)) for number, line in enumerate(stage.instructions, 2)]
+        with ExitStack() as stack:
+            ahead = (lambda: stack.enter_context(self._ahead(stage))) if self._session.transaction.moves else None
+            builder = self._builder(state, stage, ahead)
+            self._begin(state, stage, Shown(name, 1, total), builder)
+            builder.triggers()
+            builder.expect(lines)
+            for instruction, shown in lines:
+                try:
+                    builder.carry_out(instruction, shown)
+                except LaminaError as error:
+                    _locate(error, instruction.origin)
+                    raise
         return state
 
     def _begin(self, state: StageState, stage: kinds.Stage, shown: Shown, builder: StageBuilder) -> None:
         session, escape = self._session, self._dockerfile.escape
-        variables = session.arguments.globals
-        base = expand(stage.source.base, variables, escape)
+        base = self._base_name(stage)
         if not base:
             raise InvalidArgument(f"base name ({stage.source.base}) should not be blank")
-        platform = sources.parsed_platform(expand(stage.source.platform, variables, escape))
+        platform = sources.parsed_platform(expand(stage.source.platform, session.arguments.globals, escape))
         if platform is not None:
             state.platform = platform
         below = self._graph.base(stage)
@@ -224,7 +260,7 @@ class _Build:
         with session.step(shown.of(f"FROM {base}")):
             image = self._images.get(base, platform) if context is None else context.image
             assert image is not None
-        state.begin(image, session.transaction.hold(image.config.chain_id))
+        state.begin(image, session.base(image))
 
     def _place(self, name: str, inside: kinds.Stage) -> sources.Place:
         """What ``--from=NAME`` means in a stage."""
@@ -245,6 +281,10 @@ class _Build:
             return sources.of_image(self._session, self._images.get(name), name)
         except NotFound as error:
             raise NotFound(f"invalid from flag value {name}: {error}") from error
+
+
+def _is_command(instruction: str) -> bool:
+    return instruction.lower().split(None, 1)[:1] == ["run"]
 
 
 def _kept(stage: StageState, images: FileImageStore, now: Any) -> str:

@@ -11,7 +11,7 @@ from lamina.builder.copying import Copier, Manner
 from lamina.builder.job import Job
 from lamina.builder.progress import StepProgress
 from lamina.builder.session import Session
-from lamina.builder.steps import CopyFiles, MakeDirectory, Work
+from lamina.builder.work import CopyFiles, MakeDirectory, Work
 from lamina.container import rootfs, users
 from lamina.runtime import cgroup
 

@@ -43,6 +43,7 @@ class Surroundings(Workshop, Protocol):
     def steps(self) -> Steps: ...
     @property
     def platform(self) -> Platform: ...
+    def dated(self, key: str) -> str: ...
 
 
 class Lookup:
@@ -76,7 +77,7 @@ class Lookup:
 
     def apart(self, key: str) -> tuple[Step, Layer] | None:
         """The step ``key``, whose layer is right on any other, and that layer, which stays while the build lasts."""
-        step = None if self._session.request.no_cache else self._cache.get(key)
+        step = None if self._session.request.no_cache else self._cache.get(self._session.dated(key))
         if step is None or step.chain is None or step.diff_id is None:
             return None
         layer = self._session.hold(step.chain)

@@ -21,7 +21,7 @@ from lamina.linux import files, openat2
 from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lamina.builder.steps import FindPlace
+    from lamina.builder.copies import FindPlace
 
 _DEFAULT_AGENT = "default"
 #: Where scripts of heredocs are mounted.

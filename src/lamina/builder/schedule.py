@@ -122,6 +122,10 @@ class Schedule(Generic[_T]):
             self._changed.notify_all()
         return result
 
+    def is_done(self, number: int) -> bool:
+        """Whether :meth:`get` would neither build nor wait."""
+        return number in self._done
+
     def _refuse_circle(self, number: int, me: int) -> None:
         """Raise when waiting would never end: whoever builds ``number`` waits for this thread."""
         wanted: int | None = number

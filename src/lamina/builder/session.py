@@ -11,11 +11,13 @@ from lamina.builder.distant import AnyLayer
 from lamina.builder.lookup import Lookup
 from lamina.builder.progress import StepProgress, Steps
 from lamina.builder.request import BuildRequest
+from lamina.builder.stage import StageState, digest_of
 from lamina.builder.sums import FileSums
 from lamina.builder.tree import Tree
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import Cancelled, LaminaError, NotFound
+from lamina.image.contract import Image
 from lamina.image.store import FileImageStore
 from lamina.layer.contract import Layer
 from lamina.layer.database import LayerNotFound
@@ -26,13 +28,16 @@ from lamina.oci import timestamp
 from lamina.typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from lamina.builder.network import Place
-    from lamina.builder.stage import StageState
     from lamina.builder.warden import Warden
     from lamina.network.service import Networks
     from lamina.registry.client import RegistryClient
     from lamina.registry.settings import Settings
 
+#: What is done beside the stages at the same time.
+_AT_ONCE = 4
 
 _T = TypeVar("_T")
 
@@ -75,6 +80,7 @@ class Session:
         self._cancelled = False
         self._told = False
         self._warden: Warden | None = None
+        self._workers: ThreadPoolExecutor | None = None
         self._garbage: list[Callable[[], None]] = []
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
@@ -92,6 +98,8 @@ class Session:
 
     def __exit__(self, *exception: object) -> None:
         try:
+            if self._workers is not None:
+                self._workers.shutdown(cancel_futures=True)
             if self._warden is not None:
                 self._warden.close()
             self.tidy()
@@ -132,7 +140,23 @@ class Session:
             return timestamp.text(self.request.epoch * timestamp.SECOND)
         return timestamp.now()
 
+    def dated(self, key: str) -> str:
+        """The key with the time that all files and texts get, where there is one."""
+        epoch = self.request.epoch
+        return key if epoch is None else digest_of(key, "epoch", epoch)
+
     # Parts
+
+    @property
+    def workers(self) -> ThreadPoolExecutor:
+        """Threads for what is done beside the stages."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._lock:
+            self.check()
+            if self._workers is None:
+                self._workers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lamina-build")
+            return self._workers
 
     @property
     def warden(self) -> Warden:
@@ -194,6 +218,11 @@ class Session:
 
     # Layers
 
+    def base(self, image: Image) -> Layer | None:
+        """An image's top layer, kept while the build lasts. Raises ``LayerNotFound``."""
+        with self._lock:
+            return self.transaction.hold(image.config.chain_id)
+
     def hold(self, chain: ChainID) -> Layer | None:
         """A layer that exists, kept while the build lasts; ``None`` when there is none."""
         try:
@@ -206,6 +235,12 @@ class Session:
         below = self.lookup.near(parent)
         with self._lock:
             return self.transaction.stage(below)
+
+    def move(self, staged: Staged, parent: AnyLayer | None) -> None:
+        """Put a finished layer that was staged on nothing onto ``parent``."""
+        below = self.lookup.near(parent)
+        with self._lock:
+            self.transaction.move(staged, below)
 
     def drop(self, staged: Staged) -> None:
         with self._lock:

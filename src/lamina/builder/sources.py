@@ -53,15 +53,20 @@ class Images:
                 self._known[key] = self._find(name, platform)
             return self._known[key]
 
+    def here(self, name: str) -> Image | None:
+        """The image of that name on this root, unless it is to be fetched anyway."""
+        if self._session.request.pull:
+            return None
+        try:
+            return self._session.images.resolve(name)
+        except ImageNotFound:
+            return None
+
     def _find(self, name: str, platform: Platform | None) -> Image:
-        images, wanted = self._session.images, platform or self._session.request.platform
-        if not self._session.request.pull:
-            try:
-                image = images.resolve(name)
-                if wanted is None or _same(image, wanted):
-                    return image
-            except ImageNotFound:
-                pass
+        wanted = platform or self._session.request.platform
+        image = self.here(name)
+        if image is not None and (wanted is None or _same(image, wanted)):
+            return image
         try:
             reference = references.parse_tagged(name)
         except references.InvalidReference as error:
@@ -122,7 +127,7 @@ def of_directory(session: Session, path: str, shown: str) -> Place:
 
 
 def of_image(session: Session, image: Image, shown: str) -> Place:
-    return Place(session, session.transaction.hold(image.config.chain_id), "", shown)
+    return Place(session, session.base(image), "", shown)
 
 
 def of_stage(session: Session, stage: StageState, shown: str) -> Place:

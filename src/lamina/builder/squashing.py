@@ -13,7 +13,7 @@ def squash(session: Session, stage: StageState) -> None:
     The history keeps its entries, as entries without a layer, and gets one more, as Docker writes it.
     """
     base = stage.base
-    below = session.transaction.hold(base.config.chain_id) if base is not None else None
+    below = session.base(base) if base is not None else None
     kept = len(base.config.diff_ids) if base is not None else 0
     if len(stage.diff_ids) <= kept:
         return

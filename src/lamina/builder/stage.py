@@ -63,6 +63,13 @@ class StageState:
         self.container_config: dict[str, Any] = {}
         self.cached = True
 
+    def copied(self) -> StageState:
+        """The same with a configuration and arguments of its own, to see what instructions would do to them."""
+        copied = copy.copy(self)
+        copied.config = copy.deepcopy(self.config)
+        copied.arguments = self.arguments.copied()
+        return copied
+
     @property
     def chain(self) -> ChainID | None:
         return self.layer.chain_id if self.layer is not None else None

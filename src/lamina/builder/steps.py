@@ -2,68 +2,32 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 
-from lamina.builder import metadata, mounting, permissions, sources, texts
+from lamina.builder import metadata, mounting, texts
 from lamina.builder.cache import Step
+from lamina.builder.copies import FindPlace, Instruction, resolve
 from lamina.builder.distant import AnyLayer
-from lamina.builder.job import CommandFailed, Job, StepMount
-from lamina.builder.picking import of_place
+from lamina.builder.job import Job, StepMount
 from lamina.builder.progress import StepProgress
-from lamina.builder.selection import Selection, common_digest, excluder, joined, of_copy, of_tree
 from lamina.builder.session import Session
-from lamina.builder.stage import Done, StageState, digest_of
-from lamina.builder.tree import Excludes
+from lamina.builder.stage import Done, StageState
+from lamina.builder.work import MakeDirectory, Work
 from lamina.digest import DiffID, chain_id
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expand, expanded
 from lamina.dockerfile.failure import InvalidInstruction
 from lamina.dockerfile.parser import parse_instruction
-from lamina.errors import InvalidArgument, NotFound, Unsupported
-from lamina.typing import Any, NamedTuple
+from lamina.errors import InvalidArgument, LaminaError, NotFound, Unsupported
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 
-#: DiffID of a tar without entries: 1024 zero bytes.
-EMPTY = DiffID("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
-
-
-class MakeDirectory(NamedTuple):
-    """``WORKDIR``.
-
-    :ivar user: who gets the directories that are made.
-    """
-
-    path: str
-    user: str = ""
-
-
-class CopyFiles(NamedTuple):
-    """``COPY`` and ``ADD``.
-
-    :ivar selection: what is copied.
-    :ivar target: absolute; a trailing slash means a directory.
-    :ivar chown: the flag's text.
-    :ivar keep_owner: whether files keep their owner when nothing else is said.
-    :ivar mode: permissions of everything, or ``None``.
-    """
-
-    selection: Selection
-    contents: tuple[kinds.InlineFile, ...]
-    target: str
-    chown: str
-    keep_owner: bool
-    mode: permissions.Permissions | None
-    excludes: Excludes | None
-
+if TYPE_CHECKING:
+    from lamina.builder.ahead import Ahead, Early
+    from lamina.builder.making import Made
 
 #: What ``RUN --security`` may say beside ``sandbox``, and what must be allowed for it.
 _INSECURE, _ENTITLEMENT = "insecure", "security.insecure"
-
-#: What changes files.
-Work = MakeDirectory | CopyFiles | Job
-
-FindPlace = Callable[[str], sources.Place]
 
 
 class Shown(NamedTuple):
@@ -82,14 +46,26 @@ class StageBuilder:
     """Carries out the instructions of one stage.
 
     :param place: finds what ``--from`` names.
+    :param ahead: gives the stage's early copies; asked once something is not in the cache. ``None`` for none.
     """
 
-    def __init__(self, session: Session, state: StageState, escape: str, place: FindPlace) -> None:
+    def __init__(
+        self,
+        session: Session,
+        state: StageState,
+        escape: str,
+        place: FindPlace,
+        ahead: Callable[[], Ahead] | None = None,
+    ) -> None:
         self._session = session
         self._state = state
         self._escape = escape
         self._place = place
         self._location = kinds.Location("", 0, 0)
+        self._find_ahead = ahead
+        self._ahead: Ahead | None = None
+        self._number = 0
+        self._coming: Iterator[tuple[kinds.Instruction, Shown]] = iter(())
 
     def triggers(self) -> None:
         """Carry out the base image's ``ONBUILD`` instructions."""
@@ -100,13 +76,17 @@ class StageBuilder:
             instruction = parse_instruction(text, escape=self._escape, name="ONBUILD")
             self.carry_out(instruction, Shown("onbuild", number, len(pending)))
 
+    def expect(self, coming: Iterable[tuple[kinds.Instruction, Shown]]) -> None:
+        """Say what will be carried out from now on, in this order: some of it may be begun before its turn."""
+        self._coming = iter(coming)
+
     def carry_out(self, instruction: kinds.Instruction, shown: Shown) -> None:
         """One instruction."""
         state = self._state
+        self._number += 1
+        next(self._coming, None)
         self._location = instruction.origin.location
-        wanted = expanded(instruction, state.variables(), self._escape)
-        if isinstance(wanted, kinds.Arg):
-            wanted = self._with_defaults(wanted)
+        wanted = self._expanded(instruction)
         _refuse_unsupported(wanted)
         name = shown.of(instruction.origin.text)
         if isinstance(wanted, kinds.Run):
@@ -120,6 +100,11 @@ class StageBuilder:
             assert comment is not None, wanted
             command = texts.comment_command(state.config, comment)
             self._step(command, state.next_key("metadata", comment), None, name)
+
+    def _expanded(self, instruction: kinds.Instruction) -> kinds.Instruction:
+        """With its variables replaced."""
+        wanted = expanded(instruction, self._state.variables(), self._escape)
+        return self._with_defaults(wanted) if isinstance(wanted, kinds.Arg) else wanted
 
     def _with_defaults(self, instruction: kinds.Arg) -> kinds.Arg:
         """Its defaults expanded, each with those before it. One that is not used need not make sense."""
@@ -152,6 +137,44 @@ class StageBuilder:
         command = texts.comment_command(self._state.config, comment or "")
         self._step(command, self._state.next_key("metadata", comment), None, "")
 
+    # Copies before their turn
+
+    def _look_ahead(self) -> None:
+        """Begin with the copies after this instruction that don't need the layers before them.
+
+        Only where something is not in the cache: what comes after that can hardly be there either.
+        """
+        if self._find_ahead is None:
+            return
+        from lamina.builder.ahead import Early  # most steps are cached
+
+        for number, instruction, name in self._copies_apart():
+            self._ahead = self._ahead or self._find_ahead()
+            self._ahead.add(number, Early(self._session, instruction, name, self._place))
+        if self._ahead is not None:
+            self._ahead.begin()
+
+    def _copies_apart(self) -> Iterator[tuple[int, Instruction, str]]:
+        """Those to come whose layer does not depend on others, with their numbers and how they are shown; once."""
+        twin = StageBuilder(self._session, self._state.copied(), self._escape, self._place)
+        with suppress(LaminaError):  # it is raised again when its turn comes
+            for number, (instruction, shown) in enumerate(self._coming, self._number + 1):
+                copy = twin._rehearse(instruction)
+                if copy is not None and copy.is_apart:
+                    yield number, copy, shown.of(instruction.origin.text)
+
+    def _rehearse(self, instruction: kinds.Instruction) -> Instruction | None:
+        """What it does to the configuration, and nothing else; more of a ``COPY`` or an ``ADD``."""
+        state = self._state
+        wanted = self._expanded(instruction)
+        if isinstance(wanted, (kinds.Copy, kinds.Add)):
+            return self._instruction(wanted)
+        if isinstance(wanted, kinds.Workdir):
+            state.config["WorkingDir"] = metadata.working_directory(state.config, wanted.path)
+        else:
+            metadata.apply(state, wanted)
+        return None
+
     # Steps
 
     def _step(
@@ -163,6 +186,7 @@ class StageBuilder:
         *,
         comment: str = "",
         apart: str = "",
+        early: Early | None = None,
     ) -> None:
         """One entry of the history: from the cache, or made now.
 
@@ -170,10 +194,11 @@ class StageBuilder:
         :param work: what changes files; ``None`` when nothing does.
         :param name: how it is shown; ``""`` for not at all.
         :param apart: the key of a step whose layer would be the same on any others; ``""`` for others.
+        :param early: the work as it was done before its turn, and told of; ``None`` where it was not.
         """
         state, session = self._state, self._session
         state.container_config = {**state.config, "Cmd": list(command)}
-        found = session.lookup.find(state, self._dated(key), texts.created_by(command))
+        found = session.lookup.find(state, session.dated(key), texts.created_by(command))
         if found is not None:
             self._reached(found.step, found.layer)
             if work is not None and name:
@@ -183,21 +208,33 @@ class StageBuilder:
         if session.request.only_cached:
             raise NotBuilt(f"{name or texts.created_by(command)}: not in the cache")
         state.cached = False
+        self._look_ahead()
         diff_id, size = None, 0
-        if work is not None:
+        made = early.take() if early is not None else None
+        if made is not None:
+            diff_id, size = self._placed(made)
+        elif work is not None:
             with session.step(name) as progress:
                 moved = self._moved(apart, progress) if apart else None
                 diff_id, size = moved or self._made(work, progress, apart=bool(apart))
-        step = Step(self._dated(key), None, diff_id, self._entry(command, comment, diff_id), size)
+        step = Step(session.dated(key), None, diff_id, self._entry(command, comment, diff_id), size)
         self._reached(step, state.layer)
         session.lookup.remember(state.layer, step)
         if apart and diff_id is not None:
-            session.lookup.remember(state.layer, step._replace(key=self._dated(apart)))
+            session.lookup.remember(state.layer, step._replace(key=session.dated(apart)))
+
+    def _placed(self, made: Made) -> tuple[DiffID | None, int]:
+        """Put a layer that was made before its turn onto the state's."""
+        state = self._state
+        if made.layer is not None:
+            self._session.move(made.layer, state.layer)
+            state.layer = made.layer
+        return made.diff_id, made.size
 
     def _moved(self, apart: str, progress: StepProgress) -> tuple[DiffID, int] | None:
         """Put a layer that was made on others onto the state's; ``None`` when there is none."""
         state, session = self._state, self._session
-        known = session.lookup.apart(self._dated(apart))
+        known = session.lookup.apart(apart)
         if known is None:
             return None
         step, layer = known
@@ -215,11 +252,6 @@ class StageBuilder:
         state.layer = there or staged
         return step.diff_id, step.size
 
-    def _dated(self, key: str) -> str:
-        """The key with the time that all files and texts get, where there is one."""
-        epoch = self._session.request.epoch
-        return key if epoch is None else digest_of(key, "epoch", epoch)
-
     def _reached(self, step: Step, layer: AnyLayer | None) -> None:
         """The next instruction starts from here."""
         state = self._state
@@ -229,34 +261,16 @@ class StageBuilder:
 
     def _made(self, work: Work, progress: StepProgress, *, apart: bool) -> tuple[DiffID | None, int]:
         """Do the work in a new layer on the state's."""
-        from lamina.builder import execution  # most steps are cached, and need nothing of what it needs
+        from lamina.builder import making  # most steps are cached, and need nothing of what it needs
 
         state, session = self._state, self._session
-        staged = session.stage_layer(state.layer)
-        failure = None
-        try:
-            with staged.work(execution.initialiser(work, session), apart=apart) as workspace:
-                try:
-                    execution.perform(work, session, workspace.path, progress)
-                except CommandFailed as error:
-                    if not session.request.keep_failed:
-                        raise
-                    failure = error
-                result = workspace.seal(latest=session.request.epoch, defer=True)
-            session.sweep(workspace.remove)
-        except BaseException:
-            session.drop(staged)
-            raise
-        diff_id, size = (result.diff_id, result.size) if result.diff_id != EMPTY else (None, 0)
-        if diff_id is None:
-            session.drop(staged)
-        else:
-            state.layer = staged
-        if failure is not None:
-            state.add_history(self._entry(state.container_config["Cmd"], "", diff_id), diff_id)
+        made = making.make(session, work, state.layer, progress, apart=apart)
+        state.layer = made.layer or state.layer
+        if made.failure is not None:
+            state.add_history(self._entry(state.container_config["Cmd"], "", made.diff_id), made.diff_id)
             session.failed = state
-            raise failure
-        return diff_id, size
+            raise made.failure
+        return made.diff_id, made.size
 
     def _entry(self, command: Sequence[str], comment: str, diff_id: DiffID | None) -> dict[str, Any]:
         entry: dict[str, Any] = {"created": self._session.now()}
@@ -301,7 +315,9 @@ class StageBuilder:
             key = state.next_key("run", recorded, reach, instruction.security, identity, script, hosts)
 
             prepared: tuple[StepMount, ...] = ()
-            if (wanted or script) and session.lookup.find(state, self._dated(key), texts.created_by(recorded)) is None:
+            if (wanted or script) and session.lookup.find(
+                state, session.dated(key), texts.created_by(recorded)
+            ) is None:
                 prepared = tuple(made for mount in wanted if (made := mounts.prepare(mount)) is not None)
                 if script:
                     prepared += (mounts.script(*script),)
@@ -329,57 +345,23 @@ class StageBuilder:
 
     def _copy(self, instruction: kinds.Copy | kinds.Add, name: str) -> None:
         state = self._state
-        keyword = "ADD" if isinstance(instruction, kinds.Add) else "COPY"
-        stage = "" if isinstance(instruction, kinds.Add) else instruction.stage
-        target = destination(state.config.get("WorkingDir") or "", instruction.destination)
-        mode = permissions.parse(instruction.chmod)
-        excludes = excluder(instruction.exclude)
+        if not state.cached:
+            self._look_ahead()
+        copy = self._instruction(instruction)
         with ExitStack() as stack:
-            selection = self._selected(instruction, target, stack)
-            digest = common_digest(keyword, selection, instruction.contents, target)
-            comment = texts.copied(keyword, instruction.chown, digest, instruction.destination)
-            unpack = instruction.unpack if isinstance(instruction, kinds.Add) else False
-            facts = (comment, stage, instruction.chmod, instruction.exclude, target, selection.facts, unpack)
-            # Names of owners are looked up in the layers below, so with them it is a copy like any other.
-            is_apart = instruction.link and set(instruction.chown) <= set("0123456789:")
-            work = CopyFiles(selection, instruction.contents, target, instruction.chown, bool(stage), mode, excludes)
-            command = texts.comment_command(state.config, comment, single=True)
-            self._step(
-                command,
-                state.next_key("copy", instruction.link, *facts),
-                work,
-                name,
-                apart=digest_of("apart", *facts) if is_apart else "",
-            )
+            early = self._ahead.claim(self._number) if self._ahead is not None else None
+            if early is not None:
+                resolved = stack.enter_context(early).resolved
+            else:
+                resolved = resolve(self._session, copy, self._place, stack)
+            command = texts.comment_command(state.config, resolved.comment, single=True)
+            key = state.next_key("copy", instruction.link, *resolved.facts)
+            self._step(command, key, resolved.work, name, apart=resolved.apart, early=early)
 
-    def _selected(self, instruction: kinds.Copy | kinds.Add, target: str, stack: ExitStack) -> Selection:
-        """What the sources mean; ``stack`` releases what they need."""
-        if isinstance(instruction, kinds.Copy):
-            if instruction.stage:
-                return of_place(self._session.lookup, self._place(instruction.stage), instruction, stack)
-            return of_copy(self._session.context(), instruction) if instruction.sources else joined(())
-        return self._added(instruction, stack, target)
-
-    def _added(self, instruction: kinds.Add, stack: ExitStack, target: str) -> Selection:
-        def local(paths: Sequence[str]) -> Selection:
-            excludes = excluder(instruction.exclude)
-            return of_tree(self._session.context(), paths, unpack=instruction.unpack is not False, excludes=excludes)
-
-        if not instruction.checksum and not any(":" in source for source in instruction.sources):
-            return local(instruction.sources) if instruction.sources else joined(())
-        from lamina.builder import additions  # with all that http needs
-
-        arguments = self._state.arguments.values()
-        remote = additions.Additions(self._session, instruction, target, arguments, stack)
-        remote.check_checksum()
-        return joined(remote.selection(source) or local([source]) for source in instruction.sources)
-
-
-def destination(working_directory: str, text: str) -> str:
-    """An absolute destination, ``..`` taken as text; a trailing slash stays, since it means a directory."""
-    joined = posixpath.normpath(posixpath.join("/", working_directory, text))
-    joined = "/" + joined.lstrip("/")
-    return joined.rstrip("/") + "/" if text.endswith(("/", "/.")) or text == "." else joined
+    def _instruction(self, line: kinds.Copy | kinds.Add) -> Instruction:
+        """With what it depends on."""
+        state = self._state
+        return Instruction(line, state.config.get("WorkingDir") or "", state.arguments.values())
 
 
 class NotBuilt(NotFound):

@@ -184,8 +184,8 @@ class Staged:
             remove_tree(f"{content}/{name}")
         remove_tree(self.tar_split_path)
 
-    def rebase(self, parent: Layer) -> None:
-        """Move the content onto ``parent``, an existing layer equal to the one in the making that it stands on."""
+    def rebase(self, parent: Layer | Staged) -> None:
+        """Move the content onto ``parent``: a filled layer that shows the same below it, where that matters."""
         driver = self._workplace.driver
         old, old_directory = self.cache_id, self.directory
         self.cache_id = self._workplace.entry.new_id()

@@ -21,6 +21,7 @@ from lamina.atomicfile import sync_directory
 from lamina.digest import ChainID, DiffID, DigestMismatch, chain_id
 from lamina.errors import LaminaError
 from lamina.filelock import FileLock, lock_directory
+from lamina.graphdriver.contract import DiffForm
 from lamina.layer.contract import Layer, StagedLayer
 from lamina.layer.database import LayerNotFound
 from lamina.layer.failure import out_of_space
@@ -109,6 +110,21 @@ class LayerTransaction:
         staged = self._new(None, below)
         self._layers.append(staged)
         return staged
+
+    @property
+    def moves(self) -> bool:
+        """Whether :meth:`move` works: not where a layer's directory holds what is below it too."""
+        return self._workplace.driver.form is not DiffForm.SNAPSHOT
+
+    def move(self, staged: Staged, parent: Layer | Staged | None) -> None:
+        """Put a filled layer that was staged on nothing onto ``parent``, as if it had been staged there just now."""
+        if isinstance(parent, Layer):
+            self._use_stack(parent.chain_id)
+        if parent is not None:
+            staged.rebase(parent)
+        for layers in (self._staged, self._layers):
+            layers.remove(staged)
+            layers.append(staged)
 
     def drop(self, staged: Staged) -> None:
         """Give up a layer that nothing stands on, as if it had never been staged."""

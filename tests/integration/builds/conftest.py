@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from support.building import LocalBuilder
 from support.command import Lamina
+from support.mounts import memory_file_system
 from support.website import Website, website
 
 
@@ -33,3 +35,10 @@ def site(tmp_path: Path) -> Iterator[Website]:
     repositories.mkdir()
     with website(repositories) as served:
         yield served
+
+
+@pytest.fixture
+def builder(tmp_path: Path, context: Path) -> Iterator[LocalBuilder]:
+    """Builds in this process."""
+    with memory_file_system(str(tmp_path / "memory")) as memory:
+        yield LocalBuilder(f"{memory}/root", context)

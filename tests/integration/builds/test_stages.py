@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.building import build, left_over, refused
+from lamina.builder.warden import Warden
+from support.building import LocalBuilder, build, left_over, refused
 from support.command import Lamina
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
@@ -91,3 +94,32 @@ def test_a_trigger_of_the_base_image_can_close_a_circle_too(built: Lamina, conte
         timeout=300,
     )
     assert "circular dependency detected on stage" in said
+
+
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        "FROM triggered AS a\nFROM busybox AS b\nFROM scratch\nCOPY --from=a / /\nCOPY --from=b / /\n",
+        "FROM busybox AS base\nONBUILD RUN true\nFROM base AS a\nFROM busybox AS b\nFROM a\nCOPY --from=b / /b\n",
+        "FROM busybox AS a\nCOPY --link d /a\nCOPY --link d /b\nFROM triggered\nCOPY --from=a / /a\n",
+    ],
+    ids=("of a base image", "of a stage", "after copies ahead of their turn"),
+)
+def test_a_command_of_a_trigger_has_its_warden_forked_before_there_are_threads(
+    builder: LocalBuilder, dockerfile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (builder.context / "d").mkdir()
+    (builder.context / "d" / "file").touch()
+    made = builder.build("FROM busybox\nONBUILD RUN true\n")
+    builder.name(made, "triggered")
+    before = threading.active_count()
+    threads = []
+
+    class Watched(Warden):
+        def __init__(self, *arguments: Any) -> None:
+            threads.append(threading.active_count() - before)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr("lamina.builder.warden.Warden", Watched)
+    builder.build(dockerfile)
+    assert threads == [0]
