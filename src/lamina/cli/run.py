@@ -29,9 +29,7 @@ COMMAND = Command(
 
 def run(context: Context, options: Options) -> int:
     from lamina.cli import attaching
-    from lamina.runtime import cgroup
 
-    warm = cgroup.warm_up()
     detached = options.on("detach")
     if detached and options.texts("attach"):
         raise CommandError("Conflicting options: -a and -d")
@@ -40,7 +38,6 @@ def run(context: Context, options: Options) -> int:
         attaching.check_terminal(context, stdin=options.on("interactive"), terminal=options.on("tty"))
     container = creating.create(context, options, "run", detached=detached)
     service = context.engine().container_service
-    warm()
     try:
         if detached:
             service.start(container.id)

@@ -86,14 +86,14 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
     container.document.update(RestartCount=0, HasBeenManuallyStopped=False)
     with ExitStack() as undo:
         undo.callback(_unmount, parts, container.id)
-        merged = parts.layers.mount(container.id, volatile=container.auto_remove)
-        lock = run.claim()
-        undo.callback(run.remove)
-        undo.callback(os.close, lock)
-        undo.callback(release, parts, container.id)
-        cgroup.stay_warm()
-        prepare(parts, container, merged)
-        cgroup.stay_warm()
+        with ExitStack() as warm:  # over before the fork, which is not to happen beside a thread
+            warm.callback(cgroup.warm_up())
+            merged = parts.layers.mount(container.id, volatile=container.auto_remove)
+            lock = run.claim()
+            undo.callback(run.remove)
+            undo.callback(os.close, lock)
+            undo.callback(release, parts, container.id)
+            prepare(parts, container, merged)
         ours, theirs = frames.pair()
         plan = monitor.Plan(
             container=container,
