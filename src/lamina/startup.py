@@ -4,7 +4,12 @@ Finding a module, checking its cache and reading it takes Python about as long a
 loads more than a hundred. ``make setup`` writes the file, and the script that it installs uses it. A module whose
 source is not what it was when the file was written is loaded as always.
 
-Format: length of the index (4 bytes, little endian), index, the modules' code; both as :mod:`marshal` writes them.
+A monitor keeps for as long as its container lives what it was loaded with, so the code is without docstrings and
+without columns in its tables of lines, and the index is small.
+
+Format: records, each a length (4 bytes, little endian) and an object as :mod:`marshal` writes it. The first is what the
+code is good for and the index, names of modules with the places of their records behind it; the others are
+:class:`Record`.
 """
 
 from __future__ import annotations
@@ -18,26 +23,27 @@ from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
+    from types import CodeType, ModuleType
 
-_VERSION = 1
+_VERSION = 2
 _STANDARD = """
     __future__ collections collections.abc contextlib copyreg ctypes ctypes._endian enum functools importlib json
     json.decoder json.encoder json.scanner keyword operator re re._casefix re._compiler re._constants re._parser reprlib
     signal struct types warnings
 """.split()  # noqa: SIM905 - a list of thirty quoted names reads worse
 _LENGTH_BYTES = 4
+#: What reading a damaged file raises.
+_UNREADABLE = OSError, EOFError, ValueError, TypeError
 
 
-class Found(NamedTuple):
-    """A module's place in the file, and the source that it was made of."""
+class Record(NamedTuple):
+    """A module's code, and the source that it was made of."""
 
-    offset: int
-    length: int
     path: str
     modified: int
     size: int
     is_package: bool
+    code: CodeType
 
 
 def _interpreter() -> tuple[Any, ...]:
@@ -46,25 +52,56 @@ def _interpreter() -> tuple[Any, ...]:
 
 
 def write(path: str) -> int:
-    """Write the file; how many modules are in it. Raises :class:`OSError`."""
-    index: dict[str, tuple[Any, ...]] = {}
-    codes = []
+    """Write the file; how many modules are in it. Raises :class:`OSError`.
+
+    Columns are left out when the interpreter runs with ``-X no_debug_ranges``.
+    """
+    index: dict[str, int] = {}
+    records = []
     offset = 0
     for name, source in _sources():
         before = os.stat(source)
         with open(source, "rb") as file:
-            code = marshal.dumps(compile(file.read(), source, "exec", dont_inherit=True))
+            code = _compile(file.read(), source)
         is_package = source.endswith("__init__.py")
-        index[name] = (offset, len(code), source, before.st_mtime_ns, before.st_size, is_package)
-        codes.append(code)
-        offset += len(code)
-    head = marshal.dumps((_interpreter(), index))
+        record = _encode((source, before.st_mtime_ns, before.st_size, is_package, code))
+        index[name] = offset
+        records.append(record)
+        offset += len(record)
     new = f"{path}.new"
     with open(new, "wb") as file:
-        file.write(len(head).to_bytes(_LENGTH_BYTES, "little") + head)
-        file.writelines(codes)
+        file.write(_encode((_interpreter(), index)))
+        file.writelines(records)
     os.replace(new, path)
     return len(index)
+
+
+def _compile(source: bytes, path: str) -> CodeType:
+    """As ``-OO`` does it, but with assertions."""
+    import ast  # for the writer only
+
+    tree = ast.parse(source, path)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            first, *others = node.body
+            node.body = others or [ast.copy_location(ast.Pass(), first)]
+    code: CodeType = compile(tree, path, "exec", dont_inherit=True)
+    return code
+
+
+def _encode(value: Any) -> bytes:
+    data = marshal.dumps(value)
+    return len(data).to_bytes(_LENGTH_BYTES, "little") + data
+
+
+def _read(descriptor: int, offset: int) -> tuple[Any, int]:
+    """What stands at ``offset``, and where it ends. Raises :data:`_UNREADABLE`."""
+    length = int.from_bytes(os.pread(descriptor, _LENGTH_BYTES, offset), "little")
+    offset += _LENGTH_BYTES
+    return marshal.loads(os.pread(descriptor, length, offset)), offset + length  # noqa: S302 - from beside the program
 
 
 def _sources() -> Iterator[tuple[str, str]]:
@@ -91,22 +128,21 @@ def install(path: str) -> bool:
         return False
     try:
         here = os.fstat(descriptor)
-        length = int.from_bytes(os.read(descriptor, _LENGTH_BYTES), "little")
-        interpreter, index = marshal.loads(os.read(descriptor, length))  # noqa: S302 - from beside the program
-    except (OSError, EOFError, ValueError, TypeError):
+        (interpreter, index), start = _read(descriptor, 0)
+    except _UNREADABLE:
         return False
     finally:
         os.close(descriptor)
     if interpreter != _interpreter():
         return False
-    sys.meta_path.insert(0, Finder(path, here, _LENGTH_BYTES + length, index))
+    sys.meta_path.insert(0, Finder(path, here, start, index))
     return True
 
 
 class Finder:
     """Finds modules in the file, and loads them. Keeps nothing open: a monitor closes what it does not know."""
 
-    def __init__(self, path: str, here: os.stat_result, start: int, index: dict[str, tuple[Any, ...]]) -> None:
+    def __init__(self, path: str, here: os.stat_result, start: int, index: dict[str, int]) -> None:
         self._path = path
         self._here = here.st_ino, here.st_mtime_ns
         self._start = start
@@ -114,26 +150,22 @@ class Finder:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """See :class:`importlib.abc.MetaPathFinder`."""
-        entry = self._index.get(name)
-        if entry is None:
+        offset = self._index.get(name)
+        if offset is None:
             return None
-        found = Found(*entry)
-        code = self._read(found)
-        if code is None:
+        record = self._record(offset)
+        if record is None:
             return None
         kind: type[ModuleSpec] = type(sys.__spec__)  # importing its own module takes a while
-        spec = kind(name, self, origin=found.path, loader_state=code, is_package=found.is_package)  # type: ignore[arg-type] # all of a loader that is used
+        spec = kind(name, self, origin=record.path, loader_state=record.code, is_package=record.is_package)  # type: ignore[arg-type] # all of a loader that is used
         spec.has_location = True
-        if found.is_package:
-            spec.submodule_search_locations = [os.path.dirname(found.path)]
+        if record.is_package:
+            spec.submodule_search_locations = [os.path.dirname(record.path)]
         return spec
 
-    def _read(self, found: Found) -> bytes | None:
-        """The code; ``None`` when the source or the file is another than it was."""
+    def _record(self, offset: int) -> Record | None:
+        """``None`` when the source or the file is another than it was."""
         try:
-            source = os.stat(found.path)
-            if (source.st_mtime_ns, source.st_size) != (found.modified, found.size):
-                return None
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
@@ -141,9 +173,13 @@ class Finder:
             here = os.fstat(descriptor)
             if (here.st_ino, here.st_mtime_ns) != self._here:
                 return None
-            return os.pread(descriptor, found.length, self._start + found.offset)
+            record = Record(*_read(descriptor, self._start + offset)[0])
+            source = os.stat(record.path)
+        except _UNREADABLE:
+            return None
         finally:
             os.close(descriptor)
+        return record if (source.st_mtime_ns, source.st_size) == (record.modified, record.size) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """See :class:`importlib.abc.Loader`."""
@@ -152,6 +188,6 @@ class Finder:
     def exec_module(self, module: ModuleType) -> None:
         """See :class:`importlib.abc.Loader`."""
         assert module.__spec__ is not None
-        code = marshal.loads(module.__spec__.loader_state)  # noqa: S302 - as above
+        code = module.__spec__.loader_state
         module.__spec__.loader_state = None
         exec(code, module.__dict__)  # noqa: S102 - this is how a module is loaded

@@ -67,6 +67,47 @@ def test_a_damaged_file_is_no_file(home: Path, content: bytes) -> None:
     assert load(home) == ["False", "first", str(home / "one.py"), "SourceFileLoader", "SourceFileLoader"]
 
 
+def test_a_damaged_record_is_no_module(home: Path) -> None:
+    content = (home / "file").read_bytes()
+    record = 4 + int.from_bytes(content[:4], "little")
+    (home / "file").write_bytes(content[: record + 4] + b"\xff" + content[record + 5 :])
+    assert load(home)[:4] == ["True", "first", str(home / "one.py"), "SourceFileLoader"]
+
+
+_DOCUMENTED = '''
+"""Of the module."""
+
+class Silent:
+    """Of a class, and all of it."""
+
+def checked(value):
+    """Of a function."""
+    assert value, "is there"
+    return value
+'''
+
+
+def test_docstrings_are_left_out_but_assertions_and_lines_are_there(home: Path) -> None:
+    (home / "one.py").write_text(_DOCUMENTED)
+    startup.write(str(home / "file"))
+    program = """
+import sys, traceback
+sys.path.insert(0, sys.argv[1])
+from lamina.startup import install
+install(sys.argv[2])
+import one
+print(one.__doc__, one.Silent.__doc__, one.checked.__doc__, one.checked("sound"))
+try:
+    one.checked("")
+except AssertionError as error:
+    print(error, traceback.extract_tb(error.__traceback__)[-1].lineno)
+"""
+    words = [sys.executable, "-c", program, _SOURCES, str(home / "file")]
+    environment = {**os.environ, "PYTHONPATH": str(home)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.splitlines() == ["None None None sound", "is there 9"]
+
+
 def test_the_file_of_another_interpreter_is_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "_interpreter", lambda: ("another",))
     startup.write(str(home / "file"))
