@@ -224,10 +224,11 @@ class Monitor:
     def _pause(self, seconds: float) -> None:
         """Wait before the next start; shorter when somebody wants no next start."""
         deadline = time.monotonic() + seconds
+        thrift = memory.Thrift()
         while (left := deadline - time.monotonic()) > 0 and not self._plan.run.cancelled():
             poll = select.poll()
             self._clients.register(poll, reading=True)
-            for descriptor, events in poll.poll(left * 1000):
+            for descriptor, events in thrift.poll(poll, left):
                 if descriptor == self._clients.listener:
                     self._clients.accept()
                 elif descriptor in self._clients:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.command import Lamina
+from support.processes import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun", "nft")]
 
@@ -43,3 +44,17 @@ def test_a_monitor_takes_at_most_10_megabytes(box: Lamina) -> None:
             found[name].append(resident(process))
         time.sleep(0.1)
     assert {name: figure for name, values in found.items() if (figure := statistics.median(values)) > _LIMIT} == {}
+
+
+def test_a_monitor_that_waits_for_the_next_start_takes_no_more(box: Lamina) -> None:
+    first = "[ -e /been-here ] && exit 1; touch /been-here; sleep 1"
+    box("run", "-d", "--name", "again", "--restart", "always", "--network", "none", "busybox", "sh", "-c", first)
+    monitor = monitor_of(box, "again")
+
+    def state() -> tuple[str, int]:
+        (document,) = json.loads(box("container", "inspect", "again"))
+        return document["State"]["Status"], document["RestartCount"]
+
+    wait_until(lambda: state()[1] >= 4, seconds=30, what="four starts")
+    wait_until(lambda: resident(monitor) <= _LIMIT, seconds=10, what="a small monitor")
+    assert state()[0] == "restarting"
