@@ -35,7 +35,7 @@ class ForwardedAgent:
         self._source = source
         self.path = f"{directory}/agent"
         self._listener = socket.socket(socket.AF_UNIX)
-        with _short(self.path) as address:
+        with short_address(self.path) as address:
             self._listener.bind(address)
         os.chmod(self.path, mode)
         os.chown(self.path, *owner)
@@ -58,7 +58,7 @@ class ForwardedAgent:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, socket.socket(socket.AF_UNIX) as agent, suppress(OSError, _Broken):
-            with _short(self._source) as address:
+            with short_address(self._source) as address:
                 agent.connect(address)
             while True:
                 request = _receive(connection)
@@ -74,7 +74,7 @@ class _Broken(Exception):
 
 
 @contextmanager
-def _short(path: str) -> Iterator[str]:
+def short_address(path: str) -> Iterator[str]:
     """The path of a socket in few letters: an address has 107 bytes at most."""
     directory, name = os.path.split(path)
     descriptor = os.open(directory or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -175,7 +175,7 @@ class Mounts:
         return StepMount("bind", mount.target, path)
 
     def _ssh(self, mount: Mount) -> StepMount | None:
-        source = self._session.request.agents.get(mount.id)
+        source = self._session.agent(mount.id)
         if source is None:
             if mount.required:
                 raise InvalidArgument(f"unset ssh forward key {mount.id}: build with --ssh {mount.id}")

@@ -14,6 +14,7 @@ from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from lamina.builder.cacheoptions import CacheExport, CacheImport
+    from lamina.builder.keyfile import KeyFile
     from lamina.builder.wasting import Waste
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -41,7 +42,7 @@ class BuildRequest(NamedTuple):
     :ivar keep_failed: make an image of the stage whose command failed, as that left it.
     :ivar advise: find out what wastes space in the result.
     :ivar only_cached: do nothing; the first step that is not in the cache ends the build.
-    :ivar agents: ``--ssh``: id to host path of an SSH agent's socket.
+    :ivar agents: ``--ssh``: id to host path of an SSH agent's socket, or to keys for one of the build's own.
     :ivar limits: members of Docker's ``HostConfig`` for every ``RUN``.
     :ivar allowed: entitlements: ``security.insecure``.
     :ivar squash: put all that was added to the base into one layer.
@@ -69,7 +70,7 @@ class BuildRequest(NamedTuple):
     keep_failed: bool = False
     advise: bool = False
     only_cached: bool = False
-    agents: Mapping[str, str] = _NOTHING
+    agents: Mapping[str, str | tuple[KeyFile, ...]] = _NOTHING
     limits: Mapping[str, Any] = MappingProxyType({})
     allowed: frozenset[str] = frozenset()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import RLock
@@ -17,6 +18,7 @@ from lamina.builder.tree import Tree
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import Cancelled, LaminaError, NotFound
+from lamina.graphdriver.removal import remove_tree
 from lamina.image.contract import Image
 from lamina.image.store import FileImageStore
 from lamina.layer.contract import Layer
@@ -81,6 +83,7 @@ class Session:
         self._told = False
         self._warden: Warden | None = None
         self._workers: ThreadPoolExecutor | None = None
+        self._agents: dict[str, str] = {}
         self._garbage: list[Callable[[], None]] = []
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
@@ -183,6 +186,21 @@ class Session:
                 self._told = True
                 self.steps.warn(f"RUN has the host's network: {place.problem}")
         return place
+
+    def agent(self, id: str) -> str | None:
+        """The socket of the SSH agent that ``--ssh`` names; ``None`` when it names none."""
+        source = self.request.agents.get(id)
+        if source is None or isinstance(source, str):
+            return source
+        from lamina.builder import keyagent
+
+        with self._lock:
+            if id not in self._agents:
+                directory = self.root.sub("lamina", "run", self.new_id())
+                os.makedirs(directory, 0o700)
+                self._resources.callback(remove_tree, directory)
+                self._agents[id] = keyagent.start(self.warden, directory, source)
+            return self._agents[id]
 
     def context(self) -> Tree:
         """The build context. Raises ``InvalidArgument`` when there is none."""

@@ -5,7 +5,8 @@ the two closes and the warden kills what still runs. One thread serves any numbe
 
 Messages are JSON, one per packet. To the warden: ``{"id", "bundle", "command", "cgroup"}`` with four descriptors:
 standard input, output, error, and the pipe that gets the answer: ``{"code", "oom"}`` or ``{"error", "code"}``. The
-bundle is removed after that. And ``{"network"}`` with one, whose answer is a :class:`Place` or ``{"error", "code"}``.
+bundle is removed after that. With the last one only: ``{"network"}``, whose answer is a :class:`Place` or ``{"error",
+"code"}``, and ``{"agent", "directory"}`` for an SSH agent, whose answer is ``{}``.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from contextlib import suppress
 from shutil import rmtree
 from threading import Lock
 
-from lamina import json
+from lamina import json, signal
 from lamina.builder.network import BuildNetwork, Place
 from lamina.errors import LaminaError, SystemFailure
-from lamina.linux import daemon
+from lamina.linux import daemon, process
 from lamina.runtime import cgroup, program, sealing
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram, StandardStreams
 from lamina.typing import Any, NamedTuple, NoReturn
 
 _LARGEST = 1 << 16
+_HIGHEST = 1 << 20
 _DESCRIPTORS = 4
+#: Name of an SSH agent's socket in its directory.
+AGENT_SOCKET = "agent"
 
 
 class Order(NamedTuple):
@@ -78,6 +82,10 @@ class Warden:
         """Start one; its answer to come."""
         return self._send(order._asdict(), streams)
 
+    def start_agent(self, program: str, directory: str) -> None:
+        """Have ``ssh-agent``, at path ``program``, listen in ``directory`` until the build ends."""
+        self._send({"agent": program, "directory": directory}, ()).done()
+
     def connect(self) -> None:
         """Have the build's network made, which takes a moment; nothing when that was asked for before."""
         with self._connecting:
@@ -124,6 +132,10 @@ class Pending:
         """Its end. Raises :class:`RuntimeFailed` when it could not be started."""
         answer = self._answer()
         return Outcome(answer["code"], answer["oom"])
+
+    def done(self) -> None:
+        """Wait for what answers nothing."""
+        self._answer()
 
     def place(self) -> Place:
         """What became of the network."""
@@ -172,6 +184,7 @@ class _Server:
         self._network = network
         self._connection = connection
         self._running: dict[int, _Running] = {}
+        self._agents: list[int] = []
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
 
@@ -188,6 +201,9 @@ class _Server:
             one = self._running[pidfd]
             self._runtime.delete(one.order.id, one.order.bundle)
             self._ended(pidfd)
+        for pid in self._agents:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def _order(self) -> bool:
         """Start what is asked for; ``False`` at the end."""
@@ -201,6 +217,9 @@ class _Server:
         document = json.loads(data)
         if "network" in document:
             _answer(answer, self._connect())
+            return True
+        if "agent" in document:
+            _answer(answer, self._start_agent(document["agent"], document["directory"]))
             return True
         order = Order(**document)
         try:
@@ -225,6 +244,22 @@ class _Server:
             return self._network.open()._asdict()
         except (LaminaError, OSError) as error:
             return {"error": str(error), "code": ENGINE_FAILED}
+
+    def _start_agent(self, program: str, directory: str) -> dict[str, Any]:
+        """Whatever becomes of this process, the agent ends with it."""
+        warden = os.getpid()
+        pid = os.fork()
+        if not pid:
+            try:
+                os.closerange(3, _HIGHEST)  # answers that others wait for
+                process.set_parent_death_signal(signal.SIGKILL, parent=warden)
+                process.set_no_new_privileges()  # a set-group-ID program would not get that signal
+                os.chdir(directory)
+                os.execve(program, [program, "-D", "-a", AGENT_SOCKET], {})
+            finally:
+                os._exit(1)
+        self._agents.append(pid)
+        return {}
 
     def _ended(self, pidfd: int) -> None:
         one = self._running.pop(pidfd)

@@ -50,7 +50,11 @@ COMMAND = Command(
         switch("quiet", "Suppress the build output and print image ID on success", short="q"),
         switch("rm", "Remove intermediate containers after a successful build", default=True),
         texts("secret", "Secret to expose to the build (e.g., id=mysecret,src=/local/secret)", type_name="stringArray"),
-        texts("ssh", "SSH agent socket to expose to the build (default|<id>=<socket>)", type_name="stringArray"),
+        texts(
+            "ssh",
+            "SSH agent or keys for the build (default|<id>[=<socket>|<key>[,<key>]])",
+            type_name="stringArray",
+        ),
         switch("squash", "Squash newly built layers into a single new layer"),
         texts("tag", "Name and optionally a tag in the 'name:tag' format", short="t"),
         text("target", "Set the target build stage to build"),

@@ -13,6 +13,7 @@ from lamina.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lamina.builder.cacheoptions import CacheExport, CacheImport
     from lamina.builder.context import Context as BuildContext
+    from lamina.builder.keyfile import KeyFile
     from lamina.builder.remotecontext import Surroundings
     from lamina.builder.request import BuildRequest
     from lamina.oci.platform import Platform
@@ -80,7 +81,7 @@ def _secrets(words: list[str], context: Context) -> dict[str, bytes]:
     return dict(secret(word, context) for word in words)
 
 
-def _agents(words: list[str], context: Context) -> dict[str, str]:
+def _agents(words: list[str], context: Context) -> dict[str, str | tuple[KeyFile, ...]]:
     if not words:
         return {}
     from lamina.cli.buildsecrets import agent

@@ -7,6 +7,10 @@ import stat
 
 from lamina.cli.command import CommandError, Context
 from lamina.errors import InvalidArgument
+from lamina.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lamina.builder.keyfile import KeyFile
 
 _SECRET_LIMIT = 500 << 10
 _FIELDS = frozenset(("id", "src", "source", "env", "type"))
@@ -49,16 +53,34 @@ def _checked(name: str, content: bytes) -> bytes:
     return content
 
 
-def agent(word: str, context: Context) -> tuple[str, str]:
-    """``default`` or ``NAME=SOCKET``: the name, and the socket of an SSH agent."""
-    name, _, path = word.partition("=")
-    path = path or context.environment.get(_SOCKET, "")
-    if not path:
+def agent(word: str, context: Context) -> tuple[str, str | tuple[KeyFile, ...]]:
+    """``default``, ``NAME=SOCKET`` or ``NAME=KEY[,KEY]``: the name; the socket of an SSH agent, or keys for one."""
+    name, _, value = word.partition("=")
+    paths = (value or context.environment.get(_SOCKET, "")).split(",")
+    if not all(paths):
         raise CommandError(f"invalid empty ssh agent socket: make sure {_SOCKET} is set")
+    sockets = [path for path in paths if _is_socket(path)]
+    if len(sockets) > 1:
+        raise CommandError("only single socket allowed")
+    if sockets and len(paths) > 1:
+        raise CommandError("invalid combination of keys and sockets")
+    return name or _DEFAULT, os.path.abspath(sockets[0]) if sockets else tuple(map(_key, paths))
+
+
+def _is_socket(path: str) -> bool:
     try:
-        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+        return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError as error:
         raise CommandError(f"failed to stat {path}: {os.strerror(error.errno or 0).lower()}") from None
-    if not is_socket:
-        raise CommandError(f"{path} is not the socket of an SSH agent: add the key to an agent, and name its socket")
-    return name or _DEFAULT, os.path.abspath(path)
+
+
+def _key(path: str) -> KeyFile:
+    from lamina.builder import keyfile
+
+    try:
+        with open(path, "rb") as file:
+            return keyfile.parse(path, file.read(keyfile.LIMIT))
+    except keyfile.BadKey as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"failed to open {path}: {os.strerror(error.errno or 0).lower()}") from None
