@@ -34,10 +34,15 @@ def give_back() -> None:
 def unmap_files() -> None:
     """Unmap the pages of files that nobody has changed: programs' code and constants.
 
-    What is used again is mapped again from the page cache, some pages at each fault.
+    What is used again is mapped again from the page cache, some pages at each fault. Where it can't be found out what
+    is mapped, as in a system that has no descriptor left, nothing is unmapped.
     """
+    try:
+        found = _unchanged()
+    except OSError:
+        return
     # The interpreter has the lowest addresses and is needed for the calls that unmap the rest.
-    for start, length in reversed(_unchanged()):
+    for start, length in reversed(found):
         _madvise(start, length, _MADV_DONTNEED)
 
 
@@ -50,7 +55,7 @@ def _unchanged() -> list[tuple[int, int]]:
     """Start and length of what is mapped of files that can't be written and has no page of our own, by addresses.
 
     A library's table of addresses can't be written either, but was before the linker had filled it in: such pages are
-    anonymous, and lost when they are unmapped.
+    anonymous, and lost when they are unmapped. Raises :class:`OSError`.
     """
     found: list[tuple[int, int]] = []
     bounds = b""

@@ -36,6 +36,15 @@ def test_a_process_shrinks_and_works_on(action: str) -> None:
     assert less > before / 2
 
 
+def test_a_process_without_a_descriptor_left_works_on() -> None:
+    program = (
+        "import resource\nfrom lamina.linux import memory\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))\nmemory.give_back()\nprint('on')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "on\n"
+
+
 class Clock:
     """Time that passes when a test says so, what was done at which, and a ``select.poll`` of a process that something
     wakes every ``wakes`` seconds."""
