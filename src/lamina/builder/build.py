@@ -56,12 +56,15 @@ def build(
     settings: Callable[[], Settings] | None = None,
     client: Callable[[], RegistryClient] | None = None,
     networks: Callable[[], Networks] | None = None,
+    failed: Callable[[CommandFailed], None] | None = None,
 ) -> BuildResult:
     """Build, and give the image its names.
 
     :param fetch: fetches base images that are not here; ``None`` never does.
     :param client: reaches registries, for caches; ``None`` never does.
     :param settings: says how to reach servers, for ``ADD``; ``None`` never does.
+    :param failed: called when a command failed and the request keeps its stage, while what the command had mounted is
+        there.
     :param networks: the root's, for the default network of ``RUN``; with ``None`` that is the host's.
     :raises DockerfileError: the Dockerfile can't be parsed; nothing has been done then.
     :raises CommandFailed: a ``RUN`` failed. Other errors are those of the instructions.
@@ -75,11 +78,13 @@ def build(
             image, stage = _built(session, dockerfile, fetch, client)
             waste = waste_of(session, stage) if request.advise else ()
         except CommandFailed as error:
-            if session.failed is None:
+            if error.stage is None:
                 raise
             failure = error  # raised later: what is made while an error passes is taken back
             with suppress(LaminaError, OSError):
-                error.kept = _kept(session.failed, images, session.now)
+                error.kept = _kept(error.stage.state, images, session.now)
+        if failure is not None and failed is not None:
+            failed(failure)
         warnings = _warnings(session, dockerfile)
     if failure is not None:
         raise failure

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from lamina.errors import LaminaError
-from lamina.typing import Any, NamedTuple
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from lamina.builder.stage import StageState
 
 
 class StepMount(NamedTuple):
@@ -47,11 +50,25 @@ class Job(NamedTuple):
     insecure: bool = False
 
 
+class FailedStage(NamedTuple):
+    """A stage whose command failed.
+
+    :ivar state: as the command left it.
+    :ivar mounts: what the command saw besides; there while the build goes on.
+    :ivar environment: variables that go with the mounts.
+    """
+
+    state: StageState
+    mounts: tuple[StepMount, ...]
+    environment: Mapping[str, str]
+
+
 class CommandFailed(LaminaError):
     """The command of a ``RUN`` ended with another code than 0.
 
     :ivar code: its exit code.
     :ivar tail: the end of what it wrote.
+    :ivar stage: what the command left and what it had, when that is to be looked into.
     :ivar kept: the image of the stage as the command left it; ``""`` when it was not to be kept.
     """
 
@@ -60,4 +77,5 @@ class CommandFailed(LaminaError):
         super().__init__(f"The command '{' '.join(command)}' returned a non-zero code: {code}{reason}")
         self.code = code
         self.tail = tail
+        self.stage: FailedStage | None = None
         self.kept = ""

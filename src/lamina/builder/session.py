@@ -12,7 +12,7 @@ from lamina.builder.distant import AnyLayer
 from lamina.builder.lookup import Lookup
 from lamina.builder.progress import StepProgress, Steps
 from lamina.builder.request import BuildRequest
-from lamina.builder.stage import StageState, digest_of
+from lamina.builder.stage import digest_of
 from lamina.builder.sums import FileSums
 from lamina.builder.tree import Tree
 from lamina.dataroot import DataRoot
@@ -51,7 +51,6 @@ class Session:
     :ivar steps: tells of what is done.
     :ivar lookup: knows what was done before.
     :ivar cached: whether all that was wanted had been done before.
-    :ivar failed: the stage whose command failed, as that left it, when the request wants it kept.
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class Session:
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
         self.lookup = Lookup(self, client)
-        self.failed: StageState | None = None
 
     def __enter__(self) -> Session:
         self.transaction = self.layers.begin()

@@ -9,7 +9,7 @@ from lamina.builder import metadata, mounting, texts
 from lamina.builder.cache import Step
 from lamina.builder.copies import FindPlace, Instruction, resolve
 from lamina.builder.distant import AnyLayer
-from lamina.builder.job import Job, StepMount
+from lamina.builder.job import CommandFailed, FailedStage, Job, StepMount
 from lamina.builder.progress import StepProgress
 from lamina.builder.session import Session
 from lamina.builder.stage import Done, StageState
@@ -268,7 +268,6 @@ class StageBuilder:
         state.layer = made.layer or state.layer
         if made.failure is not None:
             state.add_history(self._entry(state.container_config["Cmd"], "", made.diff_id), made.diff_id)
-            session.failed = state
             raise made.failure
         return made.diff_id, made.size
 
@@ -324,7 +323,13 @@ class StageBuilder:
             variables = {**state.arguments.environment(environment), **mounts.environment}
             insecure = instruction.security == _INSECURE
             job = Job(words, state.config, variables, network, prepared, session.request.limits, insecure)
-            self._step(recorded, key, job, name)
+            try:
+                self._step(recorded, key, job, name)
+            except CommandFailed as error:
+                if session.request.keep_failed:
+                    error.stage = FailedStage(state, prepared, mounts.environment)
+                    session.enter(stack.pop_all())
+                raise
 
     def _command(self, command: kinds.CommandLine) -> tuple[list[str], tuple[str, str] | None]:
         """The words to run, and the script that they name, as file name and content."""
@@ -375,4 +380,7 @@ class UnsupportedInstruction(Unsupported):
 def _refuse_unsupported(instruction: kinds.Instruction) -> None:
     """Raises :class:`UnsupportedInstruction`."""
     if isinstance(instruction, kinds.Run) and instruction.devices:
-        raise UnsupportedInstruction("RUN --device is not supported by this version")
+        devices = " ".join(f"--device={device}" for device in instruction.devices)
+        raise UnsupportedInstruction(
+            f"RUN {devices}: device feature is only supported in Dockerfile frontend 1.14.0-labs or later, and not here"
+        )

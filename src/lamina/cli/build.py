@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lamina.builder.context import Context as BuildContext
     from lamina.builder.progress import Steps
     from lamina.builder.request import BuildRequest, BuildResult
+    from lamina.cli.buildfailure import Failure
 
 _STANDARD_INPUT = "-"
 
@@ -66,7 +67,7 @@ COMMAND = Command(
 def run(context: Context, options: Options) -> int:
     from lamina.builder.progress import Steps
     from lamina.cli.buildcheck import check_only, refuse_violations, tell_findings
-    from lamina.cli.buildfailure import tell_failure
+    from lamina.cli.buildfailure import Failure
     from lamina.cli.buildoutput import deliver, names_of, wanted_outputs, write_files
     from lamina.cli.buildprogress import reporter
     from lamina.cli.buildrequest import requested
@@ -88,12 +89,12 @@ def run(context: Context, options: Options) -> int:
         if options.on("check"):
             return check_only(context, request)
         refuse_violations(context, request)
+        failure = stack.enter_context(Failure(context, options, request, report))
         try:
-            result = _built(context, request, steps, verify=options.on("verify"))
+            result = _built(context, request, steps, failure, verify=options.on("verify"))
             pushed = deliver(context, outputs, result, tags, steps)
         except LaminaError as error:
-            report.close()
-            tell_failure(context, options, error, request)
+            failure.tell(error)
             raise
         if not (quiet or result.cached):
             tell_findings(context, request, steps)
@@ -107,11 +108,11 @@ def run(context: Context, options: Options) -> int:
     return 0
 
 
-def _built(context: Context, request: BuildRequest, steps: Steps, *, verify: bool) -> BuildResult:
+def _built(context: Context, request: BuildRequest, steps: Steps, failure: Failure, *, verify: bool) -> BuildResult:
     """Build once; or twice, and refuse what is not the same."""
     builds = context.engine().builds
     if not verify:
-        return builds.run(request, steps)
+        return builds.run(request, steps, failure.tell)
     verified = builds.verify(request, steps)
     for difference in verified.differences:
         context.print(str(difference))

@@ -7,7 +7,9 @@ from lamina.errors import LaminaError
 from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lamina.builder.job import FailedStage, StepMount
     from lamina.builder.request import BuildRequest
+    from lamina.cli.buildprogress import Reporter
 
 #: Values of ``--on-failure``.
 KEEP, SHELL = "keep", "shell"
@@ -21,31 +23,85 @@ def wants_kept(options: Options) -> bool:
     return bool(wanted)
 
 
-def tell_failure(context: Context, options: Options, error: LaminaError, request: BuildRequest) -> None:
-    """Show the instruction, as far as it is known; then the stage, as the user wants it."""
-    from lamina.cli.excerpt import excerpt, source_lines
+class Failure:
+    """Tells of a build's failure, once. A context manager: leaving it removes what was kept for a shell."""
 
-    location = getattr(error, "location", None)
-    if location is not None and location.name == request.dockerfile_name:
-        context.warn(excerpt(location.name, source_lines(request.dockerfile), location.line, location.end_line))
-    elif location is not None:
-        context.warn("\n".join(getattr(error, "__notes__", ())))
-    kept = getattr(error, "kept", "")
-    if not kept:
-        return
-    shell = (context.engine().images.get(kept).config.get("Shell") or ["/bin/sh"])[0]
-    words = ["--rm", "-it", "--network", "none" if request.network == "none" else "host", "--entrypoint", shell, kept]
-    if options.text("on-failure") == SHELL and context.stdin.isatty() and context.stderr.isatty():
-        context.warn(f"{error}\nThis is the stage as the command left it; exit ends the build.")
-        try:
-            _run(context, words)
-        finally:
-            context.engine().images.remove(kept, force=True)
-        return
-    context.warn(
-        "The stage as the command left it is kept as an image. To look into it:\n"
-        f"  lamina run {' '.join(words)}\nTo remove it:\n  lamina rmi {kept}"
-    )
+    def __init__(self, context: Context, options: Options, request: BuildRequest, report: Reporter) -> None:
+        self._context = context
+        self._options = options
+        self._request = request
+        self._report = report
+        self._told = False
+        self._shown = ""
+
+    def __enter__(self) -> Failure:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._shown:
+            self._context.engine().images.remove(self._shown, force=True)
+
+    def tell(self, error: LaminaError) -> None:
+        """Show the instruction, as far as it is known; then the stage, as the user wants it."""
+        if self._told:
+            return
+        self._told = True
+        self._report.close()
+        self._tell_place(error)
+        kept = getattr(error, "kept", "")
+        if not kept:
+            return
+        context, options = self._context, self._options
+        network = "none" if self._request.network == "none" else "host"
+        shell = (context.engine().images.get(kept).config.get("Shell") or ["/bin/sh"])[0]
+        flags = ["--rm", "-it", "--network", network, "--entrypoint", shell]
+        if options.text("on-failure") == SHELL and context.stdin.isatty() and context.stderr.isatty():
+            context.warn(f"{error}\nThis is the stage as the command left it; exit ends the build.")
+            self._shown = kept
+            _run(context, [*flags, *_surroundings(getattr(error, "stage", None)), kept])
+            return
+        context.warn(
+            "The stage as the command left it is kept as an image. To look into it:\n"
+            f"  lamina run {' '.join(flags)} {kept}\nTo remove it:\n  lamina rmi {kept}"
+        )
+
+    def _tell_place(self, error: LaminaError) -> None:
+        from lamina.cli.excerpt import excerpt, source_lines
+
+        location, request = getattr(error, "location", None), self._request
+        if location is not None and location.name == request.dockerfile_name:
+            lines = source_lines(request.dockerfile)
+            self._context.warn(excerpt(location.name, lines, location.line, location.end_line))
+        elif location is not None:
+            self._context.warn("\n".join(getattr(error, "__notes__", ())))
+
+
+def _surroundings(stage: FailedStage | None) -> list[str]:
+    """Flags of ``run`` for what the failed command had besides the stage."""
+    if stage is None:
+        return []
+    words = [word for pair in stage.environment.items() for word in ("--env", "=".join(pair))]
+    for mount in stage.mounts:
+        if mount.kind == "tmpfs":
+            words += ["--tmpfs", f"{mount.target}:{mount.options}"]
+        else:
+            words += ["--mount", _mount(mount)]
+    return words
+
+
+def _mount(mount: StepMount) -> str:
+    """One line of CSV, in which every field may have commas."""
+    if mount.kind == "overlay":
+        source = [
+            "type=volume",
+            "volume-opt=type=overlay",
+            "volume-opt=device=overlay",
+            f"volume-opt=o={mount.options}",
+        ]
+    else:
+        source = ["type=bind", f"source={mount.source}", *(["readonly"] if mount.read_only else [])]
+    fields = (field.replace('"', '""') for field in (*source, f"target={mount.target}"))
+    return ",".join(f'"{field}"' for field in fields)
 
 
 def _run(context: Context, words: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lamina.builder.build import build, seen_waste
 from lamina.builder.progress import StepProgress, StepReport, Steps
@@ -15,6 +15,7 @@ from lamina.reference import Reference
 from lamina.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from lamina.builder.job import CommandFailed
     from lamina.builder.verifying import Difference
     from lamina.builder.wasting import Waste
     from lamina.distribution.push import PushResult
@@ -35,8 +36,13 @@ class Builds:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def run(self, request: BuildRequest, report: StepReport | Steps = ignore_steps) -> BuildResult:
-        """Build; base images that are not here are pulled. Raises as :func:`lamina.builder.build.build`."""
+    def run(
+        self,
+        request: BuildRequest,
+        report: StepReport | Steps = ignore_steps,
+        failed: Callable[[CommandFailed], None] | None = None,
+    ) -> BuildResult:
+        """Build; base images that are not here are pulled. See :func:`lamina.builder.build.build`."""
         engine = self._engine
         steps = report if isinstance(report, Steps) else Steps(report)
         return build(
@@ -49,6 +55,7 @@ class Builds:
             settings=lambda: engine.registry.settings,
             client=lambda: engine.registry,
             networks=lambda: engine.networks,
+            failed=failed,
         )
 
     def verify(self, request: BuildRequest, report: StepReport | Steps = ignore_steps) -> Verified:

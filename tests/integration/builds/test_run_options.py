@@ -165,3 +165,9 @@ def test_all_privileges_need_the_users_word(built: Lamina, context: Path) -> Non
 
 def test_flags_without_effect_are_accepted(built: Lamina, context: Path) -> None:
     build(built, context, "FROM busybox\n", "--compress", "--force-rm", "--rm=false", "--disable-content-trust=false")
+
+
+def test_a_device_is_refused_by_its_name(built: Lamina, context: Path) -> None:
+    said = refused(built, context, "FROM busybox\nRUN --device=vendor.test/device=one,required true\n")
+    assert "RUN --device=vendor.test/device=one,required: device feature is only supported in" in said
+    assert "Dockerfile:2" in said

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.building import build, inspect, refused
+from support.building import build, inspect, left_over, refused
 from support.command import Lamina
 from support.terminal import Session
 
@@ -93,4 +93,38 @@ def test_on_a_terminal_a_shell_opens_in_the_failed_stage(built: Lamina, context:
     finally:
         session.close()
     assert built("images", "--all", "--quiet") == images
+    assert built.run("system", "fsck").returncode == 0
+
+
+def test_the_shell_has_what_the_failed_command_had(built: Lamina, context: Path, tmp_path: Path) -> None:
+    (context / "data").mkdir()
+    (context / "data" / "file").write_text("context")
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (context / "Dockerfile").write_text(
+        "FROM busybox AS other\nRUN echo stage > /from\nFROM busybox\n"
+        "RUN --network=none --mount=type=bind,source=data,target=/bound "
+        "--mount=type=bind,from=other,source=/,target=/other,rw "
+        "--mount=type=cache,target=/cache --mount=type=tmpfs,target=/memory "
+        "--mount=type=secret,id=it,target=/secret --mount=type=secret,id=it,env=VARIABLE "
+        "echo cached > /cache/file; echo changed > /other/from; echo half > /half; exit 3\n"
+    )
+    command = built.command("build", "--on-failure", "shell", f"--secret=id=it,src={secret}", str(context))
+    session = Session(command, built.environment)
+    try:
+        session.expect("exit ends the build.")
+        session.type("cat /bound/file /other/from /cache/file /secret /half | tr 'a-z\\n' 'A-Z:'; echo")
+        session.expect("CONTEXTCHANGED:CACHED:SECRETHALF:")
+        session.type("echo =$VARIABLE= | tr a-z A-Z; grep -c ' /memory tmpfs' /proc/mounts | tr 1 M")
+        session.expect("=SECRET=")
+        session.expect("M")
+        session.type("echo x > /bound/file || echo fixed | tr a-z A-Z")
+        session.expect("FIXED")
+        session.type("exit")
+        assert session.finish() == 1
+    finally:
+        session.close()
+    assert (context / "data" / "file").read_text() == "context"
+    assert left_over(built) == []
+    assert built("volume", "ls", "--quiet") == ""
     assert built.run("system", "fsck").returncode == 0
