@@ -53,9 +53,10 @@ def normal(pair: Pair, side: str, document: dict[str, Any]) -> list[str]:
     state = document["State"]
     state["Pid"] = state["Pid"] > 0
     state["Error"] = state["Error"].replace("runc create failed", "crun create failed")
-    for name in ("SandboxKey", "SandboxID"):  # which of them a container without network has, only docker says
-        assert isinstance(document["NetworkSettings"][name], str)
-        document["NetworkSettings"][name] = ""
+    for name in ("SandboxKey", "SandboxID"):
+        # Of one that never ran, docker names the sandbox that has gone.
+        never_ran = state["StartedAt"].startswith("0001-")
+        document["NetworkSettings"][name] = bool(document["NetworkSettings"][name]) and not never_ran
     networks = document["NetworkSettings"]["Networks"]
     for endpoint in networks.values():
         endpoint["NetworkID"] = endpoint["EndpointID"] = ""

@@ -96,6 +96,27 @@ run --rm --add-host foo:bar busybox true
 run --rm --dns 1.1.1.1 --dns-search a.b --dns-option ndots:3 busybox cat /etc/resolv.conf
 run --rm --network n1 --dns-search a.b busybox cat /etc/resolv.conf
 run --rm --dns nope busybox true
+run --rm --network bridge --ip 172.17.0.99 busybox true
+run --rm --network none --ip6 fd00::9 busybox true
+run --rm --network n1 --ip 1.2.3.4 busybox true
+run --rm --network n3 --ip 1.2.3.4 busybox true
+run --rm --network n3 --ip6 fd00::9 busybox true
+run --rm --network bridge --network-alias x busybox true
+run --rm --network none --link c1:web busybox true
+create --network n1 --network n1 busybox true
+create --network name=n1,alias=x --network-alias y busybox true
+create --name c4 --network n3 --network-alias y --link-local-ip 169.254.1.2 --link-local-ip 169.254.1.3 busybox sleep 99
+inspect -f {{json_.NetworkSettings.Networks}} c4
+network connect --ip 172.17.0.99 bridge c4
+network connect --alias x bridge c4
+start c4
+exec c4 busybox ip route
+network connect --link-local-ip 169.254.2.2,169.254.2.3 n1 c4
+inspect -f {{json_.NetworkSettings.Networks.n3.Aliases}}{{json_.NetworkSettings.Networks.n1.IPAMConfig}} c4
+run --rm --network bridge --link-local-ip 169.254.1.2 busybox busybox ip route
+run --rm --network n3 --link-local-ip 1.2.3.4 busybox true
+run --rm --network n3 --link-local-ip bad --link-local-ip 169.254.1.2 busybox true
+rm -f c4
 stop -t 0 c3
 inspect -f {{json_.NetworkSettings.Ports}} c3
 network prune -f --filter label=x

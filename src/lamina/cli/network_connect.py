@@ -16,6 +16,7 @@ COMMAND = Command(
         text("ip", "IPv4 address (e.g., 172.30.100.104)"),
         text("ip6", "IPv6 address (e.g., 2001:db8::33)"),
         texts("link", "Add link to another container"),
+        texts("link-local-ip", "Add a link-local address for the container", type_name="strings"),
     ),
 )
 
@@ -25,7 +26,11 @@ def run(context: Context, options: Options) -> int:
 
     network, name = options.arguments
     wanted: dict[str, Any] = {}
-    addresses = {"IPv4Address": options.text("ip"), "IPv6Address": options.text("ip6")}
+    addresses = {
+        "IPv4Address": options.text("ip"),
+        "IPv6Address": options.text("ip6"),
+        "LinkLocalIPs": [word for value in options.texts("link-local-ip") for word in value.split(",")],
+    }
     if any(addresses.values()):
         wanted["IPAMConfig"] = {key: value for key, value in addresses.items() if value}
     if options.texts("alias"):

@@ -34,11 +34,13 @@ def connect(parts: Parts, container_id: str, text: str, wanted: Mapping[str, Any
         _check(container, network)
         settings = container.document["NetworkSettings"]
         name = network.name
+        parts.networks.check_endpoint(network.id, wanted)
         if name in settings["Networks"]:
             if container.running:
                 raise Denied(f"endpoint with name {container.name} already exists in network {name}")
             raise Conflict(f"container {container.id} is already connected to network {name}")
         entry = networking.entry(container, name, wanted)
+        networking.add_short_id(container, name, entry)
         if container.running:
             names = networking.names_on(container, name, entry)
             endpoint = parts.networks.connect(network.id, (container.id, container.name), container.pid, entry, names)

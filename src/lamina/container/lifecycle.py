@@ -198,6 +198,7 @@ class MonitorHousehold:
         self._network = networking.open(self._parts, container)
 
     def save(self, container: Container) -> None:
+        networking.note_started(self._parts, container)
         self._parts.store.save(container)
         events.note(self._parts.root, container, "start")
 

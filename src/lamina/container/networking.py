@@ -110,11 +110,17 @@ def entry(container: Container, name: str, wanted: Mapping[str, Any]) -> dict[st
         address = addresses.get(member)
         if address and not _is_address(str(address), version):
             raise InvalidSetting(f"invalid IPv{version} address: {address}")
-    if name not in (*_OWN, _DEFAULT):
-        endpoint["Aliases"] = [*(endpoint["Aliases"] or ()), container.id[:12]]
-    elif name == _DEFAULT:
+    if name == _DEFAULT and container.network_mode == "default":
         endpoint["IPAMConfig"] = None  # Docker gives no address of one's choice there
     return endpoint
+
+
+def add_short_id(container: Container, name: str, endpoint: dict[str, Any]) -> None:
+    """Have others on the network find the container by the beginning of its id, as Docker does when it joins."""
+    short = container.id[:12]
+    aliases = endpoint.get("Aliases") or []
+    if name not in (*_OWN, _DEFAULT) and short not in aliases:
+        endpoint["Aliases"] = [*aliases, short]
 
 
 def _is_address(text: str, version: int) -> bool:
@@ -180,22 +186,38 @@ def share_files(parts: Parts, container: Container) -> bool:
 
 def open(parts: Parts, container: Container) -> NetworkOpened | None:
     """Make what the container needs and write it down in its record and files; ``None`` where nothing is to be made."""
+    for name, endpoint in (container.document["NetworkSettings"].get("Networks") or {}).items():
+        if endpoint is not None:
+            parts.networks.check_endpoint(name, endpoint)
     if not is_bridged(container):
         _note_ids(parts, container)
         return None
     opened = parts.networks.open(_wanted(parts, container))
     try:
-        link = parts.run_directory(container.id).sub(_LINK)
-        with suppress(FileNotFoundError):  # of the last run, when this is not the first
-            os.unlink(link)
-        os.symlink(f"/proc/{os.getpid()}/fd/{opened.descriptor}", link)
-        _note(parts, container, opened)
+        link = _link(parts, container, f"/proc/{os.getpid()}/fd/{opened.descriptor}")
+        _note(container, link, opened)
         write_files(parts, container, opened.endpoints)
     except BaseException:
         close(parts, container.id)
         os.close(opened.descriptor)
         raise
     return opened
+
+
+def _link(parts: Parts, container: Container, target: str) -> str:
+    """Have the link to the container's namespace lead there; its path."""
+    link = parts.run_directory(container.id).sub(_LINK)
+    with suppress(FileNotFoundError):  # of the last run, when this is not the first
+        os.unlink(link)
+    os.symlink(target, link)
+    return link
+
+
+def note_started(parts: Parts, container: Container) -> None:
+    """Write down where the namespace is of a container whose first process is in one that is not made here."""
+    if container.network_mode in _OWN:
+        link = _link(parts, container, f"/proc/{container.pid}/ns/net")
+        container.document["NetworkSettings"]["SandboxKey"] = link
 
 
 def write_files(parts: Parts, container: Container, endpoints: Sequence[Endpoint]) -> None:
@@ -241,6 +263,7 @@ def _wanted(parts: Parts, container: Container) -> NetworkWanted:
     endpoints = []
     for name in names:
         one = networks[name] or {}
+        add_short_id(container, name, one)
         endpoints.append((name, one, names_on(container, name, one)))
     return NetworkWanted(container.id, container.name, tuple(endpoints), container.config, container.host_config)
 
@@ -258,10 +281,9 @@ def _own_names(container: Container) -> tuple[str, ...]:
     return () if hostname == container.id[:12] else (hostname,)
 
 
-def _note(parts: Parts, container: Container, opened: NetworkOpened) -> None:
+def _note(container: Container, link: str, opened: NetworkOpened) -> None:
     settings = container.document["NetworkSettings"]
-    sandbox = os.urandom(32).hex()
-    settings.update(SandboxID=sandbox, SandboxKey=parts.run_directory(container.id).sub(_LINK), Ports=opened.ports)
+    settings.update(SandboxID=os.urandom(32).hex(), SandboxKey=link, Ports=opened.ports)
     for endpoint in opened.endpoints:
         note_endpoint(settings, endpoint)
 

@@ -137,6 +137,10 @@ class Networks(Protocol):
     def check_ports(self, config: Mapping[str, Any], host_config: Mapping[str, Any]) -> None:
         """Raises ``InvalidArgument`` or ``Unsupported`` when the ports can't be published."""
 
+    def check_endpoint(self, text: str, endpoint: Mapping[str, Any]) -> None:
+        """Raises ``InvalidArgument`` when the network can't give what ``endpoint``, an entry of
+        ``NetworkSettings.Networks``, asks for; ``NotFound``."""
+
     def open(self, wanted: NetworkWanted) -> NetworkOpened:
         """Make it all, or nothing."""
 

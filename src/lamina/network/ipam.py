@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from lamina.errors import InvalidArgument
 from lamina.network.addresses import Subnet, is_address, number, text_of
 from lamina.network.contract import AddressInUse, Network, NoAddressLeft, Pool
 from lamina.network.ranges import usable
 from lamina.network.store import NetworkStore
+from lamina.typing import Any
 
 #: How many addresses of a range of version 6 are looked at: nobody has so many containers.
 _LIMIT = 1 << 16
+
+
+def check_endpoint(network: Network, endpoint: Mapping[str, Any]) -> None:
+    """Refuse what a network can't give, before anything is done. Raises :class:`InvalidArgument`.
+
+    :param endpoint: an entry of ``NetworkSettings.Networks``.
+    """
+    wanted = endpoint.get("IPAMConfig") or {}
+    versions = [number for number, member in ((4, "IPv4Address"), (6, "IPv6Address")) if wanted.get(member)]
+    if network.predefined:
+        if versions:
+            raise InvalidArgument("user specified IP address is supported on user defined networks only")
+        if endpoint.get("Aliases"):
+            raise InvalidArgument("network-scoped alias is supported only for containers in user defined networks")
+        return
+    chosen = {6 if ":" in pool.subnet else 4 for pool in network.pools if not pool.automatic}
+    if not chosen.issuperset(versions):
+        raise InvalidArgument(
+            "user specified IP address is supported only when connecting to networks with user configured subnets"
+        )
 
 
 class Addresses:
@@ -50,17 +71,9 @@ class Addresses:
     def _wanted(self, network: Network, wanted: str, container: str) -> str:
         value, version = number(wanted), 6 if ":" in wanted else 4
         address = text_of(value, version)
-        pools = [pool for pool in network.pools if Subnet.parse(pool.subnet).version == version]
-        if all(pool.automatic for pool in pools):
-            raise InvalidArgument(
-                "user specified IP address is supported only when connecting to networks with user configured subnets"
-            )
-        subnets = [Subnet.parse(pool.subnet) for pool in pools]
-        if not any(subnet.holds(value) for subnet in subnets):
-            raise InvalidArgument(
-                "invalid config for network " + network.name + ": invalid endpoint settings:\n"
-                f"no configured subnet or ip-range contain the IP address {wanted}"
-            )
+        subnets = [Subnet.parse(pool.subnet) for pool in network.pools]
+        if not any(subnet.version == version and subnet.holds(value) for subnet in subnets):
+            raise InvalidArgument(f"Invalid address {wanted}: It does not belong to any of this network's subnets")
         if address in _reserved(network.pools):
             raise AddressInUse()
         if self._store.lease(network, address, container):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from lamina.errors import InvalidArgument, Unsupported
 from lamina.linux import netns
 from lamina.linux.netlink import IPVLAN_MODES, MACVLAN_MODES, Rtnetlink
 from lamina.linux.nftables import Nfnetlink
-from lamina.network.addresses import Subnet, mac_bytes, mac_of
+from lamina.network.addresses import Subnet, is_address, mac_bytes, mac_of, number
 from lamina.network.bridges import Bridges
 from lamina.network.contract import (
     BRIDGE,
@@ -35,10 +35,15 @@ _ATTEMPTS = 2
 _IPV6_SWITCHES = ("all", "default")
 
 
+#: By whether it is of version 6: the range of link-local addresses, and the prefix that an interface has with one.
+_LINK_LOCAL = {False: ("169.254.0.0/16", 16), True: ("fe80::/10", 64)}
+
+
 class Settings(NamedTuple):
     """What a container wants on one network.
 
     :ivar address: that address and no other; likewise for version 6 and the hardware address.
+    :ivar link_local: addresses besides.
     :ivar names: by which others find it.
     """
 
@@ -46,13 +51,23 @@ class Settings(NamedTuple):
     address6: str = ""
     mac: str = ""
     names: tuple[str, ...] = ()
+    link_local: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, endpoint: Mapping[str, Any], names: tuple[str, ...] = (), mac: str = "") -> Settings:
-        """From an entry of ``NetworkSettings.Networks``."""
+        """From an entry of ``NetworkSettings.Networks``. Raises :class:`InvalidArgument`."""
         wanted = endpoint.get("IPAMConfig") or {}
         address, address6 = str(wanted.get("IPv4Address") or ""), str(wanted.get("IPv6Address") or "")
-        return cls(address, address6, mac, names)
+        return cls(address, address6, mac, names, _link_local(wanted.get("LinkLocalIPs") or ()))
+
+
+def _link_local(texts: Sequence[str]) -> tuple[str, ...]:
+    if not all(is_address(text) for text in texts):
+        raise InvalidArgument(f"Invalid link-local IP address: [{' '.join(texts)}]")
+    for text in texts:
+        if not Subnet.parse(_LINK_LOCAL[":" in text][0]).holds(number(text)):
+            raise InvalidArgument(f"invalid link local IP address: {text}")
+    return tuple(texts)
 
 
 class Namespace:
@@ -135,7 +150,7 @@ class Plugging(NamedTuple):
                 endpoint = self._on_bridge(network, endpoint, bridge, namespace)
             else:
                 self._on_parent(network, endpoint, namespace)
-            _configure(endpoint, namespace)
+            _configure(endpoint, wanted.link_local, namespace)
         except BaseException:
             self.release(endpoint)
             raise
@@ -236,18 +251,23 @@ def set_default_routes(endpoints: list[Endpoint], namespace: Namespace) -> None:
                 break
 
 
-def _configure(endpoint: Endpoint, namespace: Namespace) -> None:
+def _configure(endpoint: Endpoint, link_local: Sequence[str], namespace: Namespace) -> None:
     links = namespace.links
     index = links.index(endpoint.interface)
-    if endpoint.address6:
+    addresses = [(endpoint.address, endpoint.prefix), (endpoint.address6, endpoint.prefix6)]
+    addresses += [(address, _LINK_LOCAL[":" in address][1]) for address in link_local]
+    if any(":" in address for address, _ in addresses):
         namespace.allow_ipv6()
-    if endpoint.address:
-        last = Subnet.parse(f"{endpoint.address}/{endpoint.prefix}").last
-        broadcast = last.to_bytes(4, "big") if endpoint.prefix < 31 else b""
-        links.add_address(index, endpoint.address, endpoint.prefix, broadcast=broadcast)
-    if endpoint.address6:
-        links.add_address(index, endpoint.address6, endpoint.prefix6)
+    for address, prefix in addresses:
+        if address:
+            links.add_address(index, address, prefix, broadcast=_broadcast(address, prefix))
     links.set_up(index)
+
+
+def _broadcast(address: str, prefix: int) -> bytes:
+    if ":" in address or prefix >= 31:
+        return b""
+    return Subnet.parse(f"{address}/{prefix}").last.to_bytes(4, "big")
 
 
 def _free_name(links: Rtnetlink) -> str:

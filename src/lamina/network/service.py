@@ -113,6 +113,13 @@ class Networks:
 
             requests(config, host_config)
 
+    def check_endpoint(self, text: str, endpoint: Mapping[str, Any]) -> None:
+        """See :func:`lamina.network.ipam.check_endpoint`. Raises :class:`~lamina.network.contract.NoSuchNetwork`."""
+        if endpoint.get("IPAMConfig") or endpoint.get("Aliases"):
+            from lamina.network.ipam import check_endpoint
+
+            check_endpoint(self.store.find(text), endpoint)
+
     def open(self, wanted: Wanted) -> Opened:
         """See :meth:`lamina.network.sandboxes.Sandboxes.open`."""
         if userns.has_joined():

@@ -54,6 +54,15 @@ def test_inspect_tells_where_it_is(box: LaminaOn) -> None:
     assert document(box, "one")["HostConfig"]["NetworkMode"] == "default"
 
 
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_inspect_says_where_the_namespace_is_that_the_engine_did_not_make(box: LaminaOn, network: str) -> None:
+    box("run", "-d", "--name", "up", "--network", network, "busybox", "sleep", "60")
+    key, pid = box("inspect", "-f", "{{.NetworkSettings.SandboxKey}} {{.State.Pid}}", "up").split()
+    assert os.readlink(key) == f"/proc/{pid}/ns/net"
+    shown = box.host.run("nsenter", f"--net={key}", "ip", "-o", "link").stdout
+    assert ("wire0" in shown) == (network == "host")
+
+
 def test_nothing_is_left_of_a_container_that_ended(box: LaminaOn) -> None:
     box("run", "--rm", "busybox", "true")
     rules, interfaces = box.host.rules(), box.host.interfaces()

@@ -12,6 +12,7 @@ from lamina.errors import InvalidArgument
 from lamina.network import ranges
 from lamina.network.addresses import InvalidAddress, InvalidSubnet, Subnet, mac_bytes, mac_of, number, text_of, version
 from lamina.network.contract import NoPoolLeft, Pool, PoolOverlaps
+from lamina.network.sandbox import Settings
 
 networks = st.one_of(
     st.tuples(st.ip_addresses(v=4), st.integers(0, 32)), st.tuples(st.ip_addresses(v=6), st.integers(0, 128))
@@ -83,3 +84,16 @@ def test_a_range_of_ones_own_is_checked_and_completed() -> None:
     for pool in (Pool("10.1.0.0/16", "10.2.0.1"), Pool("10.1.0.0/16", range="10.2.0.0/24"), Pool("nothing")):
         with pytest.raises(InvalidArgument):
             ranges.complete(pool, ())
+
+
+def test_link_local_addresses_are_such() -> None:
+    wanted = ("169.254.34.68", "fe80::77")
+    assert Settings.of({"IPAMConfig": {"LinkLocalIPs": list(wanted)}}).link_local == wanted
+    for texts, message in (
+        (["bad", "169.254.1.1"], "Invalid link-local IP address: [bad 169.254.1.1]"),
+        (["169.254.1.1", "169.255.0.1"], "invalid link local IP address: 169.255.0.1"),
+        (["fec0::1"], "invalid link local IP address: fec0::1"),
+    ):
+        with pytest.raises(InvalidArgument) as error:
+            Settings.of({"IPAMConfig": {"LinkLocalIPs": texts}})
+        assert str(error.value) == message

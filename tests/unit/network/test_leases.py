@@ -51,7 +51,7 @@ def test_a_chosen_address_is_given_once(tmp_path: Path) -> None:
     for taken in ("10.9.0.9", "10.9.0.1", "10.9.0.4"):
         with pytest.raises(AddressInUse):
             addresses.take(network, POOL, "two", taken)
-    with pytest.raises(InvalidArgument, match="no configured subnet or ip-range contain the IP address"):
+    with pytest.raises(InvalidArgument, match="It does not belong to any of this network's subnets"):
         addresses.take(network, POOL, "two", "10.10.0.9")
 
 

@@ -49,6 +49,8 @@ def _network(value: str) -> dict[str, Any]:
                 wanted.setdefault("IPAMConfig", {})["IPv4Address"] = word
             case "ip6":
                 wanted.setdefault("IPAMConfig", {})["IPv6Address"] = word
+            case "link-local-ip":
+                wanted.setdefault("IPAMConfig", {}).setdefault("LinkLocalIPs", []).append(word)
             case "driver-opt":
                 option, _, setting = word.partition("=")
                 wanted.setdefault("DriverOpts", {})[option] = setting
@@ -71,6 +73,7 @@ FLAGS: tuple[Flag, ...] = (
     text("ip", "IPv4 address (e.g., 172.30.100.104)"),
     text("ip6", "IPv6 address (e.g., 2001:db8::33)"),
     texts("link", "Add link to another container"),
+    texts("link-local-ip", "Container IPv4/IPv6 link-local addresses"),
     text("mac-address", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     texts("net", "", hidden=True, into="network", parse=_network),
     texts("net-alias", "", hidden=True, into="network-alias"),
@@ -121,19 +124,33 @@ def host_config(options: Options) -> dict[str, Any]:
 def endpoints(options: Options) -> dict[str, Any]:
     """``NetworkingConfig.EndpointsConfig``: what the container wants on each of its networks."""
     networks = _networks(options)
+    if not networks:  # docker asks for nothing then, whatever the other flags say
+        return {}
     found: dict[str, Any] = {one["name"]: {key: one[key] for key in one if key != "name"} for one in networks}
-    own = networks[0]["name"] if networks else "default"
-    wanted = found.get(own, {})
-    addresses = {"IPv4Address": options.text("ip"), "IPv6Address": options.text("ip6")}
+    wanted = found[networks[0]["name"]]
+    if wanted.get("Aliases") and options.texts("network-alias"):
+        raise CommandError("conflicting options: cannot specify both --network-alias and per-network alias")
+    addresses = {
+        "IPv4Address": options.text("ip"),
+        "IPv6Address": options.text("ip6"),
+        "LinkLocalIPs": options.texts("link-local-ip"),
+    }
     if any(addresses.values()):
         wanted["IPAMConfig"] = wanted.get("IPAMConfig", {}) | {key: value for key, value in addresses.items() if value}
     if options.texts("network-alias"):
-        wanted["Aliases"] = [*wanted.get("Aliases", ()), *options.texts("network-alias")]
-    if options.texts("link") and own not in ("default", "bridge"):
+        wanted["Aliases"] = options.texts("network-alias")
+    if options.texts("link") and networks[0]["name"] != "default":
         wanted["Links"] = options.texts("link")
-    if wanted:
-        found[own] = wanted
+    for name, one in found.items():
+        if not _is_user_defined(name) and one.get("Aliases"):
+            raise CommandError("network-scoped aliases are only supported for user-defined networks")
+        if not _is_user_defined(name) and one.get("Links"):
+            raise CommandError("links are only supported for user-defined networks")
     return found
+
+
+def _is_user_defined(mode: str) -> bool:
+    return mode not in ("default", "bridge", "host", "none") and not mode.startswith("container:")
 
 
 def _networks(options: Options) -> list[dict[str, Any]]:
@@ -141,12 +158,17 @@ def _networks(options: Options) -> list[dict[str, Any]]:
     names = [one["name"] for one in networks]
     if len(names) > 1 and any(name in ("host", "none") or name.startswith("container:") for name in names):
         raise CommandError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
+    for name in names:
+        if not name.strip():
+            raise CommandError("no name set for network")
+        if names.count(name) > 1:
+            raise CommandError(f'network "{name}" is specified multiple times')
     return networks
 
 
 def advice(mode: str) -> list[str]:
     """Warnings for the user of a container in that network mode."""
-    if mode in ("default", "bridge", "none", "host") or mode.startswith("container:"):
+    if not _is_user_defined(mode):
         return []
     from lamina.network import naming  # few containers need it
 
