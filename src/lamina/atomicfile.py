@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.typing import IO
 
 #: First characters of the name of a file that is being written.

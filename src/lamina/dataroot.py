@@ -21,8 +21,8 @@ import fcntl
 import os
 from _thread import allocate_lock, get_ident
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.errors import NotFound, Unavailable, Unsupported
 from lamina.filelock import open_lock
 from lamina.typing import NamedTuple

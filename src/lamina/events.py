@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 from lamina import json
+from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import LaminaError
 from lamina.typing import Any, NamedTuple, Protocol

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+
+from lamina.contextlib import suppress
 
 
 class FileLock:

@@ -136,6 +136,9 @@ def install(path: str) -> bool:
     if interpreter != _interpreter():
         return False
     sys.meta_path.insert(0, Finder(path, here, start, index))
+    if "collections" in index and "_collections_abc" in sys.modules:
+        # The same classes, which "os" has loaded already: their usual name alone would load all of "collections".
+        sys.modules.setdefault("collections.abc", sys.modules["_collections_abc"])
     return True
 
 
@@ -158,7 +161,6 @@ class Finder:
             return None
         kind: type[ModuleSpec] = type(sys.__spec__)  # importing its own module takes a while
         spec = kind(name, self, origin=record.path, loader_state=record.code, is_package=record.is_package)  # type: ignore[arg-type] # all of a loader that is used
-        spec.has_location = True
         if record.is_package:
             spec.submodule_search_locations = [os.path.dirname(record.path)]
         return spec
@@ -190,4 +192,7 @@ class Finder:
         assert module.__spec__ is not None
         code = module.__spec__.loader_state
         module.__spec__.loader_state = None
+        module.__file__ = module.__spec__.origin  # "has_location" would do it, and find out where a cache would be
         exec(code, module.__dict__)  # noqa: S102 - this is how a module is loaded
+        if module.__name__ == "collections":
+            module.abc = sys.modules["collections.abc"]  # type: ignore[attr-defined] # as a package has its modules

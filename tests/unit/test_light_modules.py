@@ -1,4 +1,4 @@
-"""``lamina.typing``, ``lamina.json`` and ``lamina.signal`` are what they stand in for."""
+"""``lamina.typing``, ``lamina.json``, ``lamina.functools`` and their like are what they stand in for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import lamina
 from lamina import json, signal
+from lamina.functools import cache, cached_property, lru_cache
 from lamina.typing import Generic, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
@@ -140,7 +141,9 @@ def test_they_load_nothing_costly() -> None:
     source = Path(lamina.__file__).parents[1]
     program = (
         f"import sys; sys.path.insert(0, {str(source)!r}); import lamina.typing, lamina.json, lamina.signal\n"
-        "print(*sorted({'typing', 're', 'enum', 'json', 'signal', 'functools', 'contextlib'} & set(sys.modules)))"
+        "import lamina.contextlib, lamina.functools, lamina.collections\n"
+        "costly = {'typing', 're', 'enum', 'json', 'signal', 'functools', 'contextlib', 'collections'}\n"
+        "print(*sorted(costly & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-IS", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
@@ -158,3 +161,44 @@ def test_what_is_no_document_is_an_error_also_where_json_was_not_loaded() -> Non
     for text in wrong:
         done = subprocess.run([sys.executable, "-IS", "-c", program, text], capture_output=True, text=True, check=True)
         assert done.stdout == "refused\n", text
+
+
+class Counted:
+    asked = 0
+
+    @cached_property
+    def number(self) -> int:
+        """How often it was computed."""
+        self.asked += 1
+        return self.asked
+
+
+def test_a_cached_property_is_computed_once() -> None:
+    counted, other = Counted(), Counted()
+    assert [counted.number, counted.number, other.number] == [1, 1, 1]
+    assert counted.asked == 1
+    assert inspect.getdoc(Counted.number) == "How often it was computed."
+    del counted.number
+    assert counted.number == 2
+
+
+def test_results_are_kept_as_long_as_there_is_room() -> None:
+    asked = []
+
+    @lru_cache(1)
+    def last(value: int) -> int:
+        asked.append(value)
+        return value
+
+    @cache
+    def every(value: int) -> int:
+        asked.append(value)
+        return value
+
+    assert [last(1), last(1), last(2), last(1)] == [1, 1, 2, 1]
+    assert asked == [1, 2, 1]
+    asked.clear()
+    assert [every(1), every(2), every(1)] == [1, 2, 1]
+    every.cache_clear()
+    assert every(1) == 1
+    assert asked == [1, 2, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import marshal
 import os
 import subprocess
@@ -122,3 +123,27 @@ def test_no_file_is_no_error(home: Path) -> None:
 def test_every_module_of_the_package_is_written(tmp_path: Path) -> None:
     count = startup.write(str(tmp_path / "file"))
     assert count > len(list(Path(_SOURCES, "lamina").rglob("*.py")))
+
+
+_ABSTRACT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from lamina.startup import install
+install(sys.argv[2])
+from collections.abc import Mapping
+print("collections" in sys.modules)
+import collections.abc, _collections_abc
+print(collections.abc.Mapping is Mapping, collections.OrderedDict.__module__)
+"""
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_abstract_classes_come_without_the_rest_of_their_package(
+    tmp_path: Path, has_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [("collections", str(collections.__file__))] if has_it else []
+    monkeypatch.setattr(startup, "_sources", lambda: iter(found))
+    startup.write(str(tmp_path / "file"))
+    command = [sys.executable, "-IS", "-c", _ABSTRACT, _SOURCES, str(tmp_path / "file")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(not has_it), "True", "collections"]

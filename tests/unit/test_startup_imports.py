@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import collections
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lamina import startup
+
+_START = """
+import sys
+sys.path += sys.argv.pop(1).split(":")
+from lamina.startup import install
+assert install(sys.argv.pop(1))
+"""
 _PROGRAM = """
-import io, sys
+import io
 from lamina.cli.main import main
 out, sys.stdout, sys.stderr = sys.stdout, io.TextIOWrapper(io.BytesIO()), io.TextIOWrapper(io.BytesIO())
 main(sys.argv[1:])
@@ -33,76 +44,90 @@ _FRONT = {
 _LOOKING = [command for command in _FRONT if not command.startswith(("ps", "exec"))]
 
 _COSTLY_NAMES = """
-    argparse asyncio backports blake3 concurrent dataclasses email enum html http inspect ipaddress isal json logging
-    pathlib pickle platform random re rich signal ssl subprocess tempfile traceback typing unittest urllib urllib3 uuid
-    xml
+    argparse array asyncio backports blake3 collections concurrent contextlib dataclasses email enum functools html http
+    importlib inspect ipaddress isal json logging pathlib pickle platform random re rich signal ssl subprocess tempfile
+    termios traceback typing unittest urllib urllib3 uuid warnings xml
 """
 #: Standard and third-party modules that cost milliseconds: none of these commands may load them.
 _COSTLY = frozenset(_COSTLY_NAMES.split())
-#: What a command can't do without: templates and indented JSON.
+_THREADS = {"collections", "functools"}
+_PATTERNS = {"re", "collections", "enum", "functools"}
+#: What a command can't do without: templates, indented JSON, what may report progress.
 _NEEDED = {
-    "ps": {"enum", "re"},
-    "inspect nothing": {"enum", "json", "re"},
-    "image inspect nothing": {"enum", "json", "re"},
+    "ps": _PATTERNS,
+    "history nothing": _THREADS,
+    "tag nothing other": _THREADS,
+    "inspect nothing": {*_PATTERNS, "json"},
+    "image inspect nothing": {*_PATTERNS, "json"},
 }
 
 #: Floors that looking at images has no need of.
 _FOREIGN_FLOORS = ("lamina.distribution", "lamina.registry", "lamina.runtime", "lamina.dockerfile")
 
 
-def loaded_by(command: str, root: Path) -> set[str]:
-    """Names of all modules that the command has loaded at its end."""
-    words = [
-        "--root",
-        str(root / "root"),
-        "--config",
-        str(root / "config"),
-        "--storage-driver",
-        "vfs",
-        *command.split(),
-    ]
-    done = subprocess.run([sys.executable, "-c", _PROGRAM, *words], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+Loader = Callable[..., set[str]]
+
+
+@pytest.fixture(scope="module")
+def modules_of(tmp_path_factory: pytest.TempPathFactory) -> Loader:
+    """Tells the names of the modules that are loaded at the end of a program, which starts as the installed script."""
+    file = tmp_path_factory.mktemp("startup") / "file"
+    with pytest.MonkeyPatch.context() as patch:
+        # A file with all modules takes seconds to write; this one is what an abstract class's name is looked up in.
+        patch.setattr(startup, "_sources", lambda: iter([("collections", collections.__file__)]))
+        startup.write(str(file))
+    path = ":".join((str(Path(startup.__file__).parents[1]), sysconfig.get_path("purelib")))
+
+    def run(program: str, *words: str) -> set[str]:
+        command = [sys.executable, "-IS", "-c", _START + program, path, str(file), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return set(done.stdout.split()) - {"collections.abc"}  # which is a name for what "os" has loaded
+
+    return run
+
+
+@pytest.fixture
+def loaded_by(modules_of: Loader, tmp_path: Path) -> Loader:
+    """The same of a command line."""
+    flags = ("--root", str(tmp_path / "root"), "--config", str(tmp_path / "config"), "--storage-driver", "vfs")
+    return lambda command: modules_of(_PROGRAM, *flags, *command.split())
 
 
 @pytest.mark.parametrize("command", _FRONT)
-def test_a_frequent_command_loads_only_its_own_verb(command: str, tmp_path: Path) -> None:
+def test_a_frequent_command_loads_only_its_own_verb(command: str, loaded_by: Loader) -> None:
     front = "lamina.cli."
-    loaded = {name.removeprefix(front) for name in loaded_by(command, tmp_path) if name.startswith(front)}
+    loaded = {name.removeprefix(front) for name in loaded_by(command) if name.startswith(front)}
     assert loaded == _FRONT[command]
 
 
 @pytest.mark.parametrize("command", _FRONT)
-def test_a_frequent_command_loads_nothing_costly(command: str, tmp_path: Path) -> None:
-    loaded = {name.split(".")[0] for name in loaded_by(command, tmp_path)}
+def test_a_frequent_command_loads_nothing_costly(command: str, loaded_by: Loader) -> None:
+    loaded = {name.split(".")[0] for name in loaded_by(command)}
     assert loaded & _COSTLY <= _NEEDED.get(command, set())
 
 
 @pytest.mark.parametrize("command", _LOOKING)
-def test_looking_at_images_loads_no_other_floor(command: str, tmp_path: Path) -> None:
-    assert not {name for name in loaded_by(command, tmp_path) if name.startswith(_FOREIGN_FLOORS)}
+def test_looking_at_images_loads_no_other_floor(command: str, loaded_by: Loader) -> None:
+    assert not {name for name in loaded_by(command) if name.startswith(_FOREIGN_FLOORS)}
 
 
-def test_exec_loads_no_image_or_layer(tmp_path: Path) -> None:
+def test_exec_loads_no_image_or_layer(loaded_by: Loader) -> None:
     foreign = ("lamina.image", "lamina.layer", "lamina.tarball", "lamina.network", "lamina.container.service")
-    loaded = loaded_by("exec nothing true", tmp_path)
+    loaded = loaded_by("exec nothing true")
     assert "lamina.container.execution" in loaded
     assert not {name for name in loaded if name.startswith(foreign)}
 
 
-def test_run_loads_what_few_containers_need_only_for_them() -> None:
-    program = "import sys, lamina.cli.run, lamina.container.service, lamina.volume.store; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+def test_run_loads_what_few_containers_need_only_for_them(modules_of: Loader) -> None:
+    modules = modules_of("import lamina.cli.run, lamina.container.service, lamina.volume.store; print(*sys.modules)")
     rare = {"limits", "rights", "sharing", "processlimits", "propagation", "subpaths", "volumesfrom", "updating"}
     rare.add("statistics")
-    loaded = {name.removeprefix("lamina.container.") for name in done.stdout.split()}
+    loaded = {name.removeprefix("lamina.container.") for name in modules}
     assert not rare & loaded
     assert not {"lamina.cli.createvalues", "lamina.runtime.controllers", "lamina.volume.local"} & loaded
 
 
-def test_a_container_on_the_bridge_loads_no_cryptography() -> None:
-    program = "import sys, lamina.network.sandboxes; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+def test_a_container_on_the_bridge_loads_no_cryptography(modules_of: Loader) -> None:
+    loaded = modules_of("import lamina.network.sandboxes; print(*sys.modules)")
     assert not {"hashlib", "_hashlib", "socket", "lamina.network.proxy", "lamina.network.resolver"} & loaded
     assert not loaded & _COSTLY

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 
 from lamina.builder import downloading, gitreference, gitrepository
 from lamina.builder.gitreference import GitReference
@@ -13,6 +12,7 @@ from lamina.builder.session import Session
 from lamina.builder.sums import FileSums
 from lamina.builder.tree import NoSuchSource, Tree
 from lamina.builder.watch import Watch
+from lamina.contextlib import ExitStack
 from lamina.dockerfile.instructions import Add
 from lamina.errors import InvalidArgument
 from lamina.graphdriver.removal import remove_tree

@@ -13,7 +13,8 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+
+from lamina.contextlib import contextmanager, suppress
 
 _LENGTH = struct.Struct(">I")
 #: OpenSSH's own limit for a message.

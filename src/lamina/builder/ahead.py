@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import ExitStack, suppress
 from types import TracebackType
 
 from lamina.builder import making
@@ -18,6 +17,7 @@ from lamina.builder.copies import FindPlace, Instruction, Resolved, resolve
 from lamina.builder.making import Made
 from lamina.builder.progress import CANCELLED
 from lamina.builder.session import Session
+from lamina.contextlib import ExitStack, suppress
 from lamina.errors import Cancelled
 
 

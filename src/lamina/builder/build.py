@@ -7,7 +7,6 @@ the steps before it in the cache, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 
 from lamina.builder import sources
 from lamina.builder.graph import CircularDependency, StageGraph
@@ -20,6 +19,7 @@ from lamina.builder.session import Session
 from lamina.builder.squashing import squash
 from lamina.builder.stage import StageState, inline_keys
 from lamina.builder.steps import Shown, StageBuilder
+from lamina.contextlib import ExitStack, suppress
 from lamina.dataroot import DataRoot
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expand

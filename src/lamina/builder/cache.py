@@ -16,10 +16,10 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 from lamina import atomicfile, json
 from lamina.characters import is_hex
+from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, DiffID, InvalidDigest
 from lamina.image.kept import STEPS

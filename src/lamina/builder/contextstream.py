@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
 
 from lamina.builder.context import DOCKERFILE, IGNORE, TEXT_LIMIT, BadContext, Context, limited, parsed_ignore
 from lamina.container.copying import entries_of
 from lamina.container.treeextract import Extraction
+from lamina.contextlib import contextmanager
 from lamina.errors import Corrupt
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.store import FileLayerStore

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 
 from lamina.builder import permissions, sources, texts
 from lamina.builder.picking import of_place
@@ -12,6 +11,7 @@ from lamina.builder.selection import Selection, common_digest, excluder, joined,
 from lamina.builder.session import Session
 from lamina.builder.stage import digest_of
 from lamina.builder.work import CopyFiles
+from lamina.contextlib import ExitStack
 from lamina.dockerfile import instructions as kinds
 from lamina.typing import NamedTuple
 

@@ -12,7 +12,6 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 
 from lamina.atomicfile import write_all
 from lamina.builder.permissions import Permissions
@@ -21,6 +20,7 @@ from lamina.builder.tree import Found, Tree
 from lamina.container import copying as archives
 from lamina.container import rootfs
 from lamina.container.treeextract import Extraction
+from lamina.contextlib import suppress
 from lamina.errors import Corrupt, InvalidArgument
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import files, openat2, process

@@ -14,12 +14,12 @@ import os
 import posixpath
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from urllib.parse import unquote, urlsplit
 
 from lamina import atomicfile, json
 from lamina.builder.stored import DOWNLOADS
 from lamina.builder.watch import Watch
+from lamina.contextlib import contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt, InvalidArgument, LaminaError, NoSpace, Unavailable
 from lamina.filelock import FileLock

@@ -11,11 +11,11 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 
 from lamina.builder.gitreference import GitReference
 from lamina.builder.stored import REPOSITORIES
 from lamina.builder.watch import Watch
+from lamina.contextlib import contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import NotFound, SystemFailure, Unsupported
 from lamina.filelock import FileLock

@@ -6,11 +6,11 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 
 from lamina.builder.job import StepMount
 from lamina.builder.session import Session
 from lamina.builder.stage import StageState, digest_of
+from lamina.contextlib import ExitStack
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expand
 from lamina.dockerfile.mount import Mount, parse_mount

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import encodings.ascii
 import os
-from contextlib import suppress
 
 from lamina.container import parts
 from lamina.container.rundirectory import RunDirectory
+from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Unsupported
 from lamina.network import bridges, ipam, ports, sandboxes

@@ -5,13 +5,12 @@ So a step that is cached needs no files of the stage that it copies from, and th
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from lamina.builder.cache import Pick
 from lamina.builder.lookup import Lookup
 from lamina.builder.selection import Selection, of_copy
 from lamina.builder.sources import Place
 from lamina.builder.stage import digest_of
+from lamina.contextlib import ExitStack
 from lamina.dockerfile import instructions as kinds
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from threading import Lock
 
 from lamina.builder.job import CommandFailed
+from lamina.contextlib import contextmanager
 from lamina.typing import NamedTuple
 
 #: What a step says that was given up; Docker's words.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 
 from lamina.builder import contextstream, downloading, gitreference, gitrepository
 from lamina.builder.additions import proxies
@@ -12,6 +11,7 @@ from lamina.builder.context import BadContext, Context
 from lamina.builder.gitreference import GitReference
 from lamina.builder.progress import Steps
 from lamina.builder.watch import Watch
+from lamina.contextlib import ExitStack, contextmanager
 from lamina.errors import LaminaError
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.store import FileLayerStore

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable
-from contextlib import ExitStack
 from shutil import rmtree
 
 from lamina import atomicfile
@@ -20,6 +19,7 @@ from lamina.builder.warden import Order, Outcome, Pending, Warden
 from lamina.container import defaults, hostfiles, initlayer, rootfs, specification, users
 from lamina.container.record import Container
 from lamina.container.specification import Prepared
+from lamina.contextlib import ExitStack
 from lamina.dataroot import DataRoot
 from lamina.oci import dockerconfig
 from lamina.runtime.program import StandardStreams

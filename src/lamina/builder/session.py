@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import RLock
 
 from lamina.builder.arguments import BuildArguments, platform_arguments
@@ -15,6 +14,7 @@ from lamina.builder.request import BuildRequest
 from lamina.builder.stage import digest_of
 from lamina.builder.sums import FileSums
 from lamina.builder.tree import Tree
+from lamina.contextlib import AbstractContextManager, ExitStack, contextmanager
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import Cancelled, LaminaError, NotFound

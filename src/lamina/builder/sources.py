@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from _thread import LockType, allocate_lock
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from lamina import reference as references
 from lamina.builder.request import Fetch
 from lamina.builder.session import Session
 from lamina.builder.stage import StageState
 from lamina.builder.tree import Tree
+from lamina.collections import defaultdict
+from lamina.contextlib import contextmanager
 from lamina.digest import ChainID
 from lamina.errors import InvalidArgument, NotFound
 from lamina.image.contract import Image

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
 
 from lamina.builder import metadata, mounting, texts
 from lamina.builder.cache import Step
@@ -14,6 +13,7 @@ from lamina.builder.progress import StepProgress
 from lamina.builder.session import Session
 from lamina.builder.stage import Done, StageState
 from lamina.builder.work import MakeDirectory, Work
+from lamina.contextlib import ExitStack, suppress
 from lamina.digest import DiffID, chain_id
 from lamina.dockerfile import instructions as kinds
 from lamina.dockerfile.expansion import expand, expanded

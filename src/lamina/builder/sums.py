@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from contextlib import suppress
 
 from lamina import atomicfile, json
+from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 
 SUMS = "lamina/build-cache/sums"

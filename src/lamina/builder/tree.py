@@ -15,11 +15,11 @@ import pwd
 import stat
 from _thread import get_ident
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import cache
 
 from lamina.builder.sums import FileSums
+from lamina.contextlib import suppress
 from lamina.errors import InvalidArgument, NotFound
+from lamina.functools import cache
 from lamina.linux import openat2
 from lamina.oci import pattern as patterns
 from lamina.typing import NamedTuple, Protocol

@@ -17,12 +17,12 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from shutil import rmtree
 from threading import Lock
 
 from lamina import json, signal
 from lamina.builder.network import BuildNetwork, Place
+from lamina.contextlib import suppress
 from lamina.errors import LaminaError, SystemFailure
 from lamina.linux import daemon, process
 from lamina.runtime import cgroup, program, sealing

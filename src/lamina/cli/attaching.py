@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 from lamina import signal
 from lamina.cli.command import CommandError, Context
+from lamina.contextlib import ExitStack, contextmanager
 from lamina.errors import LaminaError
 from lamina.typing import TYPE_CHECKING, NamedTuple, Protocol
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 
 from lamina.cli.buildlimits import FLAGS
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.flags import switch, text, texts
+from lamina.contextlib import ExitStack
 from lamina.errors import LaminaError
 from lamina.reference import InvalidReference, Reference, parse_tagged
 from lamina.typing import TYPE_CHECKING

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from lamina import json
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.opening import default_root
+from lamina.contextlib import suppress
 from lamina.errors import LaminaError
 from lamina.typing import TYPE_CHECKING
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 
 from lamina.cli.attaching import check_keys, check_terminal, terminal_followed
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.createflags.program import parse_variable, variables
 from lamina.cli.flags import switch, text, texts
+from lamina.contextlib import suppress
 from lamina.errors import LaminaError, NotFound
 from lamina.typing import TYPE_CHECKING
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import text, texts
+from lamina.contextlib import AbstractContextManager, nullcontext
 from lamina.reference import InvalidReference, Reference, parse_tagged
 from lamina.typing import IO
 

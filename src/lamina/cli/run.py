@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from lamina.cli import creating
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.flags import switch, text
+from lamina.contextlib import suppress
 from lamina.errors import LaminaError
 from lamina.typing import TYPE_CHECKING
 

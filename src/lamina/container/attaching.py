@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from lamina.container import frames
 from lamina.container.attachment import Attachment, MonitorLost
 from lamina.container.lifecycle import current
 from lamina.container.parts import Parts
 from lamina.container.states import NotRunning
+from lamina.contextlib import suppress
 
 
 def attach(parts: Parts, container_id: str, *, stdin: bool) -> Attachment:

@@ -4,11 +4,11 @@ import os
 import select
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from lamina import signal
 from lamina.container.execution import ExecRequest, Execution
 from lamina.container.health import HealthCheck, Result
+from lamina.contextlib import suppress
 from lamina.errors import LaminaError
 
 _NANOSECONDS = 10**9

@@ -7,11 +7,11 @@ some seconds (it was stopped, say) finds what it missed in a file when it goes o
 import os
 import select
 import time
-from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 
+from lamina.collections import deque
 from lamina.container import frames
+from lamina.contextlib import suppress
 
 #: How long a client that takes nothing may keep the container waiting, in seconds.
 PATIENCE = 3.0

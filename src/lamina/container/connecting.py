@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 
 from lamina import events
 from lamina.container import lifecycle, networking
 from lamina.container.parts import Network, Parts
 from lamina.container.record import Container
+from lamina.contextlib import suppress
 from lamina.errors import Conflict, Denied, NotFound
 from lamina.typing import Any
 

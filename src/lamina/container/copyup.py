@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.errors import InvalidArgument, LaminaError
 from lamina.graphdriver.treecopy import TreeCopy
 from lamina.linux import openat2

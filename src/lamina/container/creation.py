@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
 from types import MappingProxyType
 
 from lamina.container import (
@@ -21,6 +20,7 @@ from lamina.container.mounts import MountRequest
 from lamina.container.names import NameInUse
 from lamina.container.parts import Parts, Volume
 from lamina.container.record import Container, new_state
+from lamina.contextlib import ExitStack
 from lamina.image.contract import Image
 from lamina.oci import timestamp
 from lamina.typing import Any, NamedTuple

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 
 from lamina import events, signal
 from lamina.container import frames, pausing, removal, signals
@@ -15,6 +14,7 @@ from lamina.container.record import PAUSED, RESTARTING, Container
 from lamina.container.restarting import NO, RestartPolicy
 from lamina.container.states import NotRunning
 from lamina.container.store import NoSuchContainer
+from lamina.contextlib import suppress
 from lamina.errors import Conflict, SystemFailure
 
 _STOP_SECONDS = 10

@@ -8,7 +8,6 @@ it is in.
 import os
 import select
 import time
-from contextlib import suppress
 
 from lamina import atomicfile, json
 from lamina.container import users
@@ -18,6 +17,7 @@ from lamina.container.record import Container
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.states import NotRunning
 from lamina.container.streams import Streams
+from lamina.contextlib import suppress
 from lamina.errors import InvalidArgument
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import daemon, openat2, process

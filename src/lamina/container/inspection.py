@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
 
 from lamina.container import lifecycle
 from lamina.container.parts import Parts
 from lamina.container.store import DamagedContainer, NoSuchContainer
 from lamina.errors import Corrupt, NotFound
+from lamina.functools import partial
 from lamina.layer.finding import DAMAGED, ORPHAN, Suspect, size_of
 from lamina.linux import mount
 

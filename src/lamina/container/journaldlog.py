@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
+
+from lamina.contextlib import suppress
 
 SOCKET = "/run/systemd/journal/socket"
 _PRIORITIES = {"stdout": "6", "stderr": "3"}

@@ -6,9 +6,9 @@ Source: Docker's "JSON File logging driver" page and files of Docker 20.10.
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
 from lamina import atomicfile, json
+from lamina.contextlib import suppress
 from lamina.oci import timestamp
 from lamina.typing import NamedTuple
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
 
 from lamina import atomicfile, events
 from lamina.container import (
@@ -29,6 +28,7 @@ from lamina.container.restarting import RestartPolicy
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.specification import Prepared
 from lamina.container.store import NoSuchContainer
+from lamina.contextlib import ExitStack, contextmanager, suppress
 from lamina.errors import InvalidArgument, LaminaError
 from lamina.layer.database import MountNotFound
 from lamina.oci import timestamp

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+from lamina.collections import deque
 from lamina.container import jsonlog
 from lamina.container.jsonlog import Entry
 from lamina.typing import NamedTuple, Protocol

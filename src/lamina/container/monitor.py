@@ -12,7 +12,6 @@ import select
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
 
 from lamina import signal
 from lamina.container import frames, jsonlog, logdrivers, rundirectory
@@ -24,6 +23,7 @@ from lamina.container.record import Container
 from lamina.container.restarting import Pauses
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.streams import Streams
+from lamina.contextlib import AbstractContextManager, suppress
 from lamina.errors import LaminaError
 from lamina.linux import daemon, memory
 from lamina.runtime import cgroup

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from _socket import AF_INET, AF_INET6, inet_pton
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from lamina import signal
 from lamina.container import defaults, hostfiles
@@ -17,6 +16,7 @@ from lamina.container.configuring import InvalidSetting
 from lamina.container.parts import Endpoint, NetworkOpened, NetworkWanted, Parts
 from lamina.container.record import Container
 from lamina.container.store import NoSuchContainer
+from lamina.contextlib import suppress
 from lamina.errors import Conflict, NotFound
 from lamina.typing import Any
 

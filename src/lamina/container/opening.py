@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 from lamina.container import lifecycle, mounts, rootfs, specification
 from lamina.container.parts import Parts
 from lamina.container.record import Container
+from lamina.contextlib import contextmanager, suppress
 from lamina.linux import mount, openat2, process
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from lamina import events
 from lamina.container import specification
 from lamina.container.lifecycle import current
 from lamina.container.parts import Parts
 from lamina.container.record import PAUSED, RESTARTING, Container
 from lamina.container.states import IsPaused, IsRestarting, NotPaused, NotRunning
+from lamina.contextlib import suppress
 from lamina.errors import SystemFailure
 from lamina.runtime import cgroup
 

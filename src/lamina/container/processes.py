@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 
 from lamina.container import specification
 from lamina.container.lifecycle import current
 from lamina.container.parts import Parts
 from lamina.container.record import RESTARTING
 from lamina.container.states import IsRestarting, NotRunning
+from lamina.contextlib import suppress
 from lamina.errors import InvalidArgument, SystemFailure
 from lamina.runtime import cgroup
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 
 from lamina.container.mounts import subpath_of
 from lamina.container.parts import Parts
@@ -123,7 +122,7 @@ def source_of(point: Mapping[str, Any], joined: Mapping[str, str]) -> str:
 def _aspects(host_config: Mapping[str, Any]) -> Iterator[_Aspect]:
     for name, members in _MODULES:
         if has_any(host_config, members):
-            aspect: _Aspect = import_module(f"lamina.container.{name}")
+            aspect: _Aspect = __import__(f"lamina.container.{name}", fromlist=["check"])
             yield aspect
 
 

@@ -6,9 +6,9 @@ What the log does not take at once waits in memory, up to a number of bytes; wha
 from __future__ import annotations
 
 import threading
-from collections import deque
-from contextlib import suppress
 
+from lamina.collections import deque
+from lamina.contextlib import suppress
 from lamina.typing import Protocol
 
 #: Docker's default.

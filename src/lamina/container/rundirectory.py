@@ -18,9 +18,9 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import suppress
 
 from lamina.container import frames
+from lamina.contextlib import suppress
 from lamina.graphdriver.removal import remove_tree
 
 _LOCK = "monitor"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 
 from lamina.container import lifecycle
 from lamina.container.parts import Networks, Parts, Volumes
 from lamina.container.record import Container
 from lamina.container.store import ContainerStore, DamagedContainer, NoSuchContainer
+from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID
 from lamina.errors import Corrupt, NotFound

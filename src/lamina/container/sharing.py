@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 
 from lamina.container.configuring import InvalidSetting
 from lamina.container.parts import Parts
 from lamina.container.record import Container
+from lamina.contextlib import suppress
 from lamina.errors import Conflict
 from lamina.linux import mount
 from lamina.typing import Any

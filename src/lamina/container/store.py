@@ -10,12 +10,12 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
 
 from lamina import atomicfile, json
 from lamina.characters import is_hex
 from lamina.container.names import NameInUse
 from lamina.container.record import Container
+from lamina.contextlib import AbstractContextManager, contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt, InvalidArgument, NotFound
 from lamina.graphdriver.removal import remove_tree

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import array
 import errno
 import fcntl
 import os
 import select
 import struct
-import termios
 
 from lamina.container.jsonlog import STDERR, STDOUT
 from lamina.errors import SystemFailure
@@ -157,6 +155,8 @@ class Streams:
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the terminal its size."""
+        import termios  # few containers have a terminal
+
         if self.terminal and self.sink >= 0:
             fcntl.ioctl(self.sink, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
@@ -165,11 +165,11 @@ def _receive_descriptor(listener: socket) -> int:
     """The one descriptor that the runtime sends over its connection (``SCM_RIGHTS``)."""
     connection, _ = listener.accept()
     with connection:
-        size = array.array("i").itemsize
+        size = struct.calcsize("i")
         _, ancillary, _, _ = connection.recvmsg(4096, size * 8)
     for _, _, data in ancillary:
-        descriptors = array.array("i")
-        descriptors.frombytes(data[: len(data) - len(data) % size])
+        count = len(data) // size
+        descriptors: tuple[int, ...] = struct.unpack_from(f"{count}i", data)
         for extra in descriptors[1:]:
             os.close(extra)
         if descriptors:

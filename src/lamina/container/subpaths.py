@@ -11,9 +11,9 @@ import errno
 import os
 import posixpath
 import stat
-from contextlib import suppress
 
 from lamina.container.mounts import subpath_of
+from lamina.contextlib import suppress
 from lamina.errors import InvalidArgument, NotFound, SystemFailure
 from lamina.linux import mount, openat2
 from lamina.typing import Any

@@ -6,9 +6,9 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from stat import S_ISSOCK
 
+from lamina.contextlib import suppress
 from lamina.errors import InvalidArgument
 from lamina.typing import TYPE_CHECKING, NamedTuple
 

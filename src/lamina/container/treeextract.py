@@ -10,10 +10,10 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 
 from lamina.atomicfile import write_all
 from lamina.container.treetar import Entry
+from lamina.contextlib import suppress
 from lamina.errors import Conflict, Corrupt, InvalidArgument, NoSpace
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import openat2

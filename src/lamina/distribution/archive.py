@@ -11,9 +11,9 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 from lamina import atomicfile
+from lamina.contextlib import contextmanager
 from lamina.distribution.content import Archive
 from lamina.distribution.directory_archive import DirectoryArchive
 from lamina.distribution.tar_archive import TarArchive

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
+from lamina.contextlib import AbstractContextManager
 from lamina.errors import Corrupt
 from lamina.typing import Protocol
 

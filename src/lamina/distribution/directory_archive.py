@@ -9,8 +9,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.distribution.content import Content, InvalidArchive, Slice, normal_name
 from lamina.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from lamina.typing import Self

@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from types import TracebackType
 
+from lamina.contextlib import ExitStack
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest, DigestMismatch
 from lamina.distribution import originals

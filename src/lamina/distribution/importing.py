@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
 
+from lamina.contextlib import closing, contextmanager
 from lamina.digest import DiffID, ImageID
 from lamina.distribution.archive import NoSuchArchive
 from lamina.distribution.stores import Stores

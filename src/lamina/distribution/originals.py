@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 
 from lamina import atomicfile
+from lamina.contextlib import contextmanager
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest, ImageID, InvalidDigest, hasher
 from lamina.distribution.stores import Stores
 from lamina.errors import LaminaError
+from lamina.functools import partial
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.finding import ORPHAN, Suspect, size_of
 from lamina.oci import manifest as manifests

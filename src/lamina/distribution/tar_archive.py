@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.distribution.content import Content, InvalidArchive, Slice, normal_name
 from lamina.tarball import header as tar
 from lamina.tarball.reader import TarReader, TruncatedTar

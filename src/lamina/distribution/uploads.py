@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 from lamina.digest import Digest
 from lamina.distribution import originals
 from lamina.distribution.metadata import BlobPlace, DistributionMetadata, place_hmac
 from lamina.distribution.stores import Stores
 from lamina.errors import Cancelled, Unavailable
+from lamina.functools import partial
 from lamina.layer.contract import Layer
 from lamina.oci import mediatype
 from lamina.oci.descriptor import Descriptor

@@ -10,9 +10,8 @@ The parts are imported where they are first used: a command that lists container
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from lamina.configuration import Configuration
+from lamina.functools import cached_property
 from lamina.typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -108,10 +107,9 @@ class Engine:
         :param repair: reclaim what nothing refers to and mend what can be mended.
         :raises RootInUse: a repair while a dockerd works on the root.
         """
-        from functools import partial
-
         from lamina.container import inspection
         from lamina.distribution import originals
+        from lamina.functools import partial
         from lamina.image.fsck import fsck
 
         return fsck(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
 
 from lamina import reference as references
+from lamina.contextlib import AbstractContextManager, suppress
 from lamina.digest import ImageID
 from lamina.engine.operation import Operation
 from lamina.errors import LaminaError

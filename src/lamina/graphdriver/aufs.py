@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
 
 from lamina import atomicfile
+from lamina.contextlib import AbstractContextManager, suppress
 from lamina.graphdriver import directories
 from lamina.graphdriver.contract import DiffForm, Problem
 from lamina.graphdriver.directories import ensure_directory, make_directory, missing

@@ -6,8 +6,8 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
+from lamina.contextlib import contextmanager, suppress
 from lamina.graphdriver.failure import DriverFailure, LayerMissing, translated
 from lamina.linux import files, mount
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.errors import Conflict, Corrupt, InvalidArgument, NoSpace, NotFound, SystemFailure, Unsupported
 
 

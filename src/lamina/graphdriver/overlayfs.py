@@ -13,8 +13,8 @@ undone.
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.graphdriver.failure import TooManyLayers
 from lamina.linux import mount, userns
 from lamina.linux.process import call_in_directory

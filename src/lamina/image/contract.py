@@ -1,8 +1,8 @@
 """What an image store is: which configurations exist, and what names point at them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 
+from lamina.contextlib import AbstractContextManager
 from lamina.digest import Digest, ImageID
 from lamina.oci.image import ImageConfig
 from lamina.reference import Reference

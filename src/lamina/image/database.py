@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from lamina import atomicfile
 from lamina.characters import is_hex
+from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound

@@ -8,12 +8,12 @@ that an image or a container needs is ever deleted; what can't be mended is name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 
 from lamina import atomicfile
+from lamina.contextlib import AbstractContextManager, nullcontext
 from lamina.digest import ImageID
 from lamina.errors import Corrupt, LaminaError, NotFound
+from lamina.functools import partial
 from lamina.graphdriver.removal import remove_tree
 from lamina.image.database import DamagedImage, ImageNotFound
 from lamina.image.recovery import leftovers, ownerless

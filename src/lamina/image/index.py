@@ -8,9 +8,9 @@ digest over all of that, so an entry is never out of date; which images there ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from lamina import atomicfile, json
+from lamina.contextlib import suppress
 from lamina.typing import NamedTuple
 
 _VERSION = 2

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 
 from lamina import atomicfile, json
+from lamina.contextlib import AbstractContextManager
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest, ImageID, InvalidDigest
 from lamina.errors import Corrupt, InvalidArgument, NotFound
@@ -185,7 +185,7 @@ class FileReferenceStore:
             self._write({})
 
     def _changing(self) -> AbstractContextManager[_Repositories]:
-        from contextlib import contextmanager
+        from lamina.contextlib import contextmanager
 
         @contextmanager
         def changing() -> Iterator[_Repositories]:

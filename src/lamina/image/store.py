@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
+from lamina.contextlib import AbstractContextManager
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, Digest, ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound

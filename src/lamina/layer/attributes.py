@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 
+from lamina.contextlib import suppress
 from lamina.errors import Unsupported
 from lamina.layer.entry import InvalidEntry
 from lamina.linux.files import sync_file_range

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
+from lamina.contextlib import ExitStack
 from lamina.errors import Corrupt
 from lamina.layer.below import Below, Entry, capability, is_opaque
 from lamina.layer.contract import Change

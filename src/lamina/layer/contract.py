@@ -6,8 +6,8 @@ nothing (the journal names what it created; the next process that opens the stor
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 
+from lamina.contextlib import AbstractContextManager
 from lamina.digest import ChainID, DiffID
 from lamina.typing import IO, NamedTuple, Protocol
 

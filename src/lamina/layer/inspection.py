@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
 
 from lamina.characters import is_hex
 from lamina.digest import ChainID
 from lamina.errors import LaminaError
+from lamina.functools import partial
 from lamina.graphdriver.contract import Problem
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer import release

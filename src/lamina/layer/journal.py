@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 from _thread import get_ident
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
+from lamina.contextlib import contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.filelock import FileLock
 from lamina.layer.database import list_directory

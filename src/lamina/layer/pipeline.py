@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from functools import partial
 
 from lamina.atomicfile import write_all
+from lamina.contextlib import ExitStack
 from lamina.digest import DiffID, hasher
+from lamina.functools import partial
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer.apply import Applier
 from lamina.layer.contract import UnpackResult

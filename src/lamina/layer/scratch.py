@@ -6,8 +6,8 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from functools import partial
 
+from lamina.functools import partial
 from lamina.graphdriver.choice import PROBE_PREFIX
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.database import list_directory

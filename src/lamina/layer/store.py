@@ -6,8 +6,8 @@ Most commands only read metadata, so what fills, packs and reclaims layers (10 m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 
+from lamina.contextlib import AbstractContextManager, contextmanager
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import Corrupt

@@ -14,10 +14,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 
 from lamina.atomicfile import sync_directory
+from lamina.contextlib import contextmanager
 from lamina.digest import ChainID, DiffID, DigestMismatch, chain_id
 from lamina.errors import LaminaError
 from lamina.filelock import FileLock, lock_directory

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack
 
+from lamina.contextlib import ExitStack
 from lamina.layer.below import capability
 from lamina.layer.changes import Listing, differs
 from lamina.layer.contract import Change

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.filelock import FileLock, lock_directory

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from lamina.atomicfile import sync_directory
+from lamina.contextlib import contextmanager
 from lamina.digest import ChainID
 from lamina.errors import Conflict, InvalidArgument
 from lamina.graphdriver.removal import remove_tree

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from lamina.contextlib import contextmanager
 from lamina.linux import process
 
 _OWN = "/proc/thread-self/ns/net"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 
+from lamina.functools import cache
 from lamina.linux import process
 
 _joined: list[int] = []
@@ -15,7 +15,7 @@ _EVERYBODY = ["0", "0", "4294967295"]
 def is_initial() -> bool:
     """Whether this process's root is the host's. Asked once: a process that enters a namespace asks afterwards."""
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open("/proc/self/uid_map", encoding="utf-8") as file:
             return file.read().split() == _EVERYBODY
     except OSError:  # a kernel without user namespaces
         return True
@@ -23,7 +23,7 @@ def is_initial() -> bool:
 
 def maps_range(identifiers: int = 1 << 16) -> bool:
     """Whether as many user ids as images use have somebody to stand for them here."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
+    with open("/proc/self/uid_map", encoding="utf-8") as file:
         return sum(int(line.split()[2]) for line in file) >= identifiers
 
 

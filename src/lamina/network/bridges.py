@@ -6,9 +6,9 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 from lamina import filelock
+from lamina.contextlib import contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest
 from lamina.errors import Denied

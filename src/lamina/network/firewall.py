@@ -24,8 +24,8 @@ import errno
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 
+from lamina.contextlib import suppress
 from lamina.errors import SystemFailure, Unsupported
 from lamina.linux import nftables
 from lamina.linux.netlink import attributes

@@ -17,9 +17,9 @@ import select
 from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM
 from _socket import socket as Socket  # noqa: N812 - the class; the module `socket` would cost three milliseconds
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 
 from lamina import filelock, signal
+from lamina.contextlib import contextmanager, suppress
 from lamina.errors import SystemFailure
 from lamina.network.contract import BRIDGE, Network
 from lamina.network.store import NetworkStore

@@ -22,8 +22,8 @@ from _socket import (
 )
 from _socket import socket as Socket  # noqa: N812 - the class; the module `socket` would cost three milliseconds
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 
+from lamina.contextlib import ExitStack
 from lamina.errors import InvalidArgument
 from lamina.network.addresses import is_address
 from lamina.network.contract import ANY, ANY6, PortInUse, Publication

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 
+from lamina.contextlib import contextmanager, suppress
 from lamina.errors import InvalidArgument, Unsupported
 from lamina.linux import netns
 from lamina.linux.netlink import IPVLAN_MODES, MACVLAN_MODES, Rtnetlink

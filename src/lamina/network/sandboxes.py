@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 
+from lamina.contextlib import ExitStack, suppress
 from lamina.linux.netlink import Rtnetlink
 from lamina.network import naming
 from lamina.network.bridges import Bridges

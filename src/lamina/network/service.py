@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 
 from lamina.dataroot import DataRoot
+from lamina.functools import cached_property
 from lamina.linux import userns
 from lamina.network.contract import BRIDGE, Endpoint, Holding, Network, NoSuchNetwork, PredefinedNetwork, Request
 from lamina.network.store import NetworkStore

@@ -16,10 +16,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 
 from lamina import atomicfile, json
 from lamina.characters import is_hex
+from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt
 from lamina.network.addresses import packed

@@ -6,9 +6,9 @@ Protocol: distribution-spec, "Pushing blobs".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from lamina.contextlib import suppress
 from lamina.digest import Digest, DigestMismatch, hasher
 from lamina.errors import LaminaError, Unavailable
 from lamina.oci.descriptor import Descriptor

@@ -10,9 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 
 from lamina import signal
+from lamina.contextlib import suppress
 from lamina.errors import Denied, SystemFailure, Unsupported
 from lamina.linux import daemon, mount, userns
 from lamina.rootless import subordinate

@@ -10,9 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from contextlib import suppress
 
 from lamina import signal
+from lamina.contextlib import suppress
 from lamina.errors import SystemFailure, Unsupported
 from lamina.linux import daemon, mount, nftables, process
 from lamina.linux.netlink import Rtnetlink

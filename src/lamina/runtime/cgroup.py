@@ -100,7 +100,7 @@ def processes(path: str, home: str = _HOME) -> list[int]:
     found = []
     for directory, _, _ in os.walk(top):
         try:
-            with open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+            with open(f"{directory}/cgroup.procs", encoding="utf-8") as file:
                 found += [int(line) for line in file]
         except OSError:
             continue
@@ -148,9 +148,9 @@ def _set_frozen(path: str, frozen: bool, home: str) -> None:
         deadline = time.monotonic() + _FREEZE_TIMEOUT
         while True:
             # Version 1 stays at FREEZING while processes are forked; writing again goes on.
-            with open(os.path.join(group, control), "w", encoding="ascii") as file:
+            with open(os.path.join(group, control), "w", encoding="utf-8") as file:
                 file.write(word)
-            with open(os.path.join(group, report), encoding="ascii") as file:
+            with open(os.path.join(group, report), encoding="utf-8") as file:
                 if wanted in file.read():
                     return
             if time.monotonic() > deadline:

@@ -103,7 +103,7 @@ class Entered:
     def process(self) -> int:
         """The process's pid; 0 before it has executed its program."""
         try:
-            with open(os.path.join(self._directory, "pid"), encoding="ascii") as file:
+            with open(os.path.join(self._directory, "pid"), encoding="utf-8") as file:
                 return int(file.read() or "0")
         except FileNotFoundError:
             return 0
@@ -152,7 +152,7 @@ class RuntimeProgram:
         arguments = ("run", "--detach", "--bundle", bundle, "--pid-file", pid_file, *console, id)
         status = self._call(bundle, arguments, streams, held)
         if status == 0:
-            with open(pid_file, encoding="ascii") as file:
+            with open(pid_file, encoding="utf-8") as file:
                 return int(file.read())
         failure = self._failure(bundle, command)
         self.delete(id, bundle)
@@ -169,7 +169,7 @@ class RuntimeProgram:
     def update(self, id: str, bundle: str, resources: dict[str, object]) -> None:
         """Change limits of a running container: ``linux.resources``. Raises :class:`RuntimeFailed`."""
         path = os.path.join(bundle, "resources.json")
-        with open(path, "w", encoding="ascii") as file:
+        with open(path, "w", encoding="utf-8") as file:
             json.dump(resources, file)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections import deque
 from collections.abc import Iterable, Iterator
+
+from lamina.collections import deque
 
 #: Bytes of input per block.
 BLOCK_SIZE = 1 << 20

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 
+from lamina.contextlib import suppress
 from lamina.typing import NamedTuple
 from lamina.unionfs.layer import Layer
 from lamina.unionfs.marks import AufsMarks, DirectoryMarks, Marks, OverlayMarks, attribute

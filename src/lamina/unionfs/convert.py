@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 
+from lamina.contextlib import suppress
 from lamina.errors import Unsupported
 from lamina.typing import NamedTuple
 from lamina.unionfs.dialects import marks_for

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
+from lamina import contextlib
 from lamina.linux.mount import open_tree
 from lamina.typing import NamedTuple
 

@@ -7,13 +7,13 @@ overlayfs mounts") and ``aufs(5)``.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import errno
 import os
 import stat
 from collections.abc import Iterable
 
+from lamina import contextlib
 from lamina.typing import NamedTuple, Protocol
 from lamina.unionfs.layer import Layer
 from lamina.unionfs.whiteout import META_PREFIX, OPAQUE, PREFIX, hidden_name, is_overlay_whiteout

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 
 from lamina import atomicfile, json
 from lamina.characters import is_name
+from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.linux import mount

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
 
+from lamina.contextlib import AbstractContextManager, suppress
 from lamina.graphdriver import directories, overlayfs
 from lamina.graphdriver.contract import DiffForm, Problem
 from lamina.graphdriver.directories import detach, make_directory

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 
+from lamina.contextlib import suppress
 from lamina.graphdriver.contract import Problem
 from lamina.graphdriver.failure import LayerDamaged, LayerMissing
 from lamina.graphdriver.overlay2.layout import Layout

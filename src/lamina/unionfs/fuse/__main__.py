@@ -6,11 +6,10 @@ used, or a message.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
-from lamina import json, signal
+from lamina import contextlib, json, signal
 from lamina.errors import LaminaError
 from lamina.linux import process
 from lamina.unionfs.fuse.mounting import serve

@@ -6,12 +6,12 @@ file: what the first open file of a node got, the others get too (Linux ``fs/fus
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 from collections.abc import Callable
 
+from lamina import contextlib
 from lamina.linux.files import fallocate
 from lamina.linux.fuse_device import close_backing, open_backing
 from lamina.linux.fuse_protocol import (

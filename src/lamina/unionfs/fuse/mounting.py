@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
 
-from lamina import signal
+from lamina import contextlib, signal
 from lamina.errors import LaminaError, SystemFailure
 from lamina.linux.fuse_device import Request, mount_device, unmount_device
 from lamina.unionfs.changes import open_changes

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+
+from lamina import contextlib
 
 
 class SlowWork:
