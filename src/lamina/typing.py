@@ -3,7 +3,7 @@
 ``typing`` and what it needs in turn (``re``, ``enum``, ``functools``, ``contextlib``) take 17 ms to load: longer than
 the interpreter itself, and than most of what a command does. Type checkers see the real thing. At run time protocols,
 generics and special forms are names that do nothing, and :class:`NamedTuple` makes the classes that its namesake makes,
-several times faster: it compiles a constructor when the first object is made.
+several times faster: it compiles a constructor only for classes that many objects are made of.
 """
 
 from __future__ import annotations
@@ -88,9 +88,27 @@ else:
     class NamedTuple(metaclass=_NamedTupleMaker):
         """Base of tuples with named fields."""
 
+    #: How many objects a class makes before a constructor is compiled for it: that takes longer than these do.
+    _UNCOMPILED = 20
+    _made = {}
+
     def _constructor(cls, /, *values, **named):
-        """``__new__`` until the first object is made: compiles one that takes the fields as its parameters."""
+        """``__new__`` of a class's first objects."""
         owner = next(base for base in cls.__mro__ if "_fields" in base.__dict__)
+        fields = owner._fields
+        count = _made[owner] = _made.get(owner, 0) + 1
+        if count <= _UNCOMPILED and len(values) <= len(fields):
+            rest = fields[len(values) :]
+            if not rest and not named:
+                return tuple.__new__(cls, values)
+            known = {**owner._field_defaults, **named}
+            if named.keys() <= set(rest) <= known.keys():
+                return tuple.__new__(cls, (*values, *[known[field] for field in rest]))
+        owner.__new__ = staticmethod(_compiled(owner))
+        return owner.__new__(cls, *values, **named)
+
+    def _compiled(owner):
+        """A constructor that takes the fields as its parameters, and says what is wrong with others."""
         parameters = ", ".join(owner._fields)
         make = eval(  # noqa: S307 - field names are identifiers of the class's own source
             f"lambda cls, {parameters}: new(cls, ({parameters}{',' if parameters else ''}))", {"new": tuple.__new__}
@@ -98,8 +116,7 @@ else:
         make.__name__ = "__new__"
         make.__qualname__ = f"{owner.__qualname__}.__new__"
         make.__defaults__ = tuple(owner._field_defaults.values()) or None
-        owner.__new__ = staticmethod(make)
-        return owner.__new__(cls, *values, **named)
+        return make
 
     def _make(cls, iterable):
         """An object of a sequence of values."""

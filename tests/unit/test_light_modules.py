@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import lamina
 from lamina import json, signal
 from lamina.functools import cache, cached_property, lru_cache
-from lamina.typing import Generic, NamedTuple, TypeVar
+from lamina.typing import Any, Generic, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
 
@@ -63,6 +63,21 @@ def test_a_tuple_with_names_is_made_and_read_as_the_standard_one() -> None:
     match Point(3):
         case Point(x, y):
             assert (x, y) == (3, 2)
+
+
+@pytest.mark.parametrize("count", [0, 50])
+def test_the_last_of_many_objects_is_made_as_the_first(count: int) -> None:
+    class Line(NamedTuple):
+        start: int
+        end: int = 9
+
+    for _ in range(count):
+        Line(1)
+    assert [Line(1), Line(1, 2), Line(end=3, start=1), Line(1, end=4)] == [(1, 9), (1, 2), (1, 3), (1, 4)]
+    wrong: dict[str, Any] = {"wrong": 3}
+    for values, named in (((), {"end": 1}), ((1,), {"start": 1}), ((1, 2), wrong), ((1,), wrong), ((1, 2, 3), {})):
+        with pytest.raises(TypeError, match=r"Line.__new__\(\)"):
+            Line(*values, **named)
 
 
 def test_what_is_derived_from_a_tuple_keeps_its_kind() -> None:
