@@ -7,6 +7,9 @@ error.
 
 from __future__ import annotations
 
+from _socket import AF_INET, inet_pton
+from collections.abc import Callable
+
 from lamina import json
 from lamina.errors import InvalidArgument, NotFound
 from lamina.typing import Any, NamedTuple
@@ -18,12 +21,12 @@ _IGNORED_NAMES = """
     allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip bip6 bridge
     bridge-accept-fwmark builder cdi-spec-dirs cgroup-parent cluster-advertise cluster-store cluster-store-opts
     containerd containerd-namespace containerd-plugin-namespace containerd-plugins-namespace cpu-rt-period
-    cpu-rt-runtime cri-containerd debug default-address-pools default-cgroupns-mode default-gateway
-    default-gateway-v6 default-ipc-mode default-network-opts disable-legacy-registry exec-opts exec-root
+    cpu-rt-runtime cri-containerd debug default-gateway
+    default-gateway-v6 default-network-opts disable-legacy-registry exec-opts exec-root
     experimental features firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip host-gateway-ips hosts
     http-proxy https-proxy icc init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6
     log-format log-level metrics-addr min-api-version mtu network-control-plane-mtu network-diagnostic-port
-    no-new-privileges no-proxy node-generic-resources oom-score-adjust pidfile raw-logs restart rootless
+    no-proxy node-generic-resources oom-score-adjust pidfile raw-logs restart rootless
     seccomp-profile selinux-enabled shutdown-timeout swarm-default-advertise-addr tls tlscacert tlscert tlskey
     tlsverify userland-proxy userland-proxy-path userns-remap validate
 """
@@ -50,6 +53,8 @@ class Configuration(NamedTuple):
     :ivar registry_mirrors_for: ours: mirrors of any registry, ``{"quay.io": ["https://mirror.example"]}``.
     :ivar keep_blobs: ours: whether ``pull`` keeps the compressed layers, so that a push sends the very same bytes.
     :ivar ca_file: ours: PEM file of certificate authorities to trust besides the system's.
+    :ivar default_cgroupns_mode: ``host``, ``private``, or ``""`` for what suits the host's version of control groups.
+    :ivar default_address_pools: ranges (``10.0.0.0/8``) and the prefix of the networks that they are cut into.
     :ivar runtimes: Docker's ``runtimes``: name to the runtime's program.
     """
 
@@ -75,6 +80,10 @@ class Configuration(NamedTuple):
     dns_opts: tuple[str, ...] = ()
     default_shm_size: int = 64 << 20
     init: bool = False
+    no_new_privileges: bool = False
+    default_cgroupns_mode: str = ""
+    default_ipc_mode: str = ""
+    default_address_pools: tuple[tuple[str, int], ...] = ()
     live_restore: bool = False
     labels: tuple[str, ...] = ()
 
@@ -115,6 +124,16 @@ class Configuration(NamedTuple):
 KEYS = _IGNORED | {field.replace("_", "-") for field in Configuration._fields}
 
 
+def _is_range(text: str, size: int) -> bool:
+    """Whether it is a range of version 4 that can be cut into networks with a prefix of that size."""
+    address, _, prefix = text.partition("/")
+    try:
+        inet_pton(AF_INET, address)
+        return 0 <= int(prefix) <= size <= 30
+    except (OSError, ValueError):
+        return False
+
+
 class _Reader:
     """Turns the JSON object into fields, and names what is wrong with it."""
 
@@ -146,6 +165,10 @@ class _Reader:
             "dns-opts": self._texts,
             "default-shm-size": self._size,
             "init": self._flag,
+            "no-new-privileges": self._flag,
+            "default-cgroupns-mode": self._one_of("", "host", "private"),
+            "default-ipc-mode": self._one_of("", "private", "shareable"),
+            "default-address-pools": self._address_pools,
             "live-restore": self._flag,
             "labels": self._texts,
         }
@@ -167,6 +190,23 @@ class _Reader:
         if not isinstance(value, str):
             raise self._fail(key, "a string")
         return value
+
+    def _one_of(self, *words: str) -> Callable[[str], str]:
+        def read(key: str) -> str:
+            if self._text(key) not in words:
+                raise self._fail(key, " or ".join(filter(None, words)))
+            return self._text(key)
+
+        return read
+
+    def _address_pools(self, key: str) -> tuple[tuple[str, int], ...]:
+        pools = []
+        for value in self._document[key] if isinstance(self._document[key], list) else [None]:
+            base, size = (value.get("base"), value.get("size")) if isinstance(value, dict) else (None, None)
+            if not isinstance(base, str) or not isinstance(size, int) or not _is_range(base, size):
+                raise self._fail(key, 'a list of objects such as {"base": "10.200.0.0/16", "size": 24}')
+            pools.append((base, size))
+        return tuple(pools)
 
     def _flag(self, key: str) -> bool:
         value = self._document[key]

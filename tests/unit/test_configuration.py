@@ -94,7 +94,24 @@ def test_dockers_keys_are_read(tmp_path: Path) -> None:
 
 def test_keys_of_dockers_that_change_nothing_here_are_accepted() -> None:
     assert parse(hosts=["unix:///run/docker.sock"], debug=True, iptables=False, experimental=True) == Configuration()
-    assert Configuration.parse(b'{"no-new-privileges": true, "host-gateway-ips": []}') == Configuration()
+    assert Configuration.parse(b'{"userland-proxy": true, "host-gateway-ips": []}') == Configuration()
+
+
+def test_ranges_for_networks_and_modes_are_checked() -> None:
+    pools = [{"base": "10.200.0.0/16", "size": 24}, {"base": "10.9.0.0/24", "size": 24}]
+    assert parse(default_address_pools=pools).default_address_pools == (("10.200.0.0/16", 24), ("10.9.0.0/24", 24))
+    for wrong in (
+        {"base": "10.0.0.0/16", "size": 8},
+        {"base": "x/8", "size": 9},
+        {"base": "10.0.0.0"},
+        {"size": 9},
+        "x",
+    ):
+        with pytest.raises(InvalidConfiguration, match="'default-address-pools' must be a list of objects such as"):
+            parse(default_address_pools=[wrong])
+    assert parse(default_ipc_mode="shareable", default_cgroupns_mode="private").default_ipc_mode == "shareable"
+    with pytest.raises(InvalidConfiguration, match="'default-cgroupns-mode' must be host or private"):
+        parse(default_cgroupns_mode="x")
 
 
 def test_all_that_dockers_manual_lists_is_accepted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lamina.configuration import Configuration
 from lamina.oci.runtime import MASKED_PATHS, READONLY_PATHS
 from lamina.typing import Any
 
@@ -95,6 +96,31 @@ def host_config(given: Mapping[str, Any], *, cgroup_namespace: str) -> dict[str,
     for key in _LEFT_OUT:
         if result[key] is None or (not result[key] and key != "Init"):
             del result[key]
+    return result
+
+
+def configured(given: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
+    """``HostConfig`` of a new container with what daemon.json says where ``given`` says nothing."""
+    from lamina.container import logdrivers
+
+    result = dict(given)
+    log = logdrivers.Defaults(configuration.log_driver, configuration.log_opts)
+    result["LogConfig"] = log.complete(given.get("LogConfig"))
+    result["ShmSize"] = given.get("ShmSize") or configuration.default_shm_size
+    for member, mode in (
+        ("CgroupnsMode", configuration.default_cgroupns_mode),
+        ("IpcMode", configuration.default_ipc_mode),
+    ):
+        if mode and not given.get(member):
+            result[member] = mode
+    if configuration.default_ulimits:
+        own = list(given.get("Ulimits") or ())
+        names = {limit["Name"] for limit in own}
+        result["Ulimits"] = own + [
+            {"Name": name, "Hard": hard, "Soft": soft}
+            for name, soft, hard in configuration.default_ulimits
+            if name not in names
+        ]
     return result
 
 

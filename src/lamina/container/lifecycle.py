@@ -123,6 +123,7 @@ def prepare(parts: Parts, container: Container, merged: str) -> None:
 
     :param merged: the mounted file system.
     """
+    container = parts.start_settings.complete(container)
     prepared = _prepare(parts, container, merged)
     run = parts.run_directory(container.id)
     atomicfile.write(run.sub("config.json"), specification.encode(container, prepared), sync=False)

@@ -192,7 +192,7 @@ def open(parts: Parts, container: Container) -> NetworkOpened | None:
     if not is_bridged(container):
         _note_ids(parts, container)
         return None
-    opened = parts.networks.open(_wanted(parts, container))
+    opened = parts.networks.open(_wanted(parts, parts.start_settings.complete(container)))
     try:
         link = _link(parts, container, f"/proc/{os.getpid()}/fd/{opened.descriptor}")
         _note(container, link, opened)
@@ -223,7 +223,7 @@ def note_started(parts: Parts, container: Container) -> None:
 def write_files(parts: Parts, container: Container, endpoints: Sequence[Endpoint]) -> None:
     """Its ``hosts`` and ``resolv.conf``, with the addresses that it has now."""
     hostfiles.write_network(
-        container,
+        parts.start_settings.complete(container),
         [address for one in endpoints for address in (one.address, one.address6) if address],
         _linked(parts, container),
         gateway=host_gateway(parts, container),

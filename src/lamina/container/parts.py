@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from lamina.container.record import Container
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.store import ContainerStore
 from lamina.dataroot import DataRoot
@@ -13,6 +14,9 @@ from lamina.layer.store import FileLayerStore
 from lamina.runtime import program
 from lamina.runtime.program import RuntimeProgram
 from lamina.typing import Any, NamedTuple, Protocol
+
+#: The member of ``SecurityOpt``, alone or with a value.
+_NO_NEW_PRIVILEGES = "no-new-privileges"
 
 
 class Volume(Protocol):
@@ -168,6 +172,31 @@ class Networks(Protocol):
         """The network service of another :class:`DataRoot` object."""
 
 
+class StartSettings(NamedTuple):
+    """What daemon.json gives a container that asks for nothing itself, at each start. As in Docker, the container's
+    record does not say so."""
+
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    init: bool = False
+    no_new_privileges: bool = False
+
+    def complete(self, container: Container) -> Container:
+        """The container as it is started."""
+        if self == StartSettings():
+            return container
+        host_config = dict(container.host_config)
+        for member, values in (("Dns", self.dns), ("DnsSearch", self.dns_search), ("DnsOptions", self.dns_options)):
+            host_config[member] = host_config.get(member) or list(values)
+        if host_config.get("Init") is None:
+            host_config["Init"] = self.init
+        options = host_config.get("SecurityOpt") or []
+        if self.no_new_privileges and not any(option.startswith(_NO_NEW_PRIVILEGES) for option in options):
+            host_config["SecurityOpt"] = [*options, _NO_NEW_PRIVILEGES]
+        return Container(container.document, host_config)
+
+
 class Parts(NamedTuple):
     """One data root's stores, and the way to a fresh set of them.
 
@@ -180,6 +209,7 @@ class Parts(NamedTuple):
     store: ContainerStore
     open_volumes: Callable[[DataRoot], Volumes]
     open_networks: Callable[[DataRoot], Networks]
+    start_settings: StartSettings = StartSettings()
 
     @property
     def networks(self) -> Networks:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+from lamina.configuration import Configuration
 from lamina.container import lifecycle
-from lamina.container.parts import Networks, Parts, Volumes
+from lamina.container.parts import Networks, Parts, StartSettings, Volumes
 from lamina.container.record import Container
 from lamina.container.store import ContainerStore, DamagedContainer, NoSuchContainer
 from lamina.contextlib import suppress
@@ -37,6 +38,7 @@ class ContainerService:
     Containers are named by what a user types: a name, an id, or an unambiguous prefix of one. Every operation may run
     in any number of threads and processes at once.
 
+    :param configuration: daemon.json, for what containers say nothing about themselves.
     """
 
     def __init__(
@@ -46,10 +48,18 @@ class ContainerService:
         images: ImageStore,
         volumes: Volumes,
         open_networks: Callable[[DataRoot], Networks],
+        *,
+        configuration: Configuration,
     ) -> None:
-        self._parts = Parts(root, layers, images, ContainerStore(root), volumes.on, open_networks)
-        #: ``log-driver`` and ``log-opts`` of daemon.json, for containers that say nothing themselves.
-        self.log_defaults: tuple[str, tuple[tuple[str, str], ...]] = ("json-file", ())
+        self._configuration = configuration
+        settings = StartSettings(
+            configuration.dns,
+            configuration.dns_search,
+            configuration.dns_opts,
+            configuration.init,
+            configuration.no_new_privileges,
+        )
+        self._parts = Parts(root, layers, images, ContainerStore(root), volumes.on, open_networks, settings)
         self._monitors: list[int] = []
 
     @property
@@ -84,13 +94,12 @@ class ContainerService:
     def create(self, request: CreateRequest) -> Container:
         """See :func:`lamina.container.creation.create`."""
         from lamina import events
-        from lamina.container import creation, health, logdrivers
+        from lamina.container import creation, defaults, health, logdrivers
         from lamina.container.restarting import RestartPolicy
 
         RestartPolicy.of(request.host_config).check()
-        log_config = logdrivers.Defaults(*self.log_defaults).complete(request.host_config.get("LogConfig"))
-        logdrivers.check(log_config)
-        request = request._replace(host_config={**request.host_config, "LogConfig": log_config})
+        request = request._replace(host_config=defaults.configured(request.host_config, self._configuration))
+        logdrivers.check(request.host_config["LogConfig"])
         health.check_settings(request.config.get("Healthcheck"))
         container = creation.create(self._parts, request)
         events.note(self._parts.root, container, "create")

@@ -17,6 +17,8 @@ from lamina.linux import mount
 from lamina.typing import Any
 
 _HOST, _CONTAINER = "host", "container:"
+#: Flags of file systems for communication, which a bind mount has to name again.
+_QUIET = ("nosuid", "noexec", "nodev")
 _SHM = "/dev/shm"  # noqa: S108 - inside the container
 
 
@@ -135,13 +137,13 @@ def _write_shared_memory(document: dict[str, Any], mode: str, joined: Mapping[st
         for one in mounts:
             # A host without the directory still has the file system: mounting it gives the namespace's.
             if (one["type"] == "mqueue" or one["source"] == "shm") and os.path.isdir(one["destination"]):
-                one.update(type="bind", source=one["destination"], options=("rbind", "nosuid", "noexec", "nodev"))
+                one.update(type="bind", source=one["destination"], options=("rbind", *_QUIET))
     elif mode == "none":
         mounts[:] = [one for one in mounts if one["source"] != "shm"]
     elif "shm" in joined:
         for one in mounts:
             if one["source"] == "shm":
-                one.update(type="bind", source=joined["shm"], options=("rbind", "rprivate"))
+                one.update(type="bind", source=joined["shm"], options=("rbind", "rprivate", *_QUIET))
 
 
 def _drop(document: dict[str, Any], kind: str) -> None:

@@ -200,23 +200,29 @@ class Engine:
         """Make, look at and remove networks, and put containers on them."""
         return self._open_networks(self.root)
 
-    @staticmethod
-    def _open_networks(root: DataRoot) -> Networks:
+    def _open_networks(self, root: DataRoot) -> Networks:
         from lamina.container.rundirectory import RunDirectory
         from lamina.network.service import Networks
 
         def alive(container_id: str) -> bool:
             return RunDirectory(root.sub("lamina", "run", container_id)).alive()
 
-        return Networks(root, is_default=root.path == DEFAULT_ROOT, alive=alive)
+        return Networks(
+            root, is_default=root.path == DEFAULT_ROOT, alive=alive, pools=self.configuration.default_address_pools
+        )
 
     @cached_property
     def container_service(self) -> ContainerService:
         from lamina.container.service import ContainerService
 
-        made = ContainerService(self.root, self.layers, self.image_store, self.volumes, self._open_networks)
-        made.log_defaults = (self.configuration.log_driver, self.configuration.log_opts)
-        return made
+        return ContainerService(
+            self.root,
+            self.layers,
+            self.image_store,
+            self.volumes,
+            self._open_networks,
+            configuration=self.configuration,
+        )
 
     @cached_property
     def registry(self) -> RegistryClient:

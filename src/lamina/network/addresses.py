@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from collections.abc import Iterator
 
 from lamina.errors import InvalidArgument
 from lamina.typing import NamedTuple
@@ -107,10 +108,10 @@ class Subnet(NamedTuple):
     def overlaps(self, other: Subnet) -> bool:
         return self.version == other.version and self.base <= other.last and other.base <= self.last
 
-    def split(self, prefix: int) -> list[Subnet]:
+    def split(self, prefix: int) -> Iterator[Subnet]:
         """Its parts of that prefix."""
-        step = 1 << (self.bits - prefix)
-        return [Subnet(base, prefix, self.version) for base in range(self.base, self.last + 1, step)]
+        for base in range(self.base, self.last + 1, 1 << (self.bits - prefix)):
+            yield Subnet(base, prefix, self.version)
 
 
 def mac_of(address: str) -> str:

@@ -36,9 +36,14 @@ class Bridges:
     """The bridges of one data root.
 
     What it makes carries the root's path as its alias, by which it is found again when the root was deleted.
+
+    :ivar pools: where networks get their ranges from, see :func:`lamina.network.ranges.chosen`.
     """
 
-    def __init__(self, root: DataRoot, store: NetworkStore, *, is_default: bool) -> None:
+    def __init__(
+        self, root: DataRoot, store: NetworkStore, *, is_default: bool, pools: tuple[tuple[str, int], ...] = ()
+    ) -> None:
+        self.pools = pools
         self._root = root
         self._store = store
         self.firewall = Firewall("lamina" if is_default else table_of(root.path))
@@ -119,7 +124,7 @@ class Bridges:
             if any(subnet.overlaps(other) for subnet in subnets for other in taken):
                 network = network._replace(pools=())  # somebody else took it while we were away
         if not network.pools:
-            network = network._replace(pools=(ranges.next_free(taken),))
+            network = network._replace(pools=(ranges.next_free(taken, self.pools),))
             self._store.write(network)
         return network
 

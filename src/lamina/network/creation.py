@@ -61,7 +61,7 @@ def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request
             ipam_options=dict(request.ipam_options),
         )
         bridges.settle()
-        network = network._replace(pools=_pools(store, network, request))
+        network = network._replace(pools=_pools(store, network, request, bridges.pools))
         if network.driver == BRIDGE:
             name = interface_name(network.options, OPTION_BRIDGE_NAME) or bridge_name(id)
             network = network._replace(bridge=name)
@@ -97,8 +97,10 @@ def _check(request: Request) -> None:
     Network("", "", "", "", options=request.options).mtu  # noqa: B018 - raises when it is no number
 
 
-def _pools(store: NetworkStore, network: Network, request: Request) -> tuple[Pool, ...]:
-    """Its ranges, checked; none for a bridge that takes the next free one."""
+def _pools(
+    store: NetworkStore, network: Network, request: Request, pools: tuple[tuple[str, int], ...]
+) -> tuple[Pool, ...]:
+    """Its ranges, checked, or the next free one of ``pools``."""
     taken: set[Subnet] = set()
     for other in store.all():
         taken |= ranges.of_pools(other.pools)
@@ -111,7 +113,7 @@ def _pools(store: NetworkStore, network: Network, request: Request) -> tuple[Poo
     versions = {Subnet.parse(pool.subnet).version for pool in found}
     if 4 not in versions:
         with Rtnetlink() as links:
-            found.insert(0, ranges.next_free(taken | ranges.of_host(links)))
+            found.insert(0, ranges.next_free(taken | ranges.of_host(links), pools))
     if request.ipv6 and 6 not in versions:
         # A range of our own from the space for private networks (RFC 4193), different for every network.
         own = f"fd{network.id[:2]}:{network.id[2:6]}:{network.id[6:10]}::/64"

@@ -33,9 +33,18 @@ def of_pools(pools: Iterable[Pool]) -> set[Subnet]:
     return {Subnet.parse(pool.subnet) for pool in pools if pool.subnet}
 
 
-def next_free(taken: Collection[Subnet]) -> Pool:
-    """Raises :class:`NoPoolLeft`."""
-    for subnet in defaults():
+def chosen(pools: Iterable[tuple[str, int]]) -> Iterator[Subnet]:
+    """Ranges of ``default-address-pools``, each cut into parts with the prefix beside it."""
+    for base, prefix in pools:
+        yield from Subnet.parse(base).split(prefix)
+
+
+def next_free(taken: Collection[Subnet], pools: Iterable[tuple[str, int]] = ()) -> Pool:
+    """Raises :class:`NoPoolLeft`.
+
+    :param pools: see :func:`chosen`; none for Docker's own.
+    """
+    for subnet in chosen(pools) if pools else defaults():
         if not any(subnet.overlaps(other) for other in taken):
             return Pool(str(subnet), text_of(subnet.base + 1, 4), automatic=True)
     raise NoPoolLeft()

@@ -27,12 +27,21 @@ class Networks:
     any number of threads and processes at once.
 
     :param alive: whether the container's monitor lives; what a dead one left is taken back.
+    :param pools: ``default-address-pools`` of daemon.json; none for Docker's own.
     """
 
-    def __init__(self, root: DataRoot, *, is_default: bool, alive: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        root: DataRoot,
+        *,
+        is_default: bool,
+        alive: Callable[[str], bool],
+        pools: tuple[tuple[str, int], ...] = (),
+    ) -> None:
         self._root = root
         self._is_default = is_default
         self._alive = alive
+        self._pools = pools
         self.store = NetworkStore(root, is_default=is_default)
         self._ports: list[Bound] | None = None
 
@@ -42,7 +51,7 @@ class Networks:
     def _bridges(self) -> Bridges:
         from lamina.network.bridges import Bridges
 
-        return Bridges(self._root, self.store, is_default=self._is_default)
+        return Bridges(self._root, self.store, is_default=self._is_default, pools=self._pools)
 
     @cached_property
     def _addresses(self) -> Addresses:
@@ -58,7 +67,7 @@ class Networks:
 
     def on(self, root: DataRoot) -> Networks:
         """The same on another :class:`DataRoot` object."""
-        return Networks(root, is_default=self._is_default, alive=self._alive)
+        return Networks(root, is_default=self._is_default, alive=self._alive, pools=self._pools)
 
     # Networks
 

@@ -75,6 +75,16 @@ def test_dockers_ranges_are_taken_in_turn() -> None:
         ranges.next_free(taken)
 
 
+def test_networks_are_cut_from_chosen_ranges_in_turn() -> None:
+    pools = (("10.200.0.0/23", 24), ("10.9.0.0/24", 25))
+    taken = {Subnet.parse("10.200.0.0/25")}
+    for expected in ("10.200.1.0/24", "10.9.0.0/25", "10.9.0.128/25"):
+        assert ranges.next_free(taken, pools).subnet == expected
+        taken.add(Subnet.parse(expected))
+    with pytest.raises(NoPoolLeft):
+        ranges.next_free(taken, pools)
+
+
 def test_a_range_of_ones_own_is_checked_and_completed() -> None:
     assert ranges.complete(Pool("10.1.2.3/16"), ()) == Pool("10.1.0.0/16", "10.1.0.1", chosen=True)
     inside = ranges.complete(Pool("10.1.0.0/16", range="10.1.5.0/24", reserved={"a": "10.1.5.0"}), ())
