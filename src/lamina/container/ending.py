@@ -8,7 +8,7 @@ from collections.abc import Callable
 from lamina import events, signal
 from lamina.container import frames, pausing, removal, signals
 from lamina.container.attachment import Attachment, MonitorLost
-from lamina.container.lifecycle import current, reconcile, start
+from lamina.container.lifecycle import current, held, start
 from lamina.container.parts import Parts
 from lamina.container.record import PAUSED, RESTARTING, Container
 from lamina.container.restarting import NO, RestartPolicy
@@ -120,12 +120,14 @@ def remove(parts: Parts, container_id: str, *, force: bool = False, volumes: boo
 
     :raises StillRunning: it runs and ``force`` is off.
     """
-    if force:
-        with suppress(NotRunning):
-            kill(parts, container_id)
-    with parts.store.lock(container_id):
-        container = reconcile(parts, parts.store.load(container_id))
-        if container.running:
-            raise StillRunning(container_id, container.status)
-        removal.delete(parts, container, volumes=volumes)
+    while True:
+        if force:
+            with suppress(NotRunning):
+                kill(parts, container_id)
+        with held(parts, container_id) as container:
+            if not container.running:
+                removal.delete(parts, container, volumes=volumes)
+                break
+            if not force:  # else it was about to start
+                raise StillRunning(container_id, container.status)
     events.note(parts.root, container, "destroy")

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 LOST = 255
 #: Exit code in the state of a container that could not be started for a reason of the engine's own.
 _NOT_STARTED = 128
+_MOMENT = 0.05
 
 
 # Starting
@@ -56,8 +57,7 @@ def start(parts: Parts, container_id: str, *, attached: bool, started_pids: Call
     :raises StartFailed: with the exit code of ``run``.
     """
     parts.root.require_writable()
-    with parts.store.lock(container_id):
-        container = reconcile(parts, parts.store.load(container_id))
+    with held(parts, container_id) as container:
         if container.running:
             return None
         try:
@@ -69,7 +69,7 @@ def start(parts: Parts, container_id: str, *, attached: bool, started_pids: Call
                 raise
         except LaminaError as error:
             code = error.code if isinstance(error, StartFailed) else _NOT_STARTED
-            container = reconcile(parts, container)  # a monitor that was lost has undone nothing
+            reconcile(parts, container)  # a monitor that was lost has undone nothing
             container.set_failed(_NOT_STARTED if code == ENGINE_FAILED else code, str(error))
             parts.store.save(container)
             raise
@@ -85,13 +85,13 @@ def _launch(parts: Parts, container: Container, attached: bool, started_pids: Ca
     logdrivers.check_values(container, parts.store.log_path(container.id))
     container.document.update(RestartCount=0, HasBeenManuallyStopped=False)
     with ExitStack() as undo:
+        lock = run.claim()  # first: it is how others know that there is something to put right, should this one die
+        undo.callback(run.remove)
+        undo.callback(os.close, lock)
         undo.callback(_unmount, parts, container.id)
         with ExitStack() as warm:  # over before the fork, which is not to happen beside a thread
             warm.callback(cgroup.warm_up())
             merged = parts.layers.mount(container.id, volatile=container.auto_remove)
-            lock = run.claim()
-            undo.callback(run.remove)
-            undo.callback(os.close, lock)
             undo.callback(release, parts, container.id)
             prepare(parts, container, merged)
         ours, theirs = frames.pair()
@@ -287,6 +287,23 @@ class MonitorHousehold:
 # Looking after
 
 
+@contextmanager
+def held(parts: Parts, container_id: str) -> Iterator[Container]:
+    """The container, locked and put right, and not in the middle of an end: a monitor that lives has it running.
+
+    A monitor notes the end before it cleans up; what others made for the next run meanwhile it would take away.
+    Raises :class:`NoSuchContainer`.
+    """
+    run = parts.run_directory(container_id)
+    while True:
+        with parts.store.lock(container_id):
+            container = reconcile(parts, parts.store.load(container_id))
+            if container.running or not run.alive():
+                yield container
+                return
+        run.wait(_MOMENT)  # not to its end: where the starter was killed it is only beginning
+
+
 def reconcile(parts: Parts, container: Container) -> Container:
     """The container with its state put right when its monitor died. The caller holds its lock."""
     run = parts.run_directory(container.id)
@@ -312,7 +329,8 @@ def _clean_up(parts: Parts, container: Container, run: RunDirectory) -> None:
     """Undo what a monitor would have undone."""
     if run.exists():
         parts.runtime().delete(container.id, run.path)
-    networking.close(parts, container.id)
+        cgroup.destroy(specification.cgroup_of(container))
+    networking.recover(parts, container.id)
     _unmount(parts, container.id)
 
 

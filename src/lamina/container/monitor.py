@@ -154,6 +154,7 @@ class Monitor:
                 household.open_network(plan.container)
                 run = self._start(plan.container)
             except BaseException:
+                cgroup.destroy(plan.cgroups_path)  # the runtime may have been killed
                 household.left(self._id)
                 household.unmount(self._id)
                 raise

@@ -246,6 +246,11 @@ def close(parts: Parts, container_id: str) -> None:
     parts.networks.close(container_id)
 
 
+def recover(parts: Parts, container_id: str) -> None:
+    """Give back what a container had whose monitor died, however far it had come. Idempotent."""
+    parts.networks.recover(container_id)
+
+
 def end(parts: Parts, container_id: str, opened: NetworkOpened) -> None:
     """The container has ended, or did not start."""
     if opened.helper:

@@ -27,8 +27,7 @@ def opened(parts: Parts, container_id: str) -> Iterator[int]:
         finally:
             os.close(descriptor)
         return
-    with parts.store.lock(container_id):
-        container = parts.store.load(container_id)
+    with lifecycle.held(parts, container_id) as container:
         holder = f"{container_id}.opened"
         try:
             for point in container.mount_points.values():

@@ -151,6 +151,9 @@ class Networks(Protocol):
     def close(self, container: str) -> None:
         """Give everything back. Idempotent."""
 
+    def recover(self, container: str) -> None:
+        """Give everything back of a container whose monitor died, however far it had come. Idempotent."""
+
     def names_at(self, container: str) -> str:
         """Address of the server for names that a running container asks; ``""`` for the host's."""
 

@@ -23,6 +23,7 @@ def delete(parts: Parts, container: Container, *, volumes: bool, when_gone: Call
             _remove_anonymous_volumes(parts, container)
         if when_gone is not None:
             when_gone()
+        parts.run_directory(container.id).remove()  # a monitor that removes its container has one
         parts.store.forget(container.id)
     parts.layers.free()
 

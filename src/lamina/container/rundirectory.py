@@ -125,8 +125,9 @@ class RunDirectory:
 
     def remove(self) -> None:
         """Idempotent."""
-        with suppress(OSError):
-            remove_tree(self.path)
+        if self.exists():
+            with suppress(OSError):
+                remove_tree(self.path)
 
     def _open(self) -> int:
         return os.open(os.path.join(self.path, _LOCK), os.O_RDONLY | os.O_CLOEXEC)

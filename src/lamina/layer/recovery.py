@@ -30,7 +30,8 @@ def reclaim(workshop: Workshop, entry: Entry) -> None:
 
 
 def _remove_container(workshop: Workshop, container_id: str) -> None:
-    """A container that never came to exist, or was being removed."""
+    """A container that never came to exist, or was being removed, if need be by its monitor after its last run."""
+    _end_run(workshop.root.sub("lamina/run", container_id))
     try:
         mounted = workshop.database.read_mount(container_id)
         workshop.driver.unmount(mounted.mount_id)
@@ -45,9 +46,14 @@ def _end_build_steps(workshop: Workshop, token: str) -> None:
     home = workshop.root.sub("lamina/run")
     for name in list_directory(home):
         if name.startswith(token):
-            if os.path.exists(f"{home}/{name}/config.json"):
-                program.find().delete(name, f"{home}/{name}")
-            remove_tree(f"{home}/{name}")
+            _end_run(f"{home}/{name}")
+
+
+def _end_run(directory: str) -> None:
+    """Nobody lives who would end what runs with this run directory, if there is one."""
+    if os.path.exists(f"{directory}/config.json"):
+        program.find().delete(os.path.basename(directory), directory)
+    remove_tree(directory)
 
 
 def _remove_directories(workshop: Workshop, token: str) -> None:

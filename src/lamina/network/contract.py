@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from lamina import json
 from lamina.errors import Conflict, Denied, InvalidArgument, NotFound, SystemFailure, Unsupported
 from lamina.typing import Any, NamedTuple
@@ -203,6 +205,21 @@ class Endpoint(NamedTuple):
     interface: str = ""
     host_interface: str = ""
     names: tuple[str, ...] = ()
+
+    @classmethod
+    def intended(cls, network: Network, container: tuple[str, str], names: tuple[str, ...] = ()) -> Endpoint:
+        """One that is going to be made for a container (id and name)."""
+        return cls(network.id, network.name, os.urandom(32).hex(), *container, names=names)
+
+    @property
+    def made(self) -> bool:
+        """Whether it has come to be; else its addresses and interface may exist, and nobody uses them."""
+        return self.interface != ""
+
+    @property
+    def link(self) -> str:
+        """Name that the host's end of a pair has; the kernel takes 15 bytes."""
+        return f"lv{self.id[:12]}"
 
 
 class Publication(NamedTuple):

@@ -44,21 +44,19 @@ class Settings(NamedTuple):
 
     :ivar address: that address and no other; likewise for version 6 and the hardware address.
     :ivar link_local: addresses besides.
-    :ivar names: by which others find it.
     """
 
     address: str = ""
     address6: str = ""
     mac: str = ""
-    names: tuple[str, ...] = ()
     link_local: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, endpoint: Mapping[str, Any], names: tuple[str, ...] = (), mac: str = "") -> Settings:
+    def of(cls, endpoint: Mapping[str, Any], mac: str = "") -> Settings:
         """From an entry of ``NetworkSettings.Networks``. Raises :class:`InvalidArgument`."""
         wanted = endpoint.get("IPAMConfig") or {}
         address, address6 = str(wanted.get("IPv4Address") or ""), str(wanted.get("IPv6Address") or "")
-        return cls(address, address6, mac, names, _link_local(wanted.get("LinkLocalIPs") or ()))
+        return cls(address, address6, mac, _link_local(wanted.get("LinkLocalIPs") or ()))
 
 
 def _link_local(texts: Sequence[str]) -> tuple[str, ...]:
@@ -125,24 +123,20 @@ class Plugging(NamedTuple):
     links: Rtnetlink
     filter: Nfnetlink
 
-    def plug(self, network: Network, container: tuple[str, str], wanted: Settings, namespace: Namespace) -> Endpoint:
-        """Give a container an interface on a network; all or nothing. Routes are not set.
-
-        :param container: its id and name.
-        """
+    def plug(self, network: Network, intended: Endpoint, wanted: Settings, namespace: Namespace) -> Endpoint:
+        """Give a container an interface on a network; all or nothing. Routes are not set."""
         for _ in range(_ATTEMPTS):
             try:
-                return self._plug(network, container, wanted, namespace)
+                return self._plug(network, intended, wanted, namespace)
             except OSError as error:
                 if error.errno not in (errno.ENODEV, errno.EINVAL) or network.driver != BRIDGE:
                     raise  # else somebody took the idle bridge down just now
-        return self._plug(network, container, wanted, namespace)
+        return self._plug(network, intended, wanted, namespace)
 
-    def _plug(self, network: Network, container: tuple[str, str], wanted: Settings, namespace: Namespace) -> Endpoint:
+    def _plug(self, network: Network, endpoint: Endpoint, wanted: Settings, namespace: Namespace) -> Endpoint:
         bridge = 0
         if network.driver == BRIDGE:
             network, bridge = self.bridges.ensure(network, self.links, self.filter)
-        endpoint = Endpoint(network.id, network.name, os.urandom(32).hex(), *container, names=wanted.names)
         try:
             endpoint = self._with_addresses(network, endpoint, wanted)
             endpoint = endpoint._replace(interface=_free_name(namespace.links))
@@ -189,9 +183,8 @@ class Plugging(NamedTuple):
         return endpoint
 
     def _on_bridge(self, network: Network, endpoint: Endpoint, bridge: int, namespace: Namespace) -> Endpoint:
-        name = f"lv{endpoint.id[:12]}"
         self.links.add_veth(
-            name,
+            endpoint.link,
             endpoint.interface,
             bridge=bridge,
             namespace=namespace.descriptor,
@@ -199,10 +192,10 @@ class Plugging(NamedTuple):
             mtu=network.mtu,
         )
         if network.options.get(OPTION_ICC) == "false":
-            self.links.isolate(self.links.index(name))
+            self.links.isolate(self.links.index(endpoint.link))
         if network.internal:
             endpoint = endpoint._replace(gateway="", gateway6="")
-        return endpoint._replace(host_interface=name)
+        return endpoint._replace(host_interface=endpoint.link)
 
     def _on_parent(self, network: Network, endpoint: Endpoint, namespace: Namespace) -> None:
         options = network.options

@@ -88,8 +88,9 @@ class Sandboxes:
             mac = str(wanted.config.get("MacAddress") or "")
             for text, entry, names in wanted.networks:
                 network = self.store.find(text)
-                settings = Settings.of(entry, names, "" if endpoints else mac)
-                endpoints.append(plugging.plug(network, (wanted.id, wanted.name), settings, namespace))
+                settings = Settings.of(entry, "" if endpoints else mac)
+                intended = Endpoint.intended(network, (wanted.id, wanted.name), names)
+                endpoints.append(plugging.plug(network, intended, settings, namespace))
             set_default_routes(endpoints, namespace)
             holding = Holding(tuple(endpoints))
             reachable = [endpoint for endpoint in endpoints if endpoint.host_interface and endpoint.gateway]
@@ -128,6 +129,8 @@ class Sandboxes:
             with suppress(OSError), open_filter() as filter:
                 self.bridges.firewall.unpublish(filter, holding.address, holding.publications)
         for endpoint in holding.endpoints:
+            if not endpoint.made:
+                self.store.release_all(endpoint.network, container)
             for address in (endpoint.address, endpoint.address6):
                 if address and self.store.holder(endpoint.network, address) == container:
                     self.store.release(endpoint.network, address)
@@ -137,16 +140,37 @@ class Sandboxes:
     def connect(
         self, text: str, container: tuple[str, str], pid: int, entry: Mapping[str, Any], names: tuple[str, ...]
     ) -> Endpoint:
-        """Put a running container on one more network."""
+        """Put a running container on one more network. What a call that was killed has left is taken away first."""
         network = self.store.find(text)
-        holding = self.store.holding(container[0])
         with Rtnetlink() as links, open_filter() as filter, Namespace.of(pid) as namespace:
+            holding = self._without_unfinished(container[0], network, links)
+            intended = Endpoint.intended(network, container, names)
+            # Whoever cleans up after this one, should it be killed, knows by it what there may be.
+            self.store.hold(container[0], holding._replace(endpoints=(*holding.endpoints, intended)))
             plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
-            endpoint = plugging.plug(network, container, Settings.of(entry, names), namespace)
+            try:
+                endpoint = plugging.plug(network, intended, Settings.of(entry), namespace)
+            except BaseException:
+                self.store.hold(container[0], holding)
+                raise
             set_default_routes([*holding.endpoints, endpoint], namespace)
         self.store.hold(container[0], holding._replace(endpoints=(*holding.endpoints, endpoint)))
         naming.announce(self.store, [network])
         return endpoint
+
+    def _without_unfinished(self, container: str, network: Network, links: Rtnetlink) -> Holding:
+        """What the container has, without what its record does not know: endpoints that were not made to the end, and
+        one on ``network``."""
+        holding = self.store.holding(container)
+        kept = []
+        for endpoint in holding.endpoints:
+            if endpoint.made and endpoint.network != network.id:
+                kept.append(endpoint)
+                continue
+            with suppress(OSError):
+                links.delete_link(endpoint.link)
+            self.store.release_all(endpoint.network, container)
+        return holding._replace(endpoints=tuple(kept))
 
     def disconnect(self, network_id: str, container: str, pid: int) -> None:
         """Take a running container off a network. Nothing when it is not on it."""

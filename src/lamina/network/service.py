@@ -161,6 +161,12 @@ class Networks:
         if self.store.holding(container) != Holding():
             self._in_network(lambda: self._sandboxes.close(container))
 
+    def recover(self, container: str) -> None:
+        """Give everything back of a container whose monitor died, however far it had come. Idempotent."""
+        self.close(container)
+        for network in self.store.all():
+            self.store.release_all(network.id, container)
+
     def connect(
         self, text: str, container: tuple[str, str], pid: int, entry: Mapping[str, Any], names: tuple[str, ...]
     ) -> Endpoint:
@@ -175,7 +181,7 @@ class Networks:
         """Take back what those have who died without giving it back."""
         for container in self.store.holders():
             if not self._alive(container):
-                self.close(container)
+                self.recover(container)
 
     def names_at(self, container: str) -> str:
         """See :meth:`lamina.network.sandboxes.Sandboxes.names_at`."""

@@ -177,6 +177,12 @@ class NetworkStore:
         with suppress(FileNotFoundError):
             os.unlink(self.path("leases", network_id, address))
 
+    def release_all(self, network_id: str, container: str) -> None:
+        """Release what a container has of one network. Idempotent."""
+        for address in self.taken(network_id):
+            if self.holder(network_id, address) == container:
+                self.release(network_id, address)
+
     def holder(self, network_id: str, address: str) -> str:
         """Id of the container that has the address; ``""`` when nobody has."""
         try:
@@ -191,7 +197,7 @@ class NetworkStore:
             endpoint
             for container in containers
             for endpoint in self.holding(container).endpoints
-            if endpoint.network == network_id
+            if endpoint.network == network_id and endpoint.made
         ]
         return sorted(found, key=lambda endpoint: packed(endpoint.address or endpoint.address6))
 

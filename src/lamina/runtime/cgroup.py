@@ -11,10 +11,14 @@ import time
 from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable
 
+from lamina import signal
+from lamina.contextlib import suppress
 from lamina.errors import SystemFailure
 
 _HOME = "/sys/fs/cgroup"
 _FREEZE_TIMEOUT = 10.0
+#: How long the end of killed processes is waited for, and how long between two looks.
+_END_SECONDS, _PAUSE = 1.0, 0.005
 #: A good part of a grace period.
 _WARM_SECONDS = 0.003
 
@@ -120,6 +124,19 @@ def remove(path: str, home: str = _HOME) -> bool:
     return True
 
 
+def destroy(path: str, home: str = _HOME) -> None:
+    """Kill what is in a group and remove it from every hierarchy, where the runtime did not come to do so.
+
+    Idempotent. What the kernel does not let go within a second stays.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    while not remove(path, home) and time.monotonic() < deadline:
+        for pid in processes(path, home):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_PAUSE)
+
+
 def freeze(path: str, home: str = _HOME) -> None:
     """Stop every process of the group; returns when they have stopped. Raises :class:`SystemFailure`."""
     _set_frozen(path, True, home)
@@ -155,6 +172,6 @@ def _set_frozen(path: str, frozen: bool, home: str) -> None:
                     return
             if time.monotonic() > deadline:
                 raise SystemFailure(f"{group}: processes did not {'stop' if frozen else 'go on'} in time")
-            time.sleep(0.005)
+            time.sleep(_PAUSE)
     except OSError as error:
         raise SystemFailure(f"{group}: {error.strerror}") from error

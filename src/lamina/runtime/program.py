@@ -219,7 +219,8 @@ class RuntimeProgram:
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
         if held is not None:
             actions.append((os.POSIX_SPAWN_DUP2, held, 3))  # runtimes close what is above 2 in the container
-        environment = {"PATH": ":".join(SEARCH)}
+        # The second is where crun has a file for a moment that shows its own program: it goes with the rest.
+        environment = {"PATH": ":".join(SEARCH), "_LIBCONTAINER_STATEDIR": bundle}
         with _Surroundings():
             return os.posix_spawn(
                 self.path,
