@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from lamina.typing import TYPE_CHECKING
-from lamina.version import __version__
 
 __all__ = ["Engine", "__version__"]
 
 if TYPE_CHECKING:
     from lamina.engine import Engine
+    from lamina.version import __version__
 
 
 def __getattr__(name: str) -> object:
@@ -21,4 +21,8 @@ def __getattr__(name: str) -> object:
         from lamina.engine import Engine
 
         return Engine
+    if name == "__version__":
+        from lamina.version import __version__
+
+        return __version__
     raise AttributeError(name)

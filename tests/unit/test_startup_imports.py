@@ -119,12 +119,25 @@ def test_exec_loads_no_image_or_layer(loaded_by: Loader) -> None:
 
 
 def test_run_loads_what_few_containers_need_only_for_them(modules_of: Loader) -> None:
-    modules = modules_of("import lamina.cli.run, lamina.container.service, lamina.volume.store; print(*sys.modules)")
-    rare = {"limits", "rights", "sharing", "processlimits", "propagation", "subpaths", "volumesfrom", "updating"}
-    rare.add("statistics")
+    modules = modules_of(
+        "import lamina.cli.run, lamina.container.service, lamina.container.creation, lamina.graphdriver.choice\n"
+        "import lamina.image.store, lamina.network.service, lamina.volume.store; print(*sys.modules)"
+    )
+    rare = {"copyup", "limits", "rights", "sharing", "processlimits", "propagation", "signals", "subpaths", "updating"}
+    rare |= {"statistics", "volumesfrom"}
     loaded = {name.removeprefix("lamina.container.") for name in modules}
     assert not rare & loaded
-    assert not {"lamina.cli.createvalues", "lamina.runtime.controllers", "lamina.volume.local"} & loaded
+    assert not {"lamina.cli.createvalues", "lamina.cli.mountflag", "lamina.runtime.controllers"} & loaded
+    assert not {"lamina.graphdriver.treecopy", "lamina.graphdriver.vfs", "lamina.image.recovery"} & loaded
+    assert not {"lamina.layer.release", "lamina.volume.local"} & loaded
+    assert not loaded & _COSTLY
+
+
+def test_start_loads_nothing_about_images(loaded_by: Loader) -> None:
+    loaded = loaded_by("start nothing")
+    assert "lamina.container.lifecycle" in loaded
+    assert not {name for name in loaded if name.startswith("lamina.image")}
+    assert not loaded & _COSTLY
 
 
 def test_a_container_on_the_bridge_loads_no_cryptography(modules_of: Loader) -> None:

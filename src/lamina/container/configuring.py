@@ -8,7 +8,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 
-from lamina.container import signals
 from lamina.errors import InvalidArgument
 from lamina.oci import dockerconfig
 from lamina.typing import Any
@@ -76,4 +75,6 @@ def _check(config: Mapping[str, Any]) -> None:
         if not isinstance(text, str) or "\0" in text:
             raise InvalidSetting(f"invalid container configuration: {text!r} is not a text without NUL bytes")
     if config.get("StopSignal"):
+        from lamina.container import signals  # few images say anything about it
+
         signals.number(config["StopSignal"])

@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 from lamina.container import (
     configuring,
-    copyup,
     defaults,
     initlayer,
     mounts,
@@ -184,6 +183,8 @@ def _prepare_root(parts: Parts, container: Container, requests: list[MountReques
             if directory not in ("", "/"):
                 rootfs.check_working_directory(root, directory)
             for request in volumes:
+                from lamina.container import copyup  # few containers have new volumes
+
                 point = container.mount_points[request.target]
                 parts.volumes.attach(point["Name"], container.id)
                 copyup.copy_up(root, request.target, point["Source"], mounts.subpath_of(point))

@@ -9,11 +9,13 @@ from lamina.container.rundirectory import RunDirectory
 from lamina.container.store import ContainerStore
 from lamina.dataroot import DataRoot
 from lamina.graphdriver.choice import open_driver
-from lamina.image.contract import ImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.runtime import program
 from lamina.runtime.program import RuntimeProgram
-from lamina.typing import Any, NamedTuple, Protocol
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from lamina.image.contract import ImageStore
 
 #: The member of ``SecurityOpt``, alone or with a value.
 _NO_NEW_PRIVILEGES = "no-new-privileges"
@@ -203,16 +205,21 @@ class StartSettings(NamedTuple):
 class Parts(NamedTuple):
     """One data root's stores, and the way to a fresh set of them.
 
+    :ivar open_images: the image store, which few commands need.
     :ivar open_volumes: the volume store of a data root; ``open_networks``: its network service.
     """
 
     root: DataRoot
     layers: FileLayerStore
-    images: ImageStore
+    open_images: Callable[[], ImageStore]
     store: ContainerStore
     open_volumes: Callable[[DataRoot], Volumes]
     open_networks: Callable[[DataRoot], Networks]
     start_settings: StartSettings = StartSettings()
+
+    @property
+    def images(self) -> ImageStore:
+        return self.open_images()
 
     @property
     def networks(self) -> Networks:

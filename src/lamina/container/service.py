@@ -17,7 +17,6 @@ from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID
 from lamina.errors import Corrupt, NotFound
-from lamina.image.contract import ContainerUse, ImageStore
 from lamina.layer.store import FileLayerStore
 from lamina.typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from lamina.container.logs import LogRequest
     from lamina.container.restarting import RestartPolicy
     from lamina.container.restoring import Restored
+    from lamina.image.contract import ContainerUse, ImageStore
     from lamina.layer.contract import Change
 
 
@@ -45,7 +45,7 @@ class ContainerService:
         self,
         root: DataRoot,
         layers: FileLayerStore,
-        images: ImageStore,
+        open_images: Callable[[], ImageStore],
         volumes: Volumes,
         open_networks: Callable[[DataRoot], Networks],
         *,
@@ -59,7 +59,7 @@ class ContainerService:
             configuration.init,
             configuration.no_new_privileges,
         )
-        self._parts = Parts(root, layers, images, ContainerStore(root), volumes.on, open_networks, settings)
+        self._parts = Parts(root, layers, open_images, ContainerStore(root), volumes.on, open_networks, settings)
         self._monitors: list[int] = []
 
     @property
@@ -253,6 +253,8 @@ class ContainerService:
 
     def image_uses(self) -> Iterator[ContainerUse]:
         """What removal of images has to know of every container."""
+        from lamina.image.contract import ContainerUse
+
         for container in self.listed():
             running = container.running
             yield ContainerUse(container.id, ImageID(container.image_id), running, container.config.get("Image") or "")

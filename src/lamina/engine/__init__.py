@@ -215,10 +215,15 @@ class Engine:
     def container_service(self) -> ContainerService:
         from lamina.container.service import ContainerService
 
+        def open_images() -> FileImageStore:
+            return self.image_store
+
+        if self.layers.needs_recovery():  # that is done by opening the image store
+            open_images()
         return ContainerService(
             self.root,
             self.layers,
-            self.image_store,
+            open_images,
             self.volumes,
             self._open_networks,
             configuration=self.configuration,

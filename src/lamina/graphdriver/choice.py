@@ -9,7 +9,6 @@ from lamina.graphdriver.contract import GraphDriver
 from lamina.graphdriver.failure import DriverUnavailable
 from lamina.graphdriver.overlay2 import Overlay2Driver
 from lamina.graphdriver.removal import remove_tree
-from lamina.graphdriver.vfs import VfsDriver
 from lamina.linux import files
 from lamina.typing import NamedTuple
 
@@ -63,7 +62,11 @@ def _driver(name: str, root: str) -> GraphDriver:
         from lamina.graphdriver.aufs import AufsDriver
 
         return AufsDriver(root)
-    return VfsDriver(root) if name == "vfs" else Overlay2Driver(root)
+    if name == "vfs":
+        from lamina.graphdriver.vfs import VfsDriver
+
+        return VfsDriver(root)
+    return Overlay2Driver(root)
 
 
 def explain(root: str, name: str | None = None) -> list[Choice]:

@@ -13,16 +13,10 @@ from lamina.digest import ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound
 from lamina.filelock import FileLock
 from lamina.graphdriver.removal import remove_tree
+from lamina.image.store import IMAGE_NOTE, FileImageStore
 from lamina.layer.database import list_directory
 from lamina.layer.journal import Entry
 from lamina.layer.writable import CONTAINER_NOTE
-from lamina.typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lamina.image.store import FileImageStore
-
-#: Kind of a note in the journal: an image that is being made or removed, by the hex part of its ID.
-IMAGE_NOTE = "image"
 
 
 def recover(store: FileImageStore) -> None:

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable
 from lamina.digest import ImageID
 from lamina.errors import Conflict
 from lamina.image.contract import ContainerUse, Image, InUse
-from lamina.image.recovery import IMAGE_NOTE
-from lamina.image.store import FileImageStore
+from lamina.image.store import IMAGE_NOTE, FileImageStore
 from lamina.layer.journal import Entry
 from lamina.layer.store import FileLayerStore
 from lamina.reference import Reference

@@ -8,11 +8,9 @@ from lamina.contextlib import AbstractContextManager
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, Digest, ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound
-from lamina.image import recovery
 from lamina.image.contract import Image, ImageSummary, ReferenceStore
 from lamina.image.database import DamagedImage, ImageDatabase, ImageNotFound, image_id
 from lamina.image.index import UNKNOWN, Entry, ImageIndex
-from lamina.image.kept import cached_layers
 from lamina.image.references import FileReferenceStore, ReferenceNotFound
 from lamina.layer.database import LayerNotFound
 from lamina.layer.failure import space_checked
@@ -25,8 +23,8 @@ from lamina.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lamina.image.contract import ImageStore
 
-#: Kind of a note in the journal: an image that is being made or removed.
-IMAGE_NOTE = recovery.IMAGE_NOTE
+#: Kind of a note in the journal: an image that is being made or removed, by the hex part of its ID.
+IMAGE_NOTE = "image"
 
 
 class FileImageStore:
@@ -50,6 +48,8 @@ class FileImageStore:
 
     def recover(self) -> None:
         """Finish or undo what interrupted operations left."""
+        from lamina.image import recovery
+
         recovery.recover(self)
 
     def lock(self) -> AbstractContextManager[None]:
@@ -148,6 +148,8 @@ class FileImageStore:
 
         A configuration that can't be read keeps nothing: it does not say what it needs.
         """
+        from lamina.image.kept import cached_layers
+
         tops = {chain for chain in cached_layers(self.root) if self.layers.exists(chain)}
         for image in self.all():
             top = image.config.chain_id

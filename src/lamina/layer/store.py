@@ -15,7 +15,6 @@ from lamina.graphdriver.contract import DiffForm, GraphDriver
 from lamina.layer.contract import Change, Layer, LayerStore, MountedLayer
 from lamina.layer.database import DamagedLayer, LayerNotFound
 from lamina.layer.journal import Entry
-from lamina.layer.release import release
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import WritableLayers, kept
 from lamina.typing import TYPE_CHECKING
@@ -78,6 +77,8 @@ class FileLayerStore:
 
     def release(self, keep: Iterable[ChainID], candidates: Iterable[ChainID] | None = None) -> list[Layer]:
         """Delete unneeded layers; see the contract. With ``candidates`` only those and what is below them."""
+        from lamina.layer.release import release
+
         return release(self.workshop, keep, candidates)
 
     @contextmanager

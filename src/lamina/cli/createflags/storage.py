@@ -6,11 +6,17 @@ import os
 
 from lamina.cli.command import CommandError, Options
 from lamina.cli.flags import Flag, switch, text, texts
-from lamina.cli.mountflag import parse_mount
 from lamina.typing import Any
 
+
+def _mount(value: str) -> Any:
+    from lamina.cli.mountflag import parse_mount
+
+    return parse_mount(value)
+
+
 FLAGS: tuple[Flag, ...] = (
-    texts("mount", "Attach a filesystem mount to the container", type_name="mount", parse=parse_mount),
+    texts("mount", "Attach a filesystem mount to the container", type_name="mount", parse=_mount),
     switch("read-only", "Mount the container's root filesystem as read only"),
     texts("storage-opt", "Storage driver options for the container"),
     texts("tmpfs", "Mount a tmpfs directory"),

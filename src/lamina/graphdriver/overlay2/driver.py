@@ -10,7 +10,6 @@ from lamina.graphdriver import directories, overlayfs
 from lamina.graphdriver.contract import DiffForm, Problem
 from lamina.graphdriver.directories import detach, make_directory
 from lamina.graphdriver.failure import LayerDamaged, LayerMissing, TooManyLayers, translated
-from lamina.graphdriver.overlay2 import inspection
 from lamina.graphdriver.overlay2.layout import Layout
 from lamina.graphdriver.overlayfs import Overlay
 from lamina.graphdriver.removal import remove_tree
@@ -135,9 +134,13 @@ class Overlay2Driver:
     # Faults
 
     def problems(self, referenced: frozenset[str]) -> Iterator[Problem]:
+        from lamina.graphdriver.overlay2 import inspection
+
         return inspection.problems(self._layout, referenced)
 
     def repair(self, problem: Problem) -> None:
+        from lamina.graphdriver.overlay2 import inspection
+
         with translated(f"{problem.path} could not be repaired"):
             orphan = inspection.repair(self._layout, problem)
             if orphan is not None:
