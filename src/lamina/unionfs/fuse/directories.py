@@ -79,6 +79,7 @@ class Directories:
     def _listing(self, node: DirectoryNode, offset: int) -> _Listing:
         listing = self._listings.get(node)
         if listing is None or offset == 0:
+            self._session.discard_prepared(node)  # being read is an access
             parent = node.parent or node
             dots = Entry(b".", stat.S_IFDIR, node.number), Entry(b"..", stat.S_IFDIR, parent.number)
             entries: list[Entry | None] = [*dots, *self._tree.listing(node)]

@@ -48,8 +48,6 @@ from lamina.unionfs.node import DirectoryNode, Node
 _KEPT_FLAGS = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
 #: Smaller files are read faster through the kernel's cache than opened for passthrough.
 _PASSTHROUGH_SIZE = 128 << 10
-#: So many released files may wait to be closed.
-_MOST_CLOSING = 64
 _WRITE_DATA = HEADER_IN_SIZE + WRITE_IN_SIZE
 _CREATE_NAME = HEADER_IN_SIZE + CREATE_IN.size
 
@@ -84,8 +82,6 @@ class Files:
         self._backings: dict[Node, _Backing] = {}
         #: By open file.
         self._passed: dict[int, _Backing] = {}
-        #: Released, not closed yet.
-        self.closing: list[tuple[Node, int]] = []
         #: Nodes whose cached pages may be older than what passthrough wrote.
         self._stale: set[Node] = set()
         self._volatile = session.tree.options.volatile
@@ -134,6 +130,7 @@ class Files:
             flags = flags & ~os.O_ACCMODE | os.O_RDWR
         making = self._session.changes.making
         made = making.file(parent, name, mode, flags & _KEPT_FLAGS, self._names.creator(umask))
+        self._session.changed(parent)
         return self._created(unique, made, flags)
 
     def _temporary(self, parent: Node, unique: int, length: int) -> bytearray:
@@ -185,15 +182,8 @@ class Files:
         return backing
 
     def _release(self, node: Node, unique: int, length: int) -> bytes:
-        self.closing.append((node, RELEASE_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0]))
-        if len(self.closing) > _MOST_CLOSING:
-            self.finish_closing()
+        self._session.defer(self._close, node, RELEASE_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0])
         return self._session.done(unique)
-
-    def finish_closing(self) -> None:
-        """Close what was released. Nobody waits for that, so it is done when there is nothing else to do."""
-        while self.closing:
-            self._close(*self.closing.pop())
 
     def _close(self, node: Node, file: int) -> None:
         descriptors = node.descriptors
@@ -217,8 +207,6 @@ class Files:
 
     def _forgotten(self, node: Node) -> None:
         self._stale.discard(node)
-        if node.descriptors:
-            self.finish_closing()
         for descriptor in node.descriptors or ():
             os.close(descriptor)
         node.descriptors = None

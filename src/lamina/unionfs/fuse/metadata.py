@@ -70,11 +70,12 @@ class Metadata:
         }
 
     def _getattr(self, node: Node, unique: int, length: int) -> bytearray:
-        return self._session.attribute_reply(unique, node, self._tree.status(node))
+        return self._session.attribute_reply(unique, node)
 
     def _setattr(self, node: Node, unique: int, length: int) -> bytearray:
         fields = SETATTR_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         valid, handle, size, mode = fields[0], fields[2], fields[3], fields[11]
+        self._session.discard_prepared(node)
         if valid & _OWNER:
             uid = fields[13] if valid & _UID else -1
             gid = fields[14] if valid & _GID else -1
@@ -91,7 +92,7 @@ class Metadata:
             self._set_times(node, valid, fields)
         if valid & _KILL or not fields[0]:
             self._session.kill_privileges(node)
-        return self._session.attribute_reply(unique, node, self._tree.status(node))
+        return self._session.attribute_reply(unique, node)
 
     def _set_times(self, node: Node, valid: int, fields: tuple[int, ...]) -> None:
         if valid & _TIMES == _TIMES and valid & _NOW == _NOW:
@@ -141,6 +142,7 @@ class Metadata:
         size, flags, more, _ = SETXATTR_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         start = HEADER_IN_SIZE + SETXATTR_IN.size
         name, _, rest = bytes(self._session.view[start:length]).partition(b"\0")
+        self._session.discard_prepared(node)
         self._attributes.set(node, os.fsdecode(name), rest[:size], flags)
         if more & SETXATTR_ACL_KILL_SGID:
             mode = stat.S_IMODE(self._tree.status(node).st_mode)
@@ -149,6 +151,7 @@ class Metadata:
         return self._session.done(unique)
 
     def _removexattr(self, node: Node, unique: int, length: int) -> bytes:
+        self._session.discard_prepared(node)
         self._attributes.remove(node, os.fsdecode(self._session.name(HEADER_IN_SIZE, length)))
         return self._session.done(unique)
 

@@ -66,7 +66,8 @@ class Names:
         return self._session.entry(unique, node, tree.found or tree.status(node))
 
     def _forget(self, node: Node, unique: int, length: int) -> None:
-        self._session.let_go(node, FORGET_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0])
+        session = self._session
+        session.defer(session.let_go, node, FORGET_IN.unpack_from(self._buffer, HEADER_IN_SIZE)[0])
 
     def _forget_batch(self, node: Node, unique: int, length: int) -> None:
         (count, _) = BATCH_FORGET_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
@@ -74,44 +75,47 @@ class Names:
         for node_id, times in FORGET_ONE.iter_unpack(self._session.view[start : start + count * FORGET_ONE.size]):
             known = self._session.nodes.get(node_id)
             if known is not None:
-                self._session.let_go(known, times)
+                self._session.defer(self._session.let_go, known, times)
 
     def _readlink(self, node: Node, unique: int, length: int) -> bytes:
         directory, path = self._tree.place(node)
         target = os.readlink(path, dir_fd=directory)
         return HEADER_OUT.pack(HEADER_OUT_SIZE + len(target), 0, unique) + target
 
-    def _made(self, unique: int, made: Made) -> bytearray:
+    def _made(self, unique: int, parent: DirectoryNode, made: Made) -> bytearray:
+        self._session.changed(parent)
         return self._session.entry(unique, made.node, made.status)
 
     def _symlink(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         name, target = self._session.name(HEADER_IN_SIZE, length).split(b"\0")
         making = self._session.changes.making
-        return self._made(unique, making.symlink(parent, name, target, self.creator(0)))
+        return self._made(unique, parent, making.symlink(parent, name, target, self.creator(0)))
 
     def _mknod(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         mode, device, umask, _ = MKNOD_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         name = self._session.name(HEADER_IN_SIZE + MKNOD_IN.size, length)
         making = self._session.changes.making
-        return self._made(unique, making.special(parent, name, mode, device, self.creator(umask)))
+        return self._made(unique, parent, making.special(parent, name, mode, device, self.creator(umask)))
 
     def _mkdir(self, parent: Node, unique: int, length: int) -> bytearray:
         assert isinstance(parent, DirectoryNode)
         mode, umask = MKDIR_IN.unpack_from(self._buffer, HEADER_IN_SIZE)
         name = self._session.name(HEADER_IN_SIZE + MKDIR_IN.size, length)
         making = self._session.changes.making
-        return self._made(unique, making.directory(parent, name, mode, self.creator(umask)))
+        return self._made(unique, parent, making.directory(parent, name, mode, self.creator(umask)))
 
     def _unlink(self, parent: Node, unique: int, length: int) -> bytes:
         assert isinstance(parent, DirectoryNode)
         self._session.changes.removing.unlink(parent, self._session.name(HEADER_IN_SIZE, length))
+        self._session.changed(parent)
         return self._session.done(unique)
 
     def _rmdir(self, parent: Node, unique: int, length: int) -> bytes:
         assert isinstance(parent, DirectoryNode)
         self._session.changes.removing.rmdir(parent, self._session.name(HEADER_IN_SIZE, length))
+        self._session.changed(parent)
         return self._session.done(unique)
 
     def _rename(self, parent: Node, unique: int, length: int) -> bytes:

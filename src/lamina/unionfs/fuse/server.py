@@ -175,7 +175,7 @@ class Server:
         sleeping.register(self._slow.wake_read, select.POLLIN)
         sleeping.register(mounts, select.POLLERR | select.POLLPRI)
         looks = range(1, _SPINS + 1)
-        closing, finish_closing = self._files.closing, self._files.finish_closing
+        use_spare_time = self._session.use_spare_time
         rest = misses = 0
 
         def await_request() -> int:
@@ -187,12 +187,10 @@ class Server:
                     if look(0):
                         misses = 0
                         return number
-                    if closing:
-                        finish_closing()
+                    use_spare_time()
                 misses = min(misses + 1, _MOST_MISSES)
                 rest = 1 << misses
-            if closing:
-                finish_closing()
+            use_spare_time()
             return _SPINS if self._sleep(sleeping, gone) else 0
 
         return await_request
@@ -316,6 +314,7 @@ class Server:
 
     def _copied(self, node: Node, failed: OSError | None) -> None:
         """In the loop: answer who waited for the copy."""
+        self._session.discard_prepared(node.parent or node)
         for request in self._copies.pop(node):
             self._buffer[: len(request)] = request
             _, opcode, unique, node_id, *_ = HEADER_IN.unpack_from(request)

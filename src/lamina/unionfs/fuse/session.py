@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import deque
 from collections.abc import Callable
+from struct import Struct
 
 from lamina.linux.fuse_protocol import (
     ATTR_HEAD,
@@ -35,10 +37,13 @@ Handlers = dict[Opcode, Handler]
 
 #: How long the kernel may keep names and attributes, in seconds. Only the mount itself changes them.
 LIFETIME = 86400
+#: So much may wait until there is nothing else to do.
+_MOST_DEFERRED = 64
 _BILLION = 1_000_000_000
 _pack_header = HEADER_OUT.pack
 _put_attributes = ATTRIBUTES.pack_into
 _put_attribute_head, _HEAD_ATTRIBUTES, _ATTRIBUTES_SIZE = ATTR_HEAD.pack_into, ATTR_HEAD.size, ATTR_OUT.size
+_put_unique, _UNIQUE_AT = Struct("=Q").pack_into, 8
 _put_entry, _ENTRY_ATTRIBUTES, _ENTRY_SIZE = ENTRY_HEAD.pack_into, ENTRY_HEAD.size, ENTRY_OUT.size
 _put_opened, _CREATED_SIZE = OPENED.pack_into, CREATE_OUT.size
 _NO_NODE = ENTRY_OUT.pack(*([0] * 5), LIFETIME, *([0] * 19))[HEADER_OUT_SIZE:]
@@ -90,6 +95,12 @@ class Session:
         self._next_id = ROOT_ID + 1
         tree.root.id = ROOT_ID
         tree.root.lookups = 1
+        self._deferred: deque[tuple[Callable[[Node, int], None], Node, int]] = deque()
+        #: Where a name was made or removed by the latest request that did so.
+        self._changed: DirectoryNode | None = None
+        #: Whose attributes are in ``_prepared_reply``.
+        self._prepared: DirectoryNode | None = None
+        self._prepared_reply = bytearray(_ATTRIBUTES_SIZE)
         #: The kernel reads directories without opening them.
         self.opens_no_directories = False
         #: Called with a node that the kernel let go of.
@@ -100,7 +111,45 @@ class Session:
         """The writing half; ``EROFS`` without one."""
         if self.changes_or_none is None:
             raise failure(errno.EROFS)
+        self._changed = self._prepared = None
         return self.changes_or_none
+
+    def defer(self, work: Callable[[Node, int], None], node: Node, argument: int) -> None:
+        """Do later, in order, what nobody waits for."""
+        self._deferred.append((work, node, argument))
+        if len(self._deferred) > _MOST_DEFERRED:
+            self.finish_deferred()
+
+    def finish_deferred(self) -> None:
+        """Do what was deferred."""
+        while self._deferred:
+            work, node, argument = self._deferred.popleft()
+            work(node, argument)
+
+    def changed(self, directory: DirectoryNode) -> None:
+        """A name in ``directory`` was made or removed, so the kernel is going to ask for its attributes."""
+        self._changed = directory
+
+    def use_spare_time(self) -> None:
+        """To be called when there is no request: what makes later ones faster."""
+        if self._deferred:
+            self.finish_deferred()
+        directory = self._changed
+        if directory is not None:
+            self._changed = None
+            try:
+                status = self.tree.status(directory)
+            except OSError:
+                return
+            reply = self._prepared_reply
+            _put_attribute_head(reply, 0, _ATTRIBUTES_SIZE, 0, 0, LIFETIME, 0, 0)
+            put_attributes(reply, _HEAD_ATTRIBUTES, directory, status)
+            self._prepared = directory
+
+    def discard_prepared(self, node: Node) -> None:
+        """``node`` is about to change, and its directory with it if it is copied up first."""
+        if node is self._prepared or node is self._changed or not node.upper or self.tree.metacopies:
+            self._changed = self._prepared = None
 
     def name(self, start: int, length: int) -> bytes:
         """The name at the end of a request; the kernel sends it with a NUL."""
@@ -142,8 +191,13 @@ class Session:
         """The reply that there is no such name, which the kernel remembers."""
         return _pack_header(_ENTRY_SIZE, 0, unique) + _NO_NODE
 
-    def attribute_reply(self, unique: int, node: Node, status: os.stat_result) -> bytearray:
+    def attribute_reply(self, unique: int, node: Node) -> bytearray:
+        """The reply that tells what a node is like."""
         node.told = True
+        if node is self._prepared:
+            _put_unique(self._prepared_reply, _UNIQUE_AT, unique)
+            return self._prepared_reply
+        status = self.tree.status(node)
         reply = self._attribute_reply
         _put_attribute_head(reply, 0, _ATTRIBUTES_SIZE, 0, unique, LIFETIME, 0, 0)
         put_attributes(reply, _HEAD_ATTRIBUTES, node, status)
