@@ -60,7 +60,7 @@ def build(
 ) -> BuildResult:
     """Build, and give the image its names.
 
-    :param fetch: fetches base images that are not here; ``None`` never does.
+    :param fetch: finds base images that are not here; ``None`` never does.
     :param client: reaches registries, for caches; ``None`` never does.
     :param settings: says how to reach servers, for ``ADD``; ``None`` never does.
     :param failed: called when a command failed and the request keeps its stage, while what the command had mounted is
@@ -126,9 +126,9 @@ def _built(
     work = _Build(session, dockerfile, fetch)
     try:
         stage = work.target()
+        session.lookup.near(stage.layer)
         if session.request.squash:
             squash(session, stage)
-        session.lookup.near(stage.layer)
         session.cached = stage.cached
     except BaseException:
         with suppress(LaminaError, OSError):  # what is raised says more
@@ -182,6 +182,8 @@ class _Build:
         state = self._schedule.run([one.number for one in order], threads=threads)
         for name, value in sorted(self._session.request.labels.items()):
             self._builder(state, stage).label(name, value)
+        if state.base is not None and _unchanged(state):
+            self._images.bring(state.base)  # it is the result
         return state
 
     @property
@@ -265,16 +267,16 @@ class _Build:
         with session.step(shown.of(f"FROM {base}")):
             image = self._images.get(base, platform) if context is None else context.image
             assert image is not None
-        state.begin(image, session.base(image))
+        state.begin(image, self._images.layer(image, base))
 
     def _place(self, name: str, inside: kinds.Stage) -> sources.Place:
         """What ``--from=NAME`` means in a stage."""
         stage = self._graph.source(name, inside)
         if stage is not None:
-            return sources.of_stage(self._session, self._schedule.get(stage.number), name)
+            return sources.of_layer(self._session, self._schedule.get(stage.number).layer, name)
         context = self._contexts.get(name)
         if context is not None and context.image is not None:
-            return sources.of_image(self._session, context.image, name)
+            return self._in_image(context.image, name)
         if context is not None:
             return sources.of_directory(self._session, context.directory, name)
         if name.isascii() and name.isdigit():
@@ -283,9 +285,12 @@ class _Build:
         if inside.name == name.lower():
             raise UnknownStage(f"invalid from flag value {name}: refers to current build stage")
         try:
-            return sources.of_image(self._session, self._images.get(name), name)
+            return self._in_image(self._images.get(name), name)
         except NotFound as error:
             raise NotFound(f"invalid from flag value {name}: {error}") from error
+
+    def _in_image(self, image: Image, name: str) -> sources.Place:
+        return sources.of_layer(self._session, self._images.layer(image, name), name)
 
 
 def _is_command(instruction: str) -> bool:

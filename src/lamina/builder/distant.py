@@ -6,8 +6,10 @@ enough. So a layer is known by its ChainID first, and fetched last.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from collections.abc import Callable, Iterable
 
+from lamina.builder.progress import Steps
 from lamina.digest import ChainID, DiffID, DigestMismatch
 from lamina.layer.contract import Layer
 from lamina.layer.staged import Staged
@@ -46,8 +48,43 @@ class Distant:
         self.near: Layer | Staged | None = None
 
 
+class DistantImage:
+    """The top layer of an image that is in its registry. Thread-safe.
+
+    :param bring: pulls the image; its top layer.
+    :ivar near: that layer; ``None`` until it is here.
+    """
+
+    def __init__(self, name: str, chain_id: ChainID, bring: Callable[[], Layer]) -> None:
+        self.name = name
+        self.chain_id = chain_id
+        self.near: Layer | None = None
+        self._bring = bring
+        self._bringing = allocate_lock()
+
+    def pull(self, steps: Steps) -> Layer:
+        """Have it here."""
+        with self._bringing:
+            if self.near is None:
+                with steps.step(f"pulling {self.name}"):
+                    self.near = self._bring()
+            return self.near
+
+
 #: A layer that exists, that is being made, or that is elsewhere.
-AnyLayer = Layer | Staged | Distant
+AnyLayer = Layer | Staged | Distant | DistantImage
+
+
+def lowest(layer: AnyLayer | None) -> AnyLayer | None:
+    """What distant layers that have not come stand on."""
+    while isinstance(layer, Distant) and layer.near is None:
+        layer = layer.parent
+    return layer
+
+
+def near(layer: AnyLayer | None) -> Layer | Staged | None:
+    """What the layer is here; ``None`` also for one that has not come."""
+    return layer.near if isinstance(layer, (Distant, DistantImage)) else layer
 
 
 class Workshop(Protocol):
@@ -66,6 +103,9 @@ class Workshop(Protocol):
 def fetch(layer: AnyLayer | None, workshop: Workshop) -> Layer | Staged | None:
     """The layer, here, with all below it. Several are fetched at once. One thread at a time may call this.
 
+    An image that they stand on must be here.
+
+
     :raises DigestMismatch: a layer is another than the cache said. Nothing of it stays.
     """
     wanted: list[Distant] = []
@@ -78,8 +118,7 @@ def fetch(layer: AnyLayer | None, workshop: Workshop) -> Layer | Staged | None:
         for one in reversed(wanted):
             one.near = workshop.hold(one.chain_id)
             if one.near is None:
-                below = one.parent.near if isinstance(one.parent, Distant) else one.parent
-                one.near = staged = workshop.stage_layer(below)
+                one.near = staged = workshop.stage_layer(near(one.parent))
                 staged.diff_id = one.diff_id
                 made.append(staged)
         _fill([(one.near, one.blob) for one in reversed(wanted) if isinstance(one.near, Staged)])
@@ -89,7 +128,7 @@ def fetch(layer: AnyLayer | None, workshop: Workshop) -> Layer | Staged | None:
         for staged in reversed(made):
             workshop.drop(staged)
         raise
-    return top.near if isinstance(top, Distant) else top
+    return near(top)
 
 
 def _fill(missing: list[tuple[Staged, Blob]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from lamina.builder.cache import BuildCache, Pick, Step
-from lamina.builder.distant import AnyLayer, Distant, Workshop, fetch
+from lamina.builder.distant import AnyLayer, Distant, DistantImage, Workshop, fetch, lowest, near
 from lamina.builder.progress import Steps
 from lamina.builder.request import BuildRequest
 from lamina.builder.stage import StageState
@@ -143,8 +143,11 @@ class Lookup:
 
     def near(self, layer: AnyLayer | None) -> Layer | Staged | None:
         """The layer with its files here."""
+        base = lowest(layer)
+        if isinstance(base, DistantImage):
+            base.pull(self._session.steps)
         if not isinstance(layer, Distant):
-            return layer
+            return near(layer)
         with self._fetching:
             if layer.near is None:
                 with self._session.steps.step(f"fetching cached layers up to {layer.blob.descriptor.digest}"):
@@ -158,7 +161,7 @@ class Lookup:
     def publish(self) -> None:
         """Write down what was done; its layers exist now. Steps whose layers have stayed elsewhere stay there too."""
         for layer, step in self._made:
-            here = layer.near if isinstance(layer, Distant) else layer
+            here = near(layer)
             if here is not None or layer is None:
                 self._cache.put(step._replace(chain=here.chain_id if here is not None else None))
         self._made.clear()

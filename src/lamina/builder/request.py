@@ -10,7 +10,7 @@ from lamina.digest import ImageID
 from lamina.image.contract import Image
 from lamina.oci.platform import Platform
 from lamina.reference import Reference
-from lamina.typing import TYPE_CHECKING, Any, NamedTuple
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from lamina.builder.cacheoptions import CacheExport, CacheImport
@@ -19,8 +19,21 @@ if TYPE_CHECKING:
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
-#: Fetches an image that is not here, or again: name and platform to image.
-Fetch = Callable[[Reference, Platform | None], Image]
+
+class Offer(Protocol):
+    """An image that is elsewhere.
+
+    :ivar image: known by its configuration.
+    """
+
+    image: Image
+
+    def bring(self) -> Image:
+        """Have it in the image store, with its layers. Idempotent."""
+
+
+#: Finds an image that is not here, or again: by name and platform.
+Fetch = Callable[[Reference, Platform | None], Offer]
 
 
 class BuildRequest(NamedTuple):

@@ -6,22 +6,19 @@ from _thread import LockType, allocate_lock
 from collections.abc import Iterator
 
 from lamina import reference as references
-from lamina.builder.request import Fetch
+from lamina.builder.distant import AnyLayer, DistantImage
+from lamina.builder.request import Fetch, Offer
 from lamina.builder.session import Session
-from lamina.builder.stage import StageState
 from lamina.builder.tree import Tree
 from lamina.collections import defaultdict
 from lamina.contextlib import contextmanager
-from lamina.digest import ChainID
+from lamina.digest import ChainID, ImageID
 from lamina.errors import InvalidArgument, NotFound
 from lamina.image.contract import Image
 from lamina.image.database import ImageNotFound
+from lamina.layer.contract import Layer
 from lamina.oci.platform import Platform
 from lamina.oci.platform import from_text as platform_from_text
-from lamina.typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lamina.builder.distant import AnyLayer
 
 SCRATCH = "scratch"
 
@@ -33,12 +30,16 @@ class NoContext(InvalidArgument):
 class Images:
     """Finds base images, on this root first.
 
-    :param fetch: fetches what is not here; ``None`` never does.
+    Of one that is elsewhere the configuration comes at once, all else when something needs it.
+
+    :param fetch: finds what is not here; ``None`` never does.
     """
 
     def __init__(self, session: Session, fetch: Fetch | None) -> None:
         self._session = session
         self._fetch = fetch
+        self._offers: dict[ImageID, Offer] = {}
+        self._distant: dict[ImageID, DistantImage] = {}
         self._known: dict[tuple[str, str], Image] = {}
         self._locks: defaultdict[tuple[str, str], LockType] = defaultdict(allocate_lock)
 
@@ -73,7 +74,34 @@ class Images:
             raise InvalidArgument(f'failed to parse stage name "{name}": {error}') from error
         if self._fetch is None:
             raise NotFound(f"pull access denied for {reference.familiar_name}, repository does not exist here")
-        return self._fetch(reference, wanted)
+        offer = self._fetch(reference, wanted)
+        if self._session.request.no_cache or self._session.request.pull:
+            return offer.bring()
+        self._offers[offer.image.id] = offer
+        return offer.image
+
+    def bring(self, image: Image) -> None:
+        """Have an image in the store that was found."""
+        offer = self._offers.get(image.id)
+        if offer is not None:
+            offer.bring()
+
+    def layer(self, image: Image, name: str) -> AnyLayer | None:
+        """The top layer of an image, which the user calls ``name``. One in the store stays while the build lasts.
+
+        Layers of one that is not may be here all the same; whoever needs their files has it pulled, for its name.
+        """
+        session, chain = self._session, image.config.chain_id
+        if chain is None or image.id not in self._offers:
+            return session.base(image)
+
+        def bring() -> Layer:
+            self.bring(image)
+            layer = session.hold(chain)
+            assert layer is not None, "it was pulled just now"
+            return layer
+
+        return self._distant.setdefault(image.id, DistantImage(name, chain, bring))
 
 
 def _same(image: Image, platform: Platform) -> bool:
@@ -126,12 +154,8 @@ def of_directory(session: Session, path: str, shown: str) -> Place:
     return Place(session, None, path, shown)
 
 
-def of_image(session: Session, image: Image, shown: str) -> Place:
-    return Place(session, session.base(image), "", shown)
-
-
-def of_stage(session: Session, stage: StageState, shown: str) -> Place:
-    return Place(session, stage.layer, "", shown)
+def of_layer(session: Session, layer: AnyLayer | None, shown: str) -> Place:
+    return Place(session, layer, "", shown)
 
 
 def parsed_platform(text: str) -> Platform | None:

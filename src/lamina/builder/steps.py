@@ -214,6 +214,7 @@ class StageBuilder:
         if made is not None:
             diff_id, size = self._placed(made)
         elif work is not None:
+            session.lookup.near(state.layer)
             with session.step(name) as progress:
                 moved = self._moved(apart, progress) if apart else None
                 diff_id, size = moved or self._made(work, progress, apart=bool(apart))

@@ -5,6 +5,9 @@ All or nothing: layers become visible together when the last of them is complete
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from lamina.contextlib import contextmanager
 from lamina.digest import Digest, ImageID
 from lamina.distribution import originals
 from lamina.distribution.downloads import Downloads, short
@@ -70,23 +73,56 @@ def pull(
     """
     stores.root.require_writable()
     task = _Pull(stores, client, platform, report)
-    try:
+    with _translation(reference.tagged()):
         if not all_tags:
             results = [_pull_one(task, reference.tagged())]
             _report_status(task, reference.tagged().familiar, results)
             return results
         tags = client.tags(reference)
         results = [_pull_one(task, reference._replace(tag=tag, digest=None)) for tag in tags]
-    except RegistryError as error:
-        raise _translated(error, reference.tagged()) from error
-    except MissingCredentials as error:
-        # Docker asks whether there is a manifest before it asks for it.
-        what = error.what.replace("Get", "Head", 1) if "/manifests/" in error.what else error.what
-        raise NoCredentials(f"{what}: {error}") from error
     if not results:
         raise PullRefused(f"repository {reference.familiar_name} not found: it has no tags")
     _report_status(task, reference.familiar_name, results)
     return results
+
+
+class Offer:
+    """An image that a registry has, known by its configuration. Its layers and names come when somebody wants them.
+
+    :ivar image: as it will be in the store.
+    """
+
+    def __init__(self, task: _Pull, resolved: Resolved, config: ImageConfig) -> None:
+        self._task = task
+        self._resolved = resolved
+        self.image = Image(ImageID(resolved.manifest.config.digest), config)
+
+    def bring(self) -> Image:
+        """Do the rest of :func:`pull`, raising the same; idempotent."""
+        with _translation(self._resolved.reference):
+            return (_known(self._task, self._resolved) or _fetch(self._task, self._resolved, self.image.config))[0]
+
+
+def offer(reference: Reference, stores: Stores, client: RegistryClient, *, platform: Platform | None = None) -> Offer:
+    """What :func:`pull` would bring. Raises the same."""
+    stores.root.require_writable()
+    task = _Pull(stores, client, platform, ignore)
+    with _translation(reference.tagged()):
+        resolved = _resolved(task, reference.tagged())
+        return Offer(task, resolved, fetch_config(client, resolved))
+
+
+@contextmanager
+def _translation(reference: Reference) -> Iterator[None]:
+    """The registry's errors in Docker's words."""
+    try:
+        yield
+    except RegistryError as error:
+        raise _translated(error, reference) from error
+    except MissingCredentials as error:
+        # Docker asks whether there is a manifest before it asks for it.
+        what = error.what.replace("Get", "Head", 1) if "/manifests/" in error.what else error.what
+        raise NoCredentials(f"{what}: {error}") from error
 
 
 def _translated(error: RegistryError, reference: Reference) -> Exception:
@@ -103,28 +139,30 @@ def _translated(error: RegistryError, reference: Reference) -> Exception:
 
 
 def _pull_one(task: _Pull, reference: Reference) -> PullResult:
-    fetched = task.client.manifest(reference)
-    task.report(Event(f"Pulling from {reference.path}", str(reference.digest or reference.tag)))
-    resolved = resolve(task.client, reference, fetched, task.platform or host())
-    image_id = ImageID(resolved.manifest.config.digest)
-    image, updated = _known(task, resolved, image_id) or _fetch(task, resolved)
+    resolved = _resolved(task, reference)
+    image, updated = _known(task, resolved) or _fetch(task, resolved, fetch_config(task.client, resolved))
     task.report(Event(f"Digest: {resolved.digest}"))
     return PullResult(reference, image.id, resolved.digest, updated)
 
 
-def _known(task: _Pull, resolved: Resolved, image_id: ImageID) -> tuple[Image, bool] | None:
+def _resolved(task: _Pull, reference: Reference) -> Resolved:
+    fetched = task.client.manifest(reference)
+    task.report(Event(f"Pulling from {reference.path}", str(reference.digest or reference.tag)))
+    return resolve(task.client, reference, fetched, task.platform or host())
+
+
+def _known(task: _Pull, resolved: Resolved) -> tuple[Image, bool] | None:
     """The image with its new names when it is here already."""
     with task.stores.images.lock():
         try:
-            image = task.stores.images.get(image_id)
+            image = task.stores.images.get(ImageID(resolved.manifest.config.digest))
         except NotFound:
             return None
         return image, _finish(task, resolved, image)
 
 
-def _fetch(task: _Pull, resolved: Resolved) -> tuple[Image, bool]:
+def _fetch(task: _Pull, resolved: Resolved, config: ImageConfig) -> tuple[Image, bool]:
     """Bring the layers that are not there, then add the image and its names."""
-    config = fetch_config(task.client, resolved)
     with task.stores.layers.begin() as transaction:
         keep_in = task.stores.root if task.client.settings.keep_blobs else None
         with Downloads(task.client, resolved.reference, task.report, keep_in=keep_in) as downloads:

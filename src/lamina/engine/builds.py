@@ -8,9 +8,8 @@ from lamina.builder.build import build, seen_waste
 from lamina.builder.progress import StepProgress, StepReport, Steps
 from lamina.builder.progress import ignore as ignore_steps
 from lamina.builder.request import BuildRequest, BuildResult
-from lamina.image.contract import Image
 from lamina.oci.platform import Platform
-from lamina.progress import Event, Report, ignore
+from lamina.progress import Event, Report
 from lamina.reference import Reference
 from lamina.typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from lamina.builder.job import CommandFailed
     from lamina.builder.verifying import Difference
     from lamina.builder.wasting import Waste
+    from lamina.distribution.pull import Offer
     from lamina.distribution.push import PushResult
     from lamina.engine import Engine
 
@@ -90,12 +90,10 @@ class Builds:
                 pushed += push(name.tagged(), engine.stores, engine.registry, report=_lines(progress))
         return pushed
 
-    def _fetch(self, reference: Reference, platform: Platform | None) -> Image:
-        from lamina.distribution.pull import pull
+    def _fetch(self, reference: Reference, platform: Platform | None) -> Offer:
+        from lamina.distribution.pull import offer
 
-        engine = self._engine
-        results = pull(reference, engine.stores, engine.registry, platform=platform, report=ignore)
-        return engine.image_store.get(results[0].image_id)
+        return offer(reference, self._engine.stores, self._engine.registry, platform=platform)
 
 
 def _lines(progress: StepProgress) -> Report:
