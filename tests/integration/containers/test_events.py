@@ -24,7 +24,7 @@ def test_a_life_is_told_in_order(box: Lamina) -> None:
     box("rm", "-f", "named")
     life = shown(box, "--filter", "container=named", "--format", "{{.Action}}")
     assert life[0] == "rename"
-    before = shown(box, "--filter", "container=told", "--format", "{{.Action}}")
+    before = shown(box, "--filter", "type=container", "--filter", "container=told", "--format", "{{.Action}}")
     assert before == ["create", "start", "pause", "unpause"]
     assert life == ["rename", "kill", "kill", "die", "stop", "start", "restart", "kill", "die", "destroy"]
     (line,) = shown(box, "--filter", "container=named", "--filter", "event=rename")
@@ -52,23 +52,23 @@ def test_further_processes_images_volumes_and_networks_are_told_of(box: Lamina) 
     assert "exitCode=3" in shown(box, "--filter", "container=host", "--filter", "event=exec_die")[0]
     box("tag", "busybox", "told:of")
     box("rmi", "told:of")
-    box("volume", "create", "told")
-    box("volume", "create", "told")
-    box("volume", "rm", "told")
-    box("network", "create", "told")
-    box("network", "rm", "told")
+    box("volume", "create", "noted")
+    box("volume", "create", "noted")
+    box("volume", "rm", "noted")
+    box("network", "create", "noted")
+    box("network", "rm", "noted")
     for kind, actions in (
         ("image", ["tag", "untag"]),
         ("volume", ["create", "destroy"]),
         ("network", ["create", "destroy"]),
     ):
         assert shown(box, "--filter", f"type={kind}", "--format", "{{.Action}}")[-2:] == actions
-    (line, _) = shown(box, "--filter", "type=volume", "--filter", "volume=told")
-    assert line.endswith(" volume create told (driver=local)")
-    (line, _) = shown(box, "--filter", "type=network", "--filter", "network=told")
-    assert line.endswith(" (name=told, type=bridge)")
+    (line, _) = shown(box, "--filter", "type=volume", "--filter", "volume=noted")
+    assert line.endswith(" volume create noted (driver=local)")
+    (line, _) = shown(box, "--filter", "type=network", "--filter", "network=noted")
+    assert line.endswith(" (name=noted, type=bridge)")
     assert shown(box, "--filter", "type=image", "--filter", "image=told:of")[0].endswith(" (name=told:of)")
-    assert box("system", "events", "--since", "1h", "--until", "0s", "--filter", "volume=told") != ""
+    assert box("system", "events", "--since", "1h", "--until", "0s", "--filter", "volume=noted") != ""
 
 
 def test_inspect_names_the_processes_that_run(box: Lamina) -> None:
