@@ -61,6 +61,21 @@ def note(root: DataRoot, container: Record, action: str, attributes: Mapping[str
     tell(root, Actor(CONTAINER, container.id, told), action, source=image)
 
 
+class Teller(Protocol):
+    """Appends events of one container."""
+
+    def __call__(self, action: str, attributes: Mapping[str, str] | None = None, /) -> None: ...
+
+
+def teller(root: DataRoot, container: Record) -> Teller:
+    """:func:`note` for those who do not know the root or the container."""
+
+    def tell(action: str, attributes: Mapping[str, str] | None = None, /) -> None:
+        note(root, container, action, attributes)
+
+    return tell
+
+
 def pruned(root: DataRoot, type: str, reclaimed: int) -> None:
     """Append that what nobody used was removed. ``reclaimed``: bytes."""
     tell(root, Actor(type, "", {"reclaimed": str(reclaimed)}), "prune")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from lamina import events
 from lamina.builder.cache import PICKS, BuildCache
 from lamina.builder.cachelist import CacheEntry, check_filters, entries, matches
 from lamina.builder.sums import SUMS
@@ -78,6 +79,7 @@ def prune(
     if all and before is None and not filters:
         remove_tree(root.sub(SUMS))
         remove_tree(root.sub(PICKS))
+    events.pruned(root, events.BUILDER, reclaimed)
     return Pruned(removed, reclaimed)
 
 

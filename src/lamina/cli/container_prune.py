@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lamina.cli import pruning
 from lamina.cli.command import Context, Options
-from lamina.errors import Conflict, NotFound
 
 COMMAND = pruning.command("Remove all stopped containers")
 
@@ -16,17 +15,5 @@ def run(context: Context, options: Options) -> int:
 
 def prune_containers(context: Context, wanted: dict[str, list[str]]) -> tuple[int, str]:
     """Bytes that came free, and what docker says of what was removed (``""`` for nothing)."""
-    from lamina.view.pruning import prunable
-
-    service = context.engine().container_service
-    space = 0
-    removed = []
-    for container in prunable(service.listed(), wanted):
-        size = service.size(container.id)
-        try:
-            service.remove(container.id)
-        except (Conflict, NotFound):
-            continue  # started or removed meanwhile
-        space += size
-        removed.append(container.id)
+    removed, space = context.engine().containers.prune(wanted)
     return space, pruning.report("Containers", removed)

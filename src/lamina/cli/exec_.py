@@ -110,27 +110,18 @@ def _place(context: Context, container: Container) -> Place:
     from lamina.container.rundirectory import RunDirectory
     from lamina.runtime import program
 
-    return Place(RunDirectory(context.engine().root.sub("lamina", "run", container.id)), program.find())
+    root = context.engine().root
+    return Place(root, RunDirectory(root.sub("lamina", "run", container.id)), program.find())
 
 
 def _detached(context: Context, container: Container, request: ExecRequest) -> int:
     from lamina.container import execution
 
     execution.start_detached(container, _place(context, container), request)
-    _tell(context, container, request, os.urandom(32).hex())
     return 0
 
 
-def _tell(context: Context, container: Container, request: ExecRequest, id: str) -> None:
-    from lamina import events
-
-    command = " ".join((request.command[0], " ".join(request.command[1:])))
-    for action in ("exec_create", "exec_start"):
-        events.note(context.engine().root, container, f"{action}: {command}", {"execID": id})
-
-
 def _attached(context: Context, options: Options, container: Container, request: ExecRequest) -> int:
-    from lamina import events
     from lamina.container import execution
     from lamina.container.detaching import Detached, DetachKeys, parse_keys
 
@@ -140,12 +131,8 @@ def _attached(context: Context, options: Options, container: Container, request:
     keys = DetachKeys(parse_keys(options.text("detach-keys"))) if request.terminal and stdin is not None else None
     try:
         running = execution.start(container, _place(context, container), request)
-        id = os.path.basename(running.directory)
-        _tell(context, container, request, id)
         with terminal_followed(context, running.streams, stdin=stdin, terminal=request.terminal):
-            code = running.relay(stdin, out, err, keys)
-        events.note(context.engine().root, container, "exec_die", {"execID": id, "exitCode": str(code)})
-        return code
+            return running.relay(stdin, out, err, keys)
     except Detached:
         raise CommandError("read escape sequence") from None
     except LaminaError as error:

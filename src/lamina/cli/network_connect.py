@@ -44,5 +44,4 @@ def run(context: Context, options: Options) -> int:
     service = context.engine().container_service
     context.engine().networks.get(network)
     connecting.connect(service.parts, service.id_of(name), network, wanted)
-    connecting.tell(service.parts, service.id_of(name), network, "connect")
     return 0

@@ -40,7 +40,6 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina import events
     from lamina.network import naming
     from lamina.network.contract import Request
 
@@ -59,11 +58,6 @@ def run(context: Context, options: Options) -> int:
             ipam_driver=options.text("ipam-driver"),
             ipam_options=_pairs(options.texts("ipam-opt")),
         )
-    )
-    events.tell(
-        context.engine().root,
-        events.Actor("network", network.id, {"name": network.name, "type": network.driver}),
-        "create",
     )
     if not naming.program():
         context.warn(f"WARNING: {NO_NAMES}")

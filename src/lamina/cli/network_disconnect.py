@@ -21,5 +21,4 @@ def run(context: Context, options: Options) -> int:
     if not options.on("force"):
         context.engine().networks.get(network)
     connecting.disconnect(service.parts, service.id_of(name), network, force=options.on("force"))
-    connecting.tell(service.parts, service.id_of(name), network, "disconnect")
     return 0

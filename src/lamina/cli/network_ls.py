@@ -9,8 +9,8 @@ from lamina.cli.flags import check_filters, filters, switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.errors import InvalidArgument
 from lamina.network.contract import Network
+from lamina.oci.labels import match
 from lamina.typing import TYPE_CHECKING
-from lamina.view.labels import match
 
 if TYPE_CHECKING:
     from lamina.network.service import Networks

@@ -14,17 +14,13 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina import events
-
     networks = context.engine().networks
 
     def remove(name: str) -> str:
         try:
-            removed = networks.remove(name)
+            networks.remove(name)
         except NotFound:
             raise CommandError(f"Error: No such network: {name}") from None
-        actor = events.Actor("network", removed.id, {"name": removed.name, "type": removed.driver})
-        events.tell(context.engine().root, actor, "destroy")
         return name
 
     return for_each(context, options.arguments, remove)

@@ -12,7 +12,7 @@ from lamina.cli.units import ago, human_size, short_id
 from lamina.oci import timestamp
 from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 from lamina.view.system import image_usage
-from lamina.view.volume import disk_usage
+from lamina.volume.usage import disk_usage
 
 if TYPE_CHECKING:
     from lamina.builder.cachelist import CacheEntry

@@ -32,12 +32,11 @@ def run(context: Context, options: Options) -> int:
 
         if not confirmed(context, _warning(options)):
             return 0
-    done = [prune_containers(context, wanted)]
+    done = [prune_containers(context, wanted), (0, prune_networks(context, wanted))]
     if options.on("volumes"):
         from lamina.cli.volume_prune import prune_volumes
 
         done.append(prune_volumes(context, wanted))
-    done.append((0, prune_networks(context, wanted)))
     done.append(prune_images(context, all=options.on("all"), filters=wanted))
     if not set(wanted) - {"until"}:
         from lamina.cli.builder_prune import prune_cache

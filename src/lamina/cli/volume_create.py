@@ -24,13 +24,7 @@ def run(context: Context, options: Options) -> int:
     if driver != "local":
         raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
     engine = context.engine()
-    volume, is_new = engine.volumes.create(
-        name, labels=_pairs(options.texts("label")), options=_pairs(options.texts("opt"))
-    )
-    if is_new:
-        from lamina import events
-
-        events.tell(engine.root, events.Actor("volume", volume.name, {"driver": "local"}), "create")
+    volume, _ = engine.volumes.create(name, labels=_pairs(options.texts("label")), options=_pairs(options.texts("opt")))
     context.print(volume.name)
     return 0
 

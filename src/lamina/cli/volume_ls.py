@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import check_filters, filters, switch, text
 from lamina.cli.listing import Column, Listing
+from lamina.oci.labels import match
 from lamina.typing import TYPE_CHECKING
-from lamina.view.labels import match
 
 if TYPE_CHECKING:
     from lamina.engine import Engine

@@ -16,8 +16,6 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina import events
-
     engine = context.engine()
     complaints = []
     for name in options.arguments:
@@ -30,7 +28,6 @@ def run(context: Context, options: Options) -> int:
         except LaminaError as error:
             complaints.append(f"Error response from daemon: {error}")
             continue
-        events.tell(engine.root, events.Actor("volume", name, {"driver": "local"}), "destroy")
         context.print(name)
     if complaints:
         raise CommandError("\n".join(complaints))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lamina import events
 from lamina.container import frames
 from lamina.container.attachment import Attachment, MonitorLost
 from lamina.container.lifecycle import current
@@ -16,7 +17,8 @@ def attach(parts: Parts, container_id: str, *, stdin: bool) -> Attachment:
     :param stdin: whether the end of what this client has to say may be the end of the container's input.
     :raises NotRunning:
     """
-    connection = Attachment(_connect(parts, container_id))
+    tell = events.teller(parts.root, parts.store.load(container_id))
+    connection = Attachment(_connect(parts, container_id), tell)
     try:
         connection.send(frames.ATTACH if stdin else frames.ATTACH_OUTPUT)
         connection.wait_until_started()
@@ -26,6 +28,7 @@ def attach(parts: Parts, container_id: str, *, stdin: bool) -> Attachment:
     except BaseException:
         connection.close()
         raise
+    tell("attach")
     return connection
 
 

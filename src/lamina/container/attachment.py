@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Mapping
 
 from lamina.atomicfile import write_all
 from lamina.container import frames
 from lamina.container.detaching import Detached, DetachKeys
 from lamina.errors import SystemFailure
+from lamina.events import Teller
 
 
 class MonitorLost(SystemFailure):
@@ -26,11 +28,19 @@ class StartFailed(SystemFailure):
         self.code = code
 
 
-class Attachment:
-    """A connection to a running container's monitor. Close it, or :meth:`relay` to its end."""
+def _tell_nobody(action: str, attributes: Mapping[str, str] | None = None) -> None:
+    return
 
-    def __init__(self, descriptor: int) -> None:
+
+class Attachment:
+    """A connection to a running container's monitor. Close it, or :meth:`relay` to its end.
+
+    :param tell: notes for ``events`` what its client does to the container, with attributes.
+    """
+
+    def __init__(self, descriptor: int, tell: Teller = _tell_nobody) -> None:
         self._descriptor = descriptor
+        self._tell = tell
 
     def fileno(self) -> int:
         return self._descriptor
@@ -51,6 +61,7 @@ class Attachment:
     def resize(self, rows: int, columns: int) -> None:
         """Tell the container's terminal its size."""
         self._sent(frames.resize(rows, columns))
+        self._tell("resize", {"height": str(rows), "width": str(columns)})
 
     def relay(self, stdin: int | None, stdout: int | None, stderr: int | None, keys: DetachKeys | None = None) -> int:
         """Move bytes until the container has ended; its exit code. ``None`` for streams that are not attached.
@@ -70,7 +81,11 @@ class Attachment:
                 poll.register(stdin, select.POLLIN)
             for descriptor, events in poll.poll():
                 if descriptor == stdin:
-                    pending = _input_frame(stdin, keys)
+                    try:
+                        pending = _input_frame(stdin, keys)
+                    except Detached:
+                        self._tell("detach")
+                        raise
                     if pending == frames.INPUT_END:
                         stdin = None
                     continue

@@ -99,6 +99,7 @@ class Checker:
         assert self._running is not None
         try:
             code = self._running.entered.wait()
+            self._running.ended(code)
         except LaminaError as error:
             code = _NO_ANSWER
             self._output[:] = str(error).encode()

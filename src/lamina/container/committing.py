@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lamina import events
 from lamina.container import configuring, specification
 from lamina.container.parts import Parts
 from lamina.container.record import Container
@@ -43,6 +44,7 @@ def commit(parts: Parts, container: Container, request: CommitRequest) -> Image:
     path = specification.cgroup_of(container)
     if frozen:
         cgroup.freeze(path)
+        events.note(parts.root, container, "pause")
     try:
         with parts.layers.begin() as transaction:
             base = parts.layers.stack(parent.config.chain_id)
@@ -58,9 +60,13 @@ def commit(parts: Parts, container: Container, request: CommitRequest) -> Image:
                 image = parts.images.create(raw, parent=parent.id)
                 if request.reference is not None:
                     parts.images.tag(image.id, request.reference)
+        name = request.reference.familiar if request.reference is not None else ""
+        told = {"comment": request.comment, "imageID": str(image.id), "imageRef": name}
+        events.note(parts.root, container, "commit", told)
     finally:
         if frozen:
             cgroup.thaw(path)
+            events.note(parts.root, container, "unpause")
     return image
 
 

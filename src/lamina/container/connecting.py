@@ -8,7 +8,7 @@ from lamina import events
 from lamina.container import lifecycle, networking
 from lamina.container.parts import Network, Parts
 from lamina.container.record import Container
-from lamina.contextlib import suppress
+from lamina.contextlib import nullcontext, suppress
 from lamina.errors import Conflict, Denied, NotFound
 from lamina.typing import Any
 
@@ -49,16 +49,16 @@ def connect(parts: Parts, container_id: str, text: str, wanted: Mapping[str, Any
             networking.write_files(parts, container, parts.networks.endpoints_of(container.id))
         settings["Networks"][name] = entry
         parts.store.save(container)
+    if container.running:  # else it connects when it starts
+        events.tell(parts.root, networking.actor(network, container), "connect")
 
 
 def disconnect(parts: Parts, container_id: str, text: str, *, force: bool = False) -> None:
     """Take it off a network. ``force``: also when the network does not exist any more."""
-    try:
-        network_id, name = (found := parts.networks.get(text)).id, found.name
-    except NotFound:
-        if not force:
-            raise
-        network_id, name = "", text
+    network: Network | None = None
+    with suppress(NotFound) if force else nullcontext():
+        network = parts.networks.get(text)
+    name = network.name if network is not None else text
     with parts.store.lock(container_id):
         container = lifecycle.reconcile(parts, parts.store.load(container_id))
         networks = container.document["NetworkSettings"]["Networks"]
@@ -66,13 +66,16 @@ def disconnect(parts: Parts, container_id: str, text: str, *, force: bool = Fals
             raise NotConnected(container.id, name)
         if name == _HOST:
             raise Denied("container cannot be disconnected from host network or connected to host network")
-        if container.running and network_id:
-            parts.networks.disconnect(network_id, container.id, container.pid)
+        if container.running and network is not None:
+            parts.networks.disconnect(network.id, container.id, container.pid)
         del networks[name]
         if container.running and networking.is_bridged(container):
             with suppress(FileNotFoundError):
                 networking.write_files(parts, container, parts.networks.endpoints_of(container.id))
         parts.store.save(container)
+    if network is not None:
+        for _ in range(2 if container.running else 1):  # Docker tells of what a person asked for, and of what it did
+            events.tell(parts.root, networking.actor(network, container), "disconnect")
 
 
 def _check(container: Container, network: Network) -> None:
@@ -88,11 +91,3 @@ def _check(container: Container, network: Network) -> None:
         raise Denied(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         )
-
-
-def tell(parts: Parts, container_id: str, text: str, action: str) -> None:
-    """Note for ``events`` that a person has changed a container's networks."""
-    with suppress(NotFound):  # one that was left by force may be gone
-        network = parts.networks.get(text)
-        attributes = {"container": container_id, "name": network.name, "type": network.driver}
-        events.tell(parts.root, events.Actor("network", network.id, attributes), action)

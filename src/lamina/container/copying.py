@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from lamina import events
 from lamina.container import opening, treetar
 from lamina.container.parts import Parts
 from lamina.container.record import Container
@@ -177,6 +178,7 @@ def copy_from(parts: Parts, container: Container, shown: str, path: bytes, desti
         source = _container_source(root, shown, path, follow=follow)
         target = target_of(source, destination)
         write(destination, target.path, read(source, target.name), owners=False)
+    events.note(parts.root, container, "archive-path")
 
 
 def archive(parts: Parts, container: Container, shown: str, path: bytes, *, follow: bool) -> Iterator[Entry]:
@@ -184,6 +186,7 @@ def archive(parts: Parts, container: Container, shown: str, path: bytes, *, foll
     with opening.opened(parts, container.id) as root:
         source = _container_source(root, shown, path, follow=follow)
         yield from read(source, b"." if wants_content(path) else _base(source.path) or b".")
+    events.note(parts.root, container, "archive-path")
 
 
 def _container_source(root: int, shown: str, path: bytes, *, follow: bool) -> Place:
@@ -209,6 +212,7 @@ def copy_to(parts: Parts, container: Container, shown: str, path: bytes, source:
             write(destination, target.path, read(source, target.name), owners=True)
         except FileNotFoundError as error:
             raise NoSuchPath(shown, os.path.normpath(target.path)) from error
+    events.note(parts.root, container, "extract-to-dir")
 
 
 def extract_to(parts: Parts, container: Container, shown: str, path: bytes, stream: Iterable[bytes]) -> None:
@@ -219,6 +223,7 @@ def extract_to(parts: Parts, container: Container, shown: str, path: bytes, stre
             raise BadCopy(f'destination "{shown}:{os.fsdecode(path)}" must be a directory')
         _check_writable(container, destination.path)
         write(destination, destination.path, entries_of(stream), owners=True)
+    events.note(parts.root, container, "extract-to-dir")
 
 
 def _container_destination(root: int, path: bytes) -> Place:

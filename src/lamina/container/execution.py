@@ -8,8 +8,9 @@ it is in.
 import os
 import select
 import time
+from collections.abc import Mapping
 
-from lamina import atomicfile, json
+from lamina import atomicfile, events, json
 from lamina.container import users
 from lamina.container.detaching import Detached, DetachKeys
 from lamina.container.jsonlog import STDERR, STDOUT
@@ -18,7 +19,9 @@ from lamina.container.rundirectory import RunDirectory
 from lamina.container.states import NotRunning
 from lamina.container.streams import Streams
 from lamina.contextlib import suppress
+from lamina.dataroot import DataRoot
 from lamina.errors import InvalidArgument
+from lamina.events import Teller
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import daemon, openat2, process
 from lamina.runtime.program import Entered, FurtherProcess, RuntimeProgram, exec_failed
@@ -53,16 +56,21 @@ class ExecRequest(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a container runs, and what runs it."""
+    """Where a container runs, and what runs it. ``root``: where its events are noted."""
 
+    root: DataRoot
     run: RunDirectory
     runtime: RuntimeProgram
 
 
 class Execution:
-    """A process that the caller exchanges bytes with: :meth:`relay` to its end."""
+    """A process that the caller exchanges bytes with: :meth:`relay` to its end.
 
-    def __init__(self, streams: Streams, directory: str, entered: Entered) -> None:
+    :param tell: notes for ``events`` what happened to it, with the event's attributes.
+    """
+
+    def __init__(self, streams: Streams, directory: str, entered: Entered, tell: Teller) -> None:
+        self._tell = tell
         self.streams = streams
         self.directory = directory
         self.entered = entered
@@ -82,9 +90,11 @@ class Execution:
         try:
             self._relay(handle, stdin, targets, keys)
             code = self.entered.wait()
+            self.ended(code)
             if self._suspect:
                 self._write(self._suspect_name(), self._suspect, targets)
         except Detached:
+            self._tell("exec_detach")
             self.leave()
             self.streams.close()
             raise
@@ -162,6 +172,10 @@ class Execution:
     def _feed(self) -> None:
         self.streams.feed(self._input, ended=self._input_ended)
 
+    def ended(self, code: int) -> None:
+        """Note for ``events`` that it has ended, for those who don't relay."""
+        self._tell("exec_die", {"exitCode": str(code)})
+
     def leave(self) -> None:
         """Let a child read what nobody wants any more: the process must not lose its terminal."""
         here, there = os.pipe2(os.O_CLOEXEC)
@@ -195,7 +209,15 @@ def start(container: Container, place: Place, request: ExecRequest) -> Execution
 
 
 def _start(container: Container, place: Place, request: ExecRequest, *, discard: bool) -> Execution:
-    directory = _prepare(container, place.run, request)
+    id = os.urandom(32).hex()
+
+    def tell(action: str, attributes: Mapping[str, str] | None = None, /) -> None:
+        events.note(place.root, container, action, {**(attributes or {}), "execID": id})
+
+    command = f"{request.command[0]} {' '.join(request.command[1:])}"
+    tell(f"exec_create: {command}")
+    tell(f"exec_start: {command}")
+    directory = _prepare(container, place.run, id, request)
     streams = Streams(terminal=request.terminal, open_stdin=request.open_stdin, discard=discard)
     try:
         console = streams.listen_for_console(directory) if request.terminal else None
@@ -208,7 +230,7 @@ def _start(container: Container, place: Place, request: ExecRequest, *, discard:
         streams.close()
         _forget(directory)
         raise
-    return Execution(streams, directory, entered)
+    return Execution(streams, directory, entered, tell)
 
 
 def start_detached(container: Container, place: Place, request: ExecRequest) -> None:
@@ -233,11 +255,11 @@ def ids(run: RunDirectory) -> list[str]:
         return []
 
 
-def _prepare(container: Container, run: RunDirectory, request: ExecRequest) -> str:
+def _prepare(container: Container, run: RunDirectory, id: str, request: ExecRequest) -> str:
     """Write what the runtime reads; the directory that it is in."""
     if any("\0" in text for text in (*request.command, *request.environment, request.working_directory)):
         raise InvalidArgument("invalid command: a text with a NUL byte")
-    directory = run.sub(f"{DIRECTORY}/{os.urandom(32).hex()}")
+    directory = run.sub(f"{DIRECTORY}/{id}")
     try:
         document = _document(container, run, request)
         os.makedirs(directory, 0o700)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from lamina import events
 from lamina.container import opening, rootfs, treetar
 from lamina.container.parts import Parts
 from lamina.tarball.writer import archive
@@ -18,3 +19,4 @@ def export(parts: Parts, container_id: str) -> Iterator[bytes]:
             yield from archive(treetar.entries(root, b".", b""))
         finally:
             os.close(root)
+    events.note(parts.root, parts.store.load(container_id), "export")

@@ -60,8 +60,11 @@ def start(parts: Parts, container_id: str, *, attached: bool, started_pids: Call
     with held(parts, container_id) as container:
         if container.running:
             return None
+        tell = events.teller(parts.root, container)
+        if attached:
+            tell("attach")
         try:
-            attachment = Attachment(_launch(parts, container, attached, started_pids))
+            attachment = Attachment(_launch(parts, container, attached, started_pids), tell)
             try:
                 attachment.wait_until_started()
             except BaseException:
@@ -194,9 +197,22 @@ class MonitorHousehold:
         # A dockerd that started on this root now would take the container for a dead one of its own.
         parts.root.begin_writing()
         self._network: NetworkOpened | None = None
+        # What this run has told that it uses.
+        self._networks: list[events.Actor] = []
+        self._volumes: list[events.Actor] = []
 
     def open_network(self, container: Container) -> None:
-        self._network = networking.open(self._parts, container)
+        try:
+            self._network = networking.open(self._parts, container)
+        finally:  # Docker tells of the end of what it did not get, too
+            self._networks = networking.actors(self._parts, container)
+        self._volumes = mounts.actors(container.id, container.mount_points.values())
+        self._tell(self._networks, "connect")
+        self._tell(self._volumes, "mount")
+
+    def _tell(self, actors: list[events.Actor], action: str) -> None:
+        for actor in actors:
+            events.tell(self._parts.root, actor, action)
 
     def save(self, container: Container) -> None:
         networking.note_started(self._parts, container)
@@ -210,6 +226,7 @@ class MonitorHousehold:
                 container = store.load(id)
                 again = _is_started_again(container, code, cancelled=self._parts.run_directory(id).cancelled())
                 container.set_exited(code, oom_killed=oom_killed)
+                self._networks = networking.actors(self._parts, container)
                 networking.forget(container)
                 if again:
                     container.set_restarting()
@@ -228,7 +245,8 @@ class MonitorHousehold:
         from lamina.container import execution
         from lamina.container.execution import Place
 
-        return execution.start(container, Place(self._parts.run_directory(id), self._parts.runtime()), request)
+        place = Place(self._parts.root, self._parts.run_directory(id), self._parts.runtime())
+        return execution.start(container, place, request)
 
     def checked(self, id: str, check: HealthCheck, result: Result) -> None:
         store = self._parts.store
@@ -248,6 +266,10 @@ class MonitorHousehold:
             networking.end(self._parts, id, self._network)
             self._network = None
         release(self._parts, id)
+        self._tell(self._networks, "disconnect")
+        told = {"container": id, "driver": "local"}
+        self._tell([volume._replace(attributes=told) for volume in self._volumes], "unmount")
+        self._networks, self._volumes = [], []
 
     @contextmanager
     def restarting(self, id: str) -> Iterator[Container | None]:

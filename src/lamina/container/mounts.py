@@ -8,6 +8,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Mapping
 
+from lamina import events
 from lamina.characters import is_name
 from lamina.errors import InvalidArgument
 from lamina.typing import Any, NamedTuple
@@ -244,6 +245,22 @@ def tmpfs_options(mount: Mapping[str, Any]) -> str:
     if options.get("Mode"):
         words.append(f"mode={int(options['Mode']):o}")
     return ",".join(words)
+
+
+def actors(container_id: str, points: Iterable[Mapping[str, Any]]) -> list[events.Actor]:
+    """The volumes among mount points, as events tell that they are mounted; in the order of their destinations."""
+    found = []
+    for point in sorted(points, key=lambda point: str(point["Destination"])):
+        if point["Type"] == VOLUME:
+            attributes = {
+                "container": container_id,
+                "destination": str(point["Destination"]),
+                "driver": str(point["Driver"]),
+                "propagation": str(point.get("Propagation") or ""),
+                "read/write": "true" if point["RW"] else "false",
+            }
+            found.append(events.Actor(events.VOLUME, str(point["Name"]), attributes))
+    return found
 
 
 def ordered(points: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,14 +10,14 @@ import os
 from _socket import AF_INET, AF_INET6, inet_pton
 from collections.abc import Mapping, Sequence
 
-from lamina import signal
+from lamina import events, signal
 from lamina.container import defaults, hostfiles
 from lamina.container.configuring import InvalidSetting
-from lamina.container.parts import Endpoint, NetworkOpened, NetworkWanted, Parts
+from lamina.container.parts import Endpoint, Network, NetworkOpened, NetworkWanted, Parts
 from lamina.container.record import Container
 from lamina.container.store import NoSuchContainer
 from lamina.contextlib import suppress
-from lamina.errors import Conflict, NotFound
+from lamina.errors import Conflict, LaminaError, NotFound
 from lamina.typing import Any
 
 _CONTAINER = "container:"
@@ -249,6 +249,23 @@ def close(parts: Parts, container_id: str) -> None:
 def recover(parts: Parts, container_id: str) -> None:
     """Give back what a container had whose monitor died, however far it had come. Idempotent."""
     parts.networks.recover(container_id)
+
+
+def actors(parts: Parts, container: Container) -> list[events.Actor]:
+    """The networks that it is on, as events tell of them; Docker's default one first."""
+    networks = (container.document.get("NetworkSettings") or {}).get("Networks") or {}
+    found = []
+    for name in sorted(networks, key=lambda name: (name != _DEFAULT, name)):
+        with suppress(LaminaError):  # what can't be told of must not stop anything
+            network = parts.networks.get((networks[name] or {}).get("NetworkID") or name)
+            found.append(actor(network, container))
+    return found
+
+
+def actor(network: Network, container: Container) -> events.Actor:
+    """A network that something happened to because of a container."""
+    attributes = {"container": container.id, "name": network.name, "type": network.driver}
+    return events.Actor(events.NETWORK, network.id, attributes)
 
 
 def end(parts: Parts, container_id: str, opened: NetworkOpened) -> None:

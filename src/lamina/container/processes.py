@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from lamina import events
 from lamina.container import specification
 from lamina.container.lifecycle import current
 from lamina.container.parts import Parts
@@ -38,7 +39,9 @@ def top(parts: Parts, container_id: str, arguments: Sequence[str]) -> tuple[list
     if renamed is not None:
         raise InvalidArgument(f'specifying "{renamed[0].strip()}" is not allowed')
     processes = cgroup.processes(specification.cgroup_of(container)) or in_pid_namespace(container.pid)
-    return _parse(_ps(words, processes), frozenset(processes))
+    found = _parse(_ps(words, processes), frozenset(processes))
+    events.note(parts.root, container, "top")
+    return found
 
 
 def in_pid_namespace(pid: int) -> list[int]:

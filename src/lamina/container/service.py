@@ -184,7 +184,7 @@ class ContainerService:
 
         container = self.get(text)
         states.require_enterable(container, text)
-        place = Place(self._parts.run_directory(container.id), self._parts.runtime())
+        place = Place(self._parts.root, self._parts.run_directory(container.id), self._parts.runtime())
         return execution.start(container, place, request)
 
     def wait(self, text: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lamina import events
 from lamina.container import changing, defaults, limits
 from lamina.container.lifecycle import reconcile
 from lamina.container.parts import Parts
@@ -65,6 +66,7 @@ def update(parts: Parts, container_id: str, wanted: Mapping[str, Any]) -> list[s
             changing.set_restart_policy(parts, container_id, policy)
         except Conflict as error:
             raise CanNotUpdate(container_id, error) from None
+    events.note(parts.root, container, "update")
     return warnings
 
 

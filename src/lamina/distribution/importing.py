@@ -10,6 +10,7 @@ from lamina.distribution.archive import NoSuchArchive
 from lamina.distribution.stores import Stores
 from lamina.dockerfile import changes as instructions
 from lamina.errors import InvalidArgument, Unavailable
+from lamina.image import telling
 from lamina.oci import dockerconfig, gojson, timestamp
 from lamina.oci import platform as platforms
 from lamina.oci.platform import Platform
@@ -71,6 +72,7 @@ def import_image(
             image = stores.images.create(raw)
             if reference is not None:
                 stores.images.tag(image.id, reference.tagged())
+    telling.by_id(stores.root, image, "import")
     return image.id
 
 

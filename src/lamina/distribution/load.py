@@ -10,6 +10,7 @@ from lamina.distribution.content import Archive, Content, InvalidArchive
 from lamina.distribution.parallel import Stop, run_all
 from lamina.distribution.stores import Stores
 from lamina.errors import Unsupported
+from lamina.image import telling
 from lamina.layer.contract import Layer, StagedLayer
 from lamina.oci import platform as platforms
 from lamina.oci.platform import Platform
@@ -69,7 +70,11 @@ def load(
     """
     stores.root.require_writable()
     with open_archive(source, stores.root.sub("tmp")) as archive:
-        return [_load(archive, one, stores, report) for one in _images(archive, platform)]
+        loaded = []
+        for one in _images(archive, platform):
+            loaded.append(image := _load(archive, one, stores, report))
+            telling.by_id(stores.root, stores.images.get(image.image_id), "load")
+        return loaded
 
 
 def load_layout(path: str, stores: Stores, *, tag: str = "", digest: str = "", platform: Platform) -> ImageID:

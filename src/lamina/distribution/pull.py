@@ -15,6 +15,7 @@ from lamina.distribution.metadata import BlobPlace, DistributionMetadata
 from lamina.distribution.resolution import Resolved, fetch_config, resolve
 from lamina.distribution.stores import Stores
 from lamina.errors import NotFound, Unauthorized
+from lamina.image import telling
 from lamina.image.contract import Image
 from lamina.layer.contract import Layer, StagedLayer
 from lamina.oci.image import ImageConfig
@@ -77,12 +78,14 @@ def pull(
         if not all_tags:
             results = [_pull_one(task, reference.tagged())]
             _report_status(task, reference.tagged().familiar, results)
+            telling.by_name(stores.root, stores.images, reference.tagged(), "pull")
             return results
         tags = client.tags(reference)
         results = [_pull_one(task, reference._replace(tag=tag, digest=None)) for tag in tags]
     if not results:
         raise PullRefused(f"repository {reference.familiar_name} not found: it has no tags")
     _report_status(task, reference.familiar_name, results)
+    telling.by_name(stores.root, stores.images, reference, "pull")
     return results
 
 

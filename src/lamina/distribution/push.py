@@ -15,6 +15,7 @@ from lamina.distribution.metadata import hmac_key
 from lamina.distribution.stores import Stores
 from lamina.distribution.uploads import LayerUpload, Placed
 from lamina.errors import Cancelled, InvalidArgument, NotFound
+from lamina.image import telling
 from lamina.image.contract import Image
 from lamina.layer.contract import Layer
 from lamina.oci import manifest as manifests
@@ -73,7 +74,9 @@ def push(
         raise InvalidArgument("cannot push a digest reference")
     report(Event(f"The push refers to repository [{reference.name}]"))
     tagged = _tagged(reference, stores, all_tags=all_tags)
-    return [_push_one(name, image_id, stores, client, report) for name, image_id in tagged]
+    results = [_push_one(name, image_id, stores, client, report) for name, image_id in tagged]
+    telling.by_name(stores.root, stores.images, reference if all_tags else reference.tagged(), "push")
+    return results
 
 
 def _tagged(reference: Reference, stores: Stores, *, all_tags: bool) -> list[tuple[Reference, ImageID]]:

@@ -12,6 +12,7 @@ from lamina.distribution.pipeline import WriteBehind
 from lamina.distribution.selection import Selected, select
 from lamina.distribution.stores import Stores
 from lamina.errors import Corrupt, InvalidArgument, NoSpace
+from lamina.image import telling
 from lamina.layer.contract import Layer
 from lamina.progress import Event, Report, ignore
 from lamina.tarball import tarsplit
@@ -52,6 +53,8 @@ def save(
             _write_file(entries, sink, source)
     except OSError as error:
         raise _space(error) or error from error
+    for one in images:
+        telling.by_id(stores.root, one.selected.image, "save")
 
 
 def _write_file(entries: Sequence[Entry], path: str, source: _LayerTars) -> None:

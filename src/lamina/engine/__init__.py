@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lamina.engine.builds import Builds
     from lamina.engine.containers import Containers
     from lamina.engine.images import Images
+    from lamina.engine.pruning import Pruned
     from lamina.graphdriver.choice import Choice
     from lamina.graphdriver.contract import GraphDriver
     from lamina.image.store import FileImageStore
@@ -119,6 +120,18 @@ class Engine:
             before=[partial(inspection.monitors, self.container_service.parts)],
             after=[partial(originals.suspects, self.stores)],
         )
+
+    def prune_volumes(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove volumes that no container has; see :func:`lamina.engine.pruning.volumes`."""
+        from lamina.engine import pruning
+
+        return pruning.volumes(self, filters or {})
+
+    def prune_networks(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove networks that no container is on; see :func:`lamina.engine.pruning.networks`."""
+        from lamina.engine import pruning
+
+        return pruning.networks(self, filters or {})
 
     def events(
         self,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lamina.container.jsonlog import Entry
     from lamina.container.statistics import Statistics
     from lamina.engine import Engine
+    from lamina.engine.pruning import Pruned
     from lamina.layer.contract import Change
 
 
@@ -231,6 +232,12 @@ class Containers:
         finally:
             if not keep:
                 container.remove(force=True, volumes=True)
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove those that do not run; see :func:`lamina.engine.pruning.containers`."""
+        from lamina.engine import pruning
+
+        return pruning.containers(self._engine, filters or {})
 
     def _create(self, request: CreateRequest) -> Container:
         return Container(self._engine, self._engine.container_service.create(request).id)

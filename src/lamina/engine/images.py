@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterable, Iterator
 
 from lamina import reference as references
-from lamina.contextlib import AbstractContextManager, suppress
+from lamina.contextlib import AbstractContextManager
 from lamina.digest import ImageID
 from lamina.engine.operation import Operation
-from lamina.errors import LaminaError
 from lamina.image.contract import Image as Record
 from lamina.oci import platform as platforms
 from lamina.typing import IO, TYPE_CHECKING, Any
@@ -191,7 +190,6 @@ class Images:
         with store.lock():
             id = store.resolve(source).id
             store.tag(id, name)
-        self._tell(id, "tag", name.familiar)
 
     def remove(self, name: str, *, force: bool = False, prune: bool = True) -> list[Removed]:
         """``docker rmi``: take the name away, and the image with its last name.
@@ -200,11 +198,9 @@ class Images:
         :param prune: remove parents that nothing needs any more.
         """
         from lamina.distribution import originals
-        from lamina.image.removal import Untagged, remove
+        from lamina.image.removal import remove
 
         engine = self._engine
-        with suppress(LaminaError):  # what can't be found is told by what follows
-            id = engine.image_store.resolve(name).id
         removed = remove(
             engine.image_store,
             engine.layers,
@@ -214,17 +210,7 @@ class Images:
             in_use=engine.container_service.image_uses,
         )
         originals.prune(engine.stores)
-        for one in removed:
-            if isinstance(one, Untagged):
-                self._tell(id, "untag", id)
-            elif one.id == id:
-                self._tell(id, "delete", id)
         return removed
-
-    def _tell(self, id: str, action: str, name: str) -> None:
-        from lamina import events
-
-        events.tell(self._engine.root, events.Actor("image", id, {"name": name}), action)
 
     def prune(self, *, all: bool = False, filters: dict[str, list[str]] | None = None) -> Pruned:
         """Remove images without a name, or with ``all`` every image that no container uses."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lamina import events
 from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.image.contract import Image, InUse
 from lamina.image.removal import Deleted, Removed, no_containers, remove
@@ -50,7 +51,9 @@ def prune(
     for image in _candidates(images, all=all):
         if wanted.accepts(image):
             removed += _remove_one(images, layers, image, in_use)
-    return Pruned(removed, sum(item.size for item in removed if isinstance(item, Deleted)))
+    reclaimed = sum(item.size for item in removed if isinstance(item, Deleted))
+    events.pruned(images.root, events.IMAGE, reclaimed)
+    return Pruned(removed, reclaimed)
 
 
 class _Wanted:

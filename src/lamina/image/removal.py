@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from lamina.digest import ImageID
 from lamina.errors import Conflict
+from lamina.image import telling
 from lamina.image.contract import ContainerUse, Image, InUse
 from lamina.image.store import IMAGE_NOTE, FileImageStore
 from lamina.layer.journal import Entry
@@ -114,36 +115,37 @@ class _Removal:
 
     def run(self, text: str, image: Image, reference: Reference | None) -> list[Removed]:
         if reference is None or _is_id_prefix(image.id, text):
-            self._remove_names_of_one_repository(image.id)
+            self._remove_names_of_one_repository(image)
             self._remove_image(image, force=self._force, quiet=False)
-        elif not self._remove_name(text, image.id, reference):
+        elif not self._remove_name(text, image, reference):
             self._remove_image(image, force=self._force, quiet=True)
         return self._removed
 
-    def _remove_name(self, text: str, id: ImageID, reference: Reference) -> bool:
+    def _remove_name(self, text: str, image: Image, reference: Reference) -> bool:
         """Remove one name; whether others are left, which end the matter."""
+        id = image.id
         names = self._references.of(id)
         if not self._force and _in_one_repository(names):
             use = self._first(lambda container: container.image_id == id)
             if use is not None:
                 raise ReferenceInUse(text, use)
-        self._untag(reference)
+        self._untag(reference, image)
         names = self._references.of(id)
         if reference.digest is None and not any(name.tag is not None and name.name == reference.name for name in names):
             for name in names:
                 if name.name == reference.name:
-                    self._untag(name)
+                    self._untag(name)  # of which Docker tells nobody
             names = [name for name in names if name.name != reference.name]
         return bool(names)
 
-    def _remove_names_of_one_repository(self, id: ImageID) -> None:
+    def _remove_names_of_one_repository(self, image: Image) -> None:
         """Names of an image that is asked for by ID: all of them, when they are in one repository."""
-        names = self._references.of(id)
+        names = self._references.of(image.id)
         if not _in_one_repository(names):
             return
-        self._check(id, force=self._force, names_count=False)
+        self._check(image.id, force=self._force, names_count=False)
         for name in names:
-            self._untag(name)
+            self._untag(name, image)
 
     def _remove_image(self, image: Image, *, force: bool, quiet: bool) -> None:
         """Remove an image and, where allowed, its nameless parents. ``quiet`` lets a conflict end it without error."""
@@ -155,7 +157,7 @@ class _Removal:
                     return
                 raise
             for name in self._references.of(image.id):
-                self._untag(name)
+                self._untag(name, image)
             self._delete(image)
             if not self._prune or image.parent is None or not self._images.database.exists(image.parent):
                 return
@@ -164,15 +166,19 @@ class _Removal:
     def _delete(self, image: Image) -> None:
         self._images.delete(image.id)
         self._removed.append(Deleted(str(image.id)))
+        telling.deleted(self._images.root, image)
         top = image.config.chain_id
         if top is not None:
             removed = self._layers.release(self._images.needed_layers(), [top])
             self._removed += [Deleted(str(layer.chain_id), layer.size) for layer in removed]
 
-    def _untag(self, reference: Reference) -> None:
+    def _untag(self, reference: Reference, image: Image | None = None) -> None:
+        """Remove a name, and tell of it where ``image``, whose name it was, is given."""
         self._entry.note(IMAGE_NOTE, self._references.get(reference).hex)
         self._references.remove(reference)
         self._removed.append(Untagged(reference.familiar))
+        if image is not None:
+            telling.by_id(self._images.root, image, "untag")
 
     def _check(self, id: ImageID, *, force: bool, names_count: bool = True) -> None:
         """Raises :class:`ImageInUse` for the first thing that needs the image, in Docker's order."""

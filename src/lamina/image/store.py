@@ -183,6 +183,9 @@ class FileImageStore:
         with self.layers.operation(), self.lock(), space_checked(self.root.path):
             before = self.references.add(reference, id)
             self.database.set_last_updated(id)
+        from lamina.image import telling  # those who only look at images have nothing to tell
+
+        telling.by_id(self.root, self.get(id), "tag", name=reference.familiar)
         return before
 
     def delete(self, id: ImageID) -> None:

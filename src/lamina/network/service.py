@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from lamina import events
 from lamina.dataroot import DataRoot
 from lamina.functools import cached_property
 from lamina.linux import userns
@@ -87,7 +88,9 @@ class Networks:
         """See :func:`lamina.network.creation.make`."""
         from lamina.network.creation import make
 
-        return self._in_network(lambda: make(self._root, self.store, self._bridges, request))
+        made = self._in_network(lambda: make(self._root, self.store, self._bridges, request))
+        self._tell(made, "create")
+        return made
 
     def remove(self, text: str) -> Network:
         """The network that was removed.
@@ -104,7 +107,12 @@ class Networks:
         if found.driver == BRIDGE:
             self._in_network(lambda: self._bridges.remove(found))
         naming.forget(self.store, found)
+        self._tell(found, "destroy")
         return found
+
+    def _tell(self, network: Network, action: str) -> None:
+        attributes = {"name": network.name, "type": network.driver}
+        events.tell(self._root, events.Actor(events.NETWORK, network.id, attributes), action)
 
     def tidy(self) -> None:
         """Take back what the dead left, and the default bridge where nobody is on it: the next start makes it again."""

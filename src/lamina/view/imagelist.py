@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from lamina.errors import InvalidArgument
 from lamina.image.contract import ImageStore, ImageSummary
 from lamina.oci import timestamp
+from lamina.oci.labels import match
 from lamina.typing import Any
 from lamina.view import image as view
-from lamina.view.labels import match
 
 #: Filters by name, each with the values that were given.
 Filters = Mapping[str, Sequence[str]]

@@ -7,9 +7,9 @@ to ``_data``, and a volume without the file is one that Docker made, or has neit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from lamina import atomicfile, json
+from lamina import atomicfile, events, json
 from lamina.characters import is_name
 from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
@@ -40,7 +40,7 @@ class InvalidVolumeName(InvalidArgument):
 
 
 class VolumeInUse(Conflict):
-    def __init__(self, name: str, users: list[str]) -> None:
+    def __init__(self, name: str, users: Sequence[str]) -> None:
         super().__init__(f"remove {name}: volume is in use - [{', '.join(users)}]")
 
 
@@ -96,21 +96,26 @@ class VolumeStore:
             local.check(name, options)
         with self._root.lock("volumes"):
             try:
-                return self.get(name), False
+                found, is_new = self.get(name), False
             except NoSuchVolume:
-                pass
-            directory = os.path.join(self._home, name)
-            os.makedirs(directory, 0o701, exist_ok=True)
-            metadata = gojson.encode({"CreatedAt": created, "Labels": labels, "Options": options})
-            atomicfile.write(os.path.join(directory, _METADATA), metadata + b"\n", sync=False)
-            if options:
-                from lamina.volume import local  # the same
+                found, is_new = self._make(name, labels, options, created), True
+        self._tell(name, "create")  # Docker tells of it each time that somebody asks
+        return found, is_new
 
-                atomicfile.write(os.path.join(directory, local.OPTIONS_FILE), local.encode(options), sync=False)
-            path = os.path.join(directory, _DATA)
-            os.mkdir(path)
-            os.chmod(path, 0o755)  # whatever the caller's umask
-            return self.get(name), True
+    def _make(self, name: str, labels: dict[str, str] | None, options: dict[str, str] | None, created: str) -> Volume:
+        """The caller holds the lock."""
+        directory = os.path.join(self._home, name)
+        os.makedirs(directory, 0o701, exist_ok=True)
+        metadata = gojson.encode({"CreatedAt": created, "Labels": labels, "Options": options})
+        atomicfile.write(os.path.join(directory, _METADATA), metadata + b"\n", sync=False)
+        if options:
+            from lamina.volume import local  # the same
+
+            atomicfile.write(os.path.join(directory, local.OPTIONS_FILE), local.encode(options), sync=False)
+        path = os.path.join(directory, _DATA)
+        os.mkdir(path)
+        os.chmod(path, 0o755)  # whatever the caller's umask
+        return self.get(name)
 
     def get(self, name: str) -> Volume:
         """Raises :class:`NoSuchVolume`."""
@@ -132,8 +137,12 @@ class VolumeStore:
             except NoSuchVolume:
                 continue
 
-    def remove(self, name: str, users: list[str]) -> None:
-        """Delete it. ``users``: ids of the containers that refer to it; :class:`VolumeInUse` when there are any."""
+    def remove(self, name: str, users: Sequence[str], *, pruned: bool = False) -> None:
+        """Delete it.
+
+        :param users: ids of the containers that refer to it; :class:`VolumeInUse` when there are any.
+        :param pruned: it is one of those that nobody uses, of which Docker tells the sum only.
+        """
         from shutil import rmtree
 
         with self._root.lock("volumes"):
@@ -142,6 +151,11 @@ class VolumeStore:
                 raise VolumeInUse(name, users)
             self._detach(name)
             rmtree(os.path.join(self._home, name))
+        if not pruned:
+            self._tell(name, "destroy")
+
+    def _tell(self, name: str, action: str) -> None:
+        events.tell(self._root, events.Actor(events.VOLUME, name, {"driver": "local"}), action)
 
     def attach(self, name: str, holder: str) -> bool:
         """Let ``holder`` (a container's ID) use the content: mount a volume that is a mount and is not mounted yet.

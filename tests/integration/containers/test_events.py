@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import lamina
+from lamina.network.contract import Request
 from support.command import Lamina
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
@@ -38,7 +43,8 @@ def test_followers_see_what_comes(box: Lamina) -> None:
     try:
         assert follower.stdout is not None
         box("run", "--rm", "--name", "late", "busybox", "true")
-        assert [follower.stdout.readline() for _ in range(4)] == [b"create\n", b"start\n", b"die\n", b"destroy\n"]
+        told = [follower.stdout.readline().decode().strip() for _ in range(5)]
+        assert told == ["create", "attach", "start", "die", "destroy"]
     finally:
         follower.kill()
         follower.communicate()
@@ -59,11 +65,11 @@ def test_further_processes_images_volumes_and_networks_are_told_of(box: Lamina) 
     box("network", "rm", "noted")
     for kind, actions in (
         ("image", ["tag", "untag"]),
-        ("volume", ["create", "destroy"]),
+        ("volume", ["create", "create", "destroy"]),
         ("network", ["create", "destroy"]),
     ):
-        assert shown(box, "--filter", f"type={kind}", "--format", "{{.Action}}")[-2:] == actions
-    (line, _) = shown(box, "--filter", "type=volume", "--filter", "volume=noted")
+        assert shown(box, "--filter", f"type={kind}", "--format", "{{.Action}}")[-len(actions) :] == actions
+    (line, _, _) = shown(box, "--filter", "type=volume", "--filter", "volume=noted")
     assert line.endswith(" volume create noted (driver=local)")
     (line, _) = shown(box, "--filter", "type=network", "--filter", "network=noted")
     assert line.endswith(" (name=noted, type=bridge)")
@@ -84,3 +90,51 @@ def test_inspect_names_the_processes_that_run(box: Lamina) -> None:
     finally:
         box("kill", "inside")
         running.communicate()
+
+
+def test_the_python_api_tells_what_the_command_line_tells(box: Lamina, tmp_path: Path) -> None:
+    archive = str(tmp_path / "archive.tar")
+    begin = time.time_ns()
+    box("tag", "busybox", "api:1")
+    box("save", "-o", archive, "api:1")
+    box("rmi", "api:1")
+    box("load", "-q", "-i", archive)
+    box("rmi", "api:1")
+    box("network", "create", "api")
+    box("network", "rm", "api")
+    box("volume", "create", "api")
+    box("volume", "rm", "api")
+    box("run", "-d", "--name", "api", "--network", "none", "-v", "api:/data", "busybox", "sleep", "1000")
+    box("exec", "api", "true")
+    box("rm", "-f", "api")
+    box("container", "prune", "-f")
+    box("network", "prune", "-f", "--filter", "label=none")
+    box("volume", "prune", "-f")
+    middle = time.time_ns()
+    with lamina.Engine(box.root) as engine:
+        engine.images.tag("busybox", "api:1")
+        engine.images.save(["api:1"], archive).result()
+        engine.images.remove("api:1")
+        engine.images.load(archive).result()
+        engine.images.remove("api:1")
+        engine.networks.remove(engine.networks.create(Request("api")).id)
+        engine.volumes.create("api")
+        engine.volumes.remove("api", ())
+        container = engine.containers.start(
+            "busybox", ["sleep", "1000"], name="api", network="none", binds=["api:/data"]
+        )
+        container.exec(["true"])
+        container.remove(force=True)
+        engine.containers.prune()
+        engine.prune_networks({"label": ["none"]})
+        engine.prune_volumes()
+        by_command = [_told(event) for event in engine.events(since=begin, until=middle)]
+        by_api = [_told(event) for event in engine.events(since=middle + 1, until=time.time_ns())]
+    assert by_api == by_command
+    assert len(by_api) == 25
+
+
+def _told(event: dict[str, Any]) -> tuple[str, str, dict[str, str]]:
+    """An event without what is different each time."""
+    attributes = {key: value for key, value in event["Actor"]["Attributes"].items() if len(value) != 64}
+    return event["Type"], event["Action"], attributes
