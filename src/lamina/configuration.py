@@ -7,7 +7,7 @@ error.
 
 from __future__ import annotations
 
-from _socket import AF_INET, inet_pton
+from _socket import AF_INET, AF_INET6, inet_pton
 from collections.abc import Callable
 
 from lamina import json
@@ -18,15 +18,14 @@ from lamina.typing import Any, NamedTuple
 _LIMIT = 1 << 20
 
 _IGNORED_NAMES = """
-    allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip bip6 bridge
+    allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip6 bridge
     bridge-accept-fwmark builder cdi-spec-dirs cgroup-parent cluster-advertise cluster-store cluster-store-opts
     containerd containerd-namespace containerd-plugin-namespace containerd-plugins-namespace cpu-rt-period
-    cpu-rt-runtime cri-containerd debug default-gateway
-    default-gateway-v6 default-network-opts disable-legacy-registry exec-opts exec-root
-    experimental features firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip host-gateway-ips hosts
-    http-proxy https-proxy icc init-path ip ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6
-    log-format log-level metrics-addr min-api-version mtu network-control-plane-mtu network-diagnostic-port
-    no-proxy node-generic-resources oom-score-adjust pidfile raw-logs restart rootless
+    cpu-rt-runtime cri-containerd debug default-gateway default-gateway-v6 default-network-opts
+    disable-legacy-registry exec-opts exec-root experimental features firewall-backend fixed-cidr-v6 group
+    host-gateway-ip host-gateway-ips hosts http-proxy https-proxy init-path ip-forward ip-forward-no-drop ip6tables
+    iptables ipv6 log-format log-level metrics-addr min-api-version network-control-plane-mtu
+    network-diagnostic-port no-proxy node-generic-resources oom-score-adjust pidfile raw-logs restart rootless
     seccomp-profile selinux-enabled shutdown-timeout swarm-default-advertise-addr tls tlscacert tlscert tlskey
     tlsverify userland-proxy userland-proxy-path userns-remap validate
 """
@@ -53,6 +52,10 @@ class Configuration(NamedTuple):
     :ivar registry_mirrors_for: ours: mirrors of any registry, ``{"quay.io": ["https://mirror.example"]}``.
     :ivar keep_blobs: ours: whether ``pull`` keeps the compressed layers, so that a push sends the very same bytes.
     :ivar ca_file: ours: PEM file of certificate authorities to trust besides the system's.
+    :ivar bip: address of the default bridge with its network's prefix, ``192.168.1.5/24``; ``fixed_cidr``: the part of
+        that network which containers get addresses from; ``mtu``: 0 for the usual one; ``ip``: where ports are
+        published that name no address; ``icc``: whether its containers reach each other; ``ip_masq``: whether they
+        have the host's address outside.
     :ivar default_cgroupns_mode: ``host``, ``private``, or ``""`` for what suits the host's version of control groups.
     :ivar default_address_pools: ranges (``10.0.0.0/8``) and the prefix of the networks that they are cut into.
     :ivar runtimes: Docker's ``runtimes``: name to the runtime's program.
@@ -84,6 +87,12 @@ class Configuration(NamedTuple):
     default_cgroupns_mode: str = ""
     default_ipc_mode: str = ""
     default_address_pools: tuple[tuple[str, int], ...] = ()
+    bip: str = ""
+    fixed_cidr: str = ""
+    mtu: int = 0
+    ip: str = ""
+    icc: bool = True
+    ip_masq: bool = True
     live_restore: bool = False
     labels: tuple[str, ...] = ()
 
@@ -169,6 +178,12 @@ class _Reader:
             "default-cgroupns-mode": self._one_of("", "host", "private"),
             "default-ipc-mode": self._one_of("", "private", "shareable"),
             "default-address-pools": self._address_pools,
+            "bip": self._range,
+            "fixed-cidr": self._range,
+            "mtu": self._number,
+            "ip": self._address,
+            "icc": self._flag,
+            "ip-masq": self._flag,
             "live-restore": self._flag,
             "labels": self._texts,
         }
@@ -218,6 +233,27 @@ class _Reader:
         value = self._document[key]
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise self._fail(key, "a number of at least 1")
+        return value
+
+    def _range(self, key: str) -> str:
+        text = self._text(key)
+        if text and not _is_range(text, 30):
+            raise self._fail(key, "an address with a prefix such as 192.168.1.5/24")
+        return text
+
+    def _address(self, key: str) -> str:
+        text = self._text(key)
+        try:
+            if text:
+                inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+        except (OSError, ValueError):
+            raise self._fail(key, "an IP address") from None
+        return text
+
+    def _number(self, key: str) -> int:
+        value = self._document[key]
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self._fail(key, "a number")
         return value
 
     def _size(self, key: str) -> int:

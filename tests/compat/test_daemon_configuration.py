@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support import programs
-from support.command import Lamina
+from support.command import Lamina, configured_program
 from support.dockerd import Dockerd
 from support.pair import Pair
 
@@ -40,13 +39,6 @@ run --network none --init=false --ulimit nofile=70 --security-opt no-new-privile
  --shm-size 1m --ipc private busybox sh -c 'ulimit -n; cat /proc/1/comm; grep NoNew /proc/1/status'
 """
 
-_PROGRAM = """
-import sys
-from lamina.cli import main, opening
-opening.CONFIGURATION_FILE = sys.argv[1]
-sys.exit(main.main(sys.argv[2:]))
-"""
-
 
 class ConfiguredLamina(Lamina):
     """The command with a configuration file of its own."""
@@ -56,7 +48,7 @@ class ConfiguredLamina(Lamina):
         self._file = file
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-c", _PROGRAM, self._file, "--root", self.root, *arguments]
+        return [*configured_program(self._file), "--root", self.root, *arguments]
 
 
 @pytest.fixture

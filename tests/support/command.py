@@ -13,6 +13,19 @@ def lamina_program() -> str:
     return os.path.join(os.path.dirname(sys.executable), "lamina")
 
 
+_CONFIGURED = """
+import sys
+from lamina.cli import main, opening
+opening.CONFIGURATION_FILE = sys.argv[1]
+sys.exit(main.main(sys.argv[2:]))
+"""
+
+
+def configured_program(file: str) -> list[str]:
+    """The command with a configuration file of its own instead of the host's."""
+    return [sys.executable, "-c", _CONFIGURED, file]
+
+
 class Lamina:
     """Runs ``lamina --root ROOT ...`` with a Docker configuration directory of its own.
 

@@ -10,6 +10,7 @@ import pytest
 
 from lamina.configuration import Configuration, InvalidConfiguration, ProxySettings
 from lamina.errors import NotFound
+from lamina.network.contract import DefaultBridge, Pool
 
 
 def parse(**document: Any) -> Configuration:
@@ -95,6 +96,23 @@ def test_dockers_keys_are_read(tmp_path: Path) -> None:
 def test_keys_of_dockers_that_change_nothing_here_are_accepted() -> None:
     assert parse(hosts=["unix:///run/docker.sock"], debug=True, iptables=False, experimental=True) == Configuration()
     assert Configuration.parse(b'{"userland-proxy": true, "host-gateway-ips": []}') == Configuration()
+
+
+def test_the_default_bridge_has_what_the_file_says() -> None:
+    assert DefaultBridge.of(Configuration()) == DefaultBridge()
+    found = DefaultBridge.of(
+        parse(bip="192.168.77.1/25", fixed_cidr="192.168.77.64/26", mtu=1400, ip="127.0.0.1", icc=False, ip_masq=False)
+    )
+    assert found.pool == Pool("192.168.77.1/25", "192.168.77.1", range="192.168.77.64/26")
+    assert dict(found.options) == {
+        "com.docker.network.driver.mtu": "1400",
+        "com.docker.network.bridge.host_binding_ipv4": "127.0.0.1",
+        "com.docker.network.bridge.enable_icc": "false",
+        "com.docker.network.bridge.enable_ip_masquerade": "false",
+    }
+    for wrong in ({"bip": "192.168.77.1"}, {"bip": "x/24"}, {"ip": "x"}, {"mtu": "1400"}, {"icc": "false"}):
+        with pytest.raises(InvalidConfiguration, match="must be"):
+            parse(**wrong)
 
 
 def test_ranges_for_networks_and_modes_are_checked() -> None:

@@ -120,14 +120,21 @@ def remove(parts: Parts, container_id: str, *, force: bool = False, volumes: boo
 
     :raises StillRunning: it runs and ``force`` is off.
     """
+    killed = False
     while True:
         if force:
             with suppress(NotRunning):
                 kill(parts, container_id)
-        with held(parts, container_id) as container:
-            if not container.running:
-                removal.delete(parts, container, volumes=volumes)
-                break
-            if not force:  # else it was about to start
-                raise StillRunning(container_id, container.status)
+                killed = True
+        try:
+            with held(parts, container_id) as container:
+                if not container.running:
+                    removal.delete(parts, container, volumes=volumes)
+                    break
+                if not force:  # else it was about to start
+                    raise StillRunning(container_id, container.status)
+        except NoSuchContainer:
+            if not killed:
+                raise
+            return  # made with --rm: its monitor has removed it, and told so
     events.note(parts.root, container, "destroy")

@@ -220,9 +220,7 @@ class Engine:
         def alive(container_id: str) -> bool:
             return RunDirectory(root.sub("lamina", "run", container_id)).alive()
 
-        return Networks(
-            root, is_default=root.path == DEFAULT_ROOT, alive=alive, pools=self.configuration.default_address_pools
-        )
+        return Networks(root, is_default=root.path == DEFAULT_ROOT, alive=alive, configuration=self.configuration)
 
     @cached_property
     def container_service(self) -> ContainerService:

@@ -23,6 +23,7 @@ from lamina.network.contract import (
     OPTION_MASQUERADE,
     Network,
     NotPermitted,
+    Pool,
 )
 from lamina.network.firewall import FilterFailed, Firewall, Member, open_filter, set_forwarding
 from lamina.network.store import NetworkStore
@@ -37,13 +38,21 @@ class Bridges:
 
     What it makes carries the root's path as its alias, by which it is found again when the root was deleted.
 
+    :param default: the default network's own range.
     :ivar pools: where networks get their ranges from, see :func:`lamina.network.ranges.chosen`.
     """
 
     def __init__(
-        self, root: DataRoot, store: NetworkStore, *, is_default: bool, pools: tuple[tuple[str, int], ...] = ()
+        self,
+        root: DataRoot,
+        store: NetworkStore,
+        *,
+        is_default: bool,
+        pools: tuple[tuple[str, int], ...] = (),
+        default: Pool | None = None,
     ) -> None:
         self.pools = pools
+        self._default = default
         self._root = root
         self._store = store
         self.firewall = Firewall("lamina" if is_default else table_of(root.path))
@@ -119,6 +128,10 @@ class Bridges:
         for other in self._store.all():
             if other.id != network.id:
                 taken |= ranges.of_pools(other.pools)
+        if network.predefined and self._default is not None:
+            network = network._replace(pools=(ranges.complete(self._default, taken),))
+            self._store.write(network)
+            return network
         if network.predefined and network.pools and not exists:
             subnets = ranges.of_pools(network.pools)
             if any(subnet.overlaps(other) for subnet in subnets for other in taken):

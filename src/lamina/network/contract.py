@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from lamina import json
+from lamina.configuration import Configuration
 from lamina.errors import Conflict, Denied, InvalidArgument, NotFound, SystemFailure, Unsupported
 from lamina.typing import Any, NamedTuple
 
@@ -164,6 +165,32 @@ class Network(NamedTuple):
             if (":" in pool.subnet) == (version == 6):
                 return pool
         return None
+
+
+class DefaultBridge(NamedTuple):
+    """What daemon.json says of the default network.
+
+    :ivar options: of its driver, beside Docker's own.
+    :ivar pool: its range, whose gateway is the bridge's address.
+    """
+
+    options: tuple[tuple[str, str], ...] = ()
+    pool: Pool | None = None
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> DefaultBridge:
+        """From ``bip``, ``fixed-cidr``, ``mtu``, ``ip``, ``icc`` and ``ip-masq``."""
+        given = {
+            OPTION_MTU: str(configuration.mtu or ""),
+            OPTION_HOST_BINDING: configuration.ip,
+            OPTION_ICC: "" if configuration.icc else "false",
+            OPTION_MASQUERADE: "" if configuration.ip_masq else "false",
+        }
+        options = tuple((name, value) for name, value in given.items() if value)
+        if not configuration.bip:
+            return cls(options)
+        gateway = configuration.bip.partition("/")[0]
+        return cls(options, Pool(configuration.bip, gateway, range=configuration.fixed_cidr))
 
 
 class Request(NamedTuple):

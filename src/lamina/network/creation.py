@@ -9,7 +9,7 @@ from lamina.dataroot import DataRoot
 from lamina.errors import Denied, InvalidArgument, NotFound
 from lamina.linux.netlink import IPVLAN_MODES, MACVLAN_MODES, Rtnetlink
 from lamina.network import ranges
-from lamina.network.addresses import Subnet
+from lamina.network.addresses import Subnet, is_address
 from lamina.network.bridges import Bridges, interface_name
 from lamina.network.contract import (
     BRIDGE,
@@ -18,6 +18,7 @@ from lamina.network.contract import (
     MACVLAN,
     NONE,
     OPTION_BRIDGE_NAME,
+    OPTION_HOST_BINDING,
     OPTION_IPVLAN_MODE,
     OPTION_MACVLAN_MODE,
     OPTION_PARENT,
@@ -93,6 +94,9 @@ def _check(request: Request) -> None:
             raise InvalidArgument(f"unknown {key.replace('_mode', '')} mode {mode}")
     if request.ipam_driver != "default":
         raise NotFound(f'plugin "{request.ipam_driver}" not found')
+    binding = request.options.get(OPTION_HOST_BINDING)
+    if binding and not is_address(binding):
+        raise InvalidArgument(f"failed to parse {OPTION_HOST_BINDING} value: {binding} (nil ip)")
     interface_name(request.options, OPTION_PARENT)
     Network("", "", "", "", options=request.options).mtu  # noqa: B018 - raises when it is no number
 

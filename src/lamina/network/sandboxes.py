@@ -9,7 +9,16 @@ from lamina.contextlib import ExitStack, suppress
 from lamina.linux.netlink import Rtnetlink
 from lamina.network import naming
 from lamina.network.bridges import Bridges
-from lamina.network.contract import BRIDGE, Endpoint, Holding, Network, NoSuchNetwork, Publication
+from lamina.network.contract import (
+    ANY,
+    BRIDGE,
+    OPTION_HOST_BINDING,
+    Endpoint,
+    Holding,
+    Network,
+    NoSuchNetwork,
+    Publication,
+)
 from lamina.network.firewall import open_filter
 from lamina.network.ipam import Addresses
 from lamina.network.ports import Bound, bind, overlaps, requests, shown
@@ -95,7 +104,7 @@ class Sandboxes:
             holding = Holding(tuple(endpoints))
             reachable = [endpoint for endpoint in endpoints if endpoint.host_interface and endpoint.gateway]
             if bound is None:
-                bound = self._bind(wanted, reachable[0].id) if reachable else []
+                bound = self._bind(wanted, self.store.find(reachable[0].network), reachable[0].id) if reachable else []
             undo.callback(lambda: [one.close() for one in bound])
             if bound:
                 publications = tuple(one.publication for one in bound)
@@ -230,13 +239,17 @@ class Sandboxes:
     def bind(self, wanted: Wanted) -> list[Bound]:
         """Take the ports that a container publishes before it has a network."""
         known = [self.store.find(text) for text, _, _ in wanted.networks]
-        if all(one.driver != BRIDGE or one.internal for one in known):
+        reachable = [one for one in known if one.driver == BRIDGE and not one.internal]
+        if not reachable:
             return []  # no way to it: they stay unpublished, as Docker does
-        return self._bind(wanted, os.urandom(32).hex())
+        return self._bind(wanted, reachable[0], os.urandom(32).hex())
 
-    def _bind(self, wanted: Wanted, endpoint: str) -> list[Bound]:
-        """:param endpoint: its id, for messages."""
+    def _bind(self, wanted: Wanted, network: Network, endpoint: str) -> list[Bound]:
+        """:param endpoint: its id on ``network``, for messages."""
         ports = requests(wanted.config, wanted.host_config)
+        binding = network.options.get(OPTION_HOST_BINDING) or ANY
+        if binding != ANY:  # else all addresses of both versions
+            ports = tuple(port if port.host else port._replace(host=binding) for port in ports)
         if not ports:
             return []
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lamina import events
+from lamina.configuration import Configuration
 from lamina.dataroot import DataRoot
 from lamina.functools import cached_property
 from lamina.linux import userns
-from lamina.network.contract import BRIDGE, Endpoint, Holding, Network, NoSuchNetwork, PredefinedNetwork, Request
+from lamina.network.contract import (
+    BRIDGE,
+    DefaultBridge,
+    Endpoint,
+    Holding,
+    Network,
+    NoSuchNetwork,
+    PredefinedNetwork,
+    Request,
+)
 from lamina.network.store import NetworkStore
 from lamina.typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +38,7 @@ class Networks:
     any number of threads and processes at once.
 
     :param alive: whether the container's monitor lives; what a dead one left is taken back.
-    :param pools: ``default-address-pools`` of daemon.json; none for Docker's own.
+    :param configuration: daemon.json, for what nobody says of a network.
     """
 
     def __init__(
@@ -37,13 +47,14 @@ class Networks:
         *,
         is_default: bool,
         alive: Callable[[str], bool],
-        pools: tuple[tuple[str, int], ...] = (),
+        configuration: Configuration,
     ) -> None:
         self._root = root
         self._is_default = is_default
         self._alive = alive
-        self._pools = pools
-        self.store = NetworkStore(root, is_default=is_default)
+        self._configuration = configuration
+        self._default = DefaultBridge.of(configuration)
+        self.store = NetworkStore(root, is_default=is_default, options=self._default.options)
         self._ports: list[Bound] | None = None
 
     # Most of what follows is of no use to a container without a network of its own, which should not wait for it.
@@ -52,7 +63,8 @@ class Networks:
     def _bridges(self) -> Bridges:
         from lamina.network.bridges import Bridges
 
-        return Bridges(self._root, self.store, is_default=self._is_default, pools=self._pools)
+        pools = self._configuration.default_address_pools
+        return Bridges(self._root, self.store, is_default=self._is_default, pools=pools, default=self._default.pool)
 
     @cached_property
     def _addresses(self) -> Addresses:
@@ -68,7 +80,7 @@ class Networks:
 
     def on(self, root: DataRoot) -> Networks:
         """The same on another :class:`DataRoot` object."""
-        return Networks(root, is_default=self._is_default, alive=self._alive, pools=self._pools)
+        return Networks(root, is_default=self._is_default, alive=self._alive, configuration=self._configuration)
 
     # Networks
 

@@ -45,9 +45,11 @@ class NetworkStore:
     """Networks of one data root. Safe between threads and processes.
 
     :param is_default: whether this is the root that is used when nobody says otherwise.
+    :param options: of the default network, beside Docker's own.
     """
 
-    def __init__(self, root: DataRoot, *, is_default: bool) -> None:
+    def __init__(self, root: DataRoot, *, is_default: bool, options: tuple[tuple[str, str], ...] = ()) -> None:
+        self._default_options = options
         self._root = root
         self._is_default = is_default
         self._home = root.sub("lamina/network")
@@ -106,7 +108,7 @@ class NetworkStore:
             with suppress(FileNotFoundError):
                 os.unlink(link)
             os.symlink(id, link)
-            return network
+            return self._read(id)
 
     def write(self, network: Network) -> None:
         """Make or replace one."""
@@ -140,7 +142,10 @@ class NetworkStore:
             with open(path, "rb") as file:
                 document = json.loads(file.read())
             pools = tuple(Pool(**pool) for pool in document.pop("pools"))
-            return Network(pools=pools, **document)
+            network = Network(pools=pools, **document)
+            if network.driver == BRIDGE and network.predefined:
+                network = network._replace(options=_options(network.name, network.bridge) | dict(self._default_options))
+            return network
         except FileNotFoundError:
             raise NoSuchNetwork(id) from None
         except (ValueError, TypeError, KeyError) as error:

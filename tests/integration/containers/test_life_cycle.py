@@ -74,6 +74,13 @@ def test_kill_sends_any_signal(box: Lamina) -> None:
     assert done.stderr.endswith(" is not running\n")
 
 
+def test_a_running_container_that_removes_itself_is_removed_by_force_without_a_word(box: Lamina) -> None:
+    box("run", "-d", "--rm", "--name", "brief", "busybox", "sleep", "60")
+    done = box.run("rm", "-f", "brief")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "brief\n", "")
+    assert box("ps", "-aq") == ""
+
+
 def test_wait_prints_exit_codes_also_of_a_container_that_removes_itself(box: Lamina) -> None:
     box("run", "-d", "--rm", "--name", "brief", "busybox", "sh", "-c", "sleep 1; exit 6")
     assert box("wait", "brief") == "6\n"

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.command import configured_program
 from support.hosts import HOST, LaminaOn
 
 pytestmark = [pytest.mark.root]
@@ -188,3 +190,20 @@ def test_prune_takes_the_idle_bridge_and_its_table_and_a_start_makes_them_again(
     assert bridge not in box.host.interfaces()
     assert "lamina" not in box.host.rules()
     assert "inet 172.17.0.2/16" in box("run", "--rm", "busybox", "ip", "-o", "-4", "address")
+
+
+def test_the_default_network_is_as_the_configuration_says(box: LaminaOn, tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    wanted = {"bip": "192.168.77.1/25", "fixed-cidr": "192.168.77.64/26", "mtu": 1400, "ip": "127.0.0.1"}
+    file.write_text(json.dumps(wanted))
+
+    def run(*words: str) -> str:
+        return box.host.run(*configured_program(str(file)), "--root", box.root, *words).stdout
+
+    run("run", "-d", "--name", "up", "-p", "8000:80", "busybox", "sleep", "60")
+    found = settings(box, "up")
+    assert (found["IPAddress"], found["IPPrefixLen"], found["Gateway"]) == ("192.168.77.64", 25, "192.168.77.1")
+    assert found["Ports"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8000"}]}
+    assert "mtu 1400" in box("exec", "up", "ip", "link", "show", "eth0")
+    options = json.loads(run("network", "inspect", "-f", "{{json .Options}}", "bridge"))
+    assert options["com.docker.network.driver.mtu"] == "1400"

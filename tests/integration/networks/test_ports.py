@@ -192,6 +192,21 @@ def init_packet(port: int) -> bytes:
     return before + checksum.to_bytes(4, "little") + after
 
 
+def test_a_network_may_say_where_its_ports_are_published(box: LaminaOn) -> None:
+    option = "com.docker.network.bridge.host_binding_ipv4"
+    done = box.run("network", "create", "-o", f"{option}=bad", "guarded")
+    assert f"failed to parse {option} value: bad (nil ip)" in done.stderr
+    box("network", "create", "-o", f"{option}=127.0.0.1", "guarded")
+    box("run", "-d", "--name", "one", "--network", "guarded", "-p", "8000:80", "-p", f"{HOST}:8001:80", *WEB)
+    assert ports(box, "one")["80/tcp"] == [
+        {"HostIp": "127.0.0.1", "HostPort": "8000"},
+        {"HostIp": HOST, "HostPort": "8001"},
+    ]
+    wait_for(lambda: box.host.get("127.0.0.1", 8000) == "hello\n")
+    assert box.host.get(HOST, 8000, other=True) == ""
+    assert box.host.get(HOST, 8001, other=True) == "hello\n"
+
+
 def test_ranges_and_random_ports(box: LaminaOn) -> None:
     box("run", "-d", "--name", "one", "-p", "7000-7002:7000-7002", "-p", "9000/udp", "--expose", "90", *WEB)
     found = ports(box, "one")
