@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-builds bench-containers bench-union clean
+.PHONY: help setup demo test lint format bench bench-builds bench-containers bench-union endurance clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench-containers: setup ## Compare running, starting and entering containers wit
 
 bench-union: setup ## Compare our union file system with overlayfs, fuse-overlayfs and unionfs-fuse; writes its part of bench/RESULTS.md (needs root)
 	@$(BIN)/python -m bench.union $(ARGS)
+
+endurance: setup ## Run 1,000 short containers and 200 that something is killed of, and account for all they leave (needs root)
+	@PYTHONPATH=tests $(BIN)/python -m endurance $(ARGS)
 
 clean: ## Remove what set-up, tests and demo have made in this folder
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
