@@ -1,4 +1,4 @@
-"""A layer that was filled on nothing is moved onto others, as if it had been staged there."""
+"""Layers that move: onto others as if they had been staged there, and onto an equal one that was there first."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from support.storage import open_storage
 
 _BELOW = LayerTar().file("shared", b"below").file("below", b"below").bytes()
 _MOVED = LayerTar().file("shared", b"moved").file("moved", b"moved").bytes()
+_LAST = LayerTar().file("last", b"last").bytes()
 _TOP = LayerTar().whiteout("below").file("top", b"top").bytes()
 
 
@@ -53,3 +54,43 @@ def test_a_moved_layer_is_one_on_its_new_parent(tmp_path: Path, name: str, *, co
 def test_layers_that_hold_what_is_below_them_do_not_move(tmp_path: Path) -> None:
     with open_storage(str(tmp_path), "vfs").layers.begin() as transaction:
         assert not transaction.moves
+
+
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.root) for name in ("overlay2", "fuse-overlayfs", "aufs")), "vfs"]
+)
+@pytest.mark.parametrize("late", [False, True], ids=["before", "while they are published"])
+def test_layers_on_one_that_another_was_faster_with_stand_on_that(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    storage = open_storage(str(tmp_path), name)
+    layers = storage.layers
+
+    def make() -> None:
+        with layers.begin() as transaction:
+            transaction.stage(None).fill_from(io.BytesIO(_BELOW))
+            transaction.commit()
+
+    def sync() -> None:
+        monkeypatch.undo()
+        make()
+        layers.driver.sync()
+
+    with layers.begin() as transaction:
+        below = None
+        for tar in (_BELOW, _MOVED, _TOP, _LAST):
+            below = transaction.stage(below)
+            below.fill_from(io.BytesIO(tar))
+        if late:
+            monkeypatch.setattr(layers.driver, "sync", sync)
+        else:
+            make()
+        top = transaction.commit()[-1]
+    assert [layer.diff_id for layer in layers.stack(top.chain_id)] == [
+        sha256(tar) for tar in (_BELOW, _MOVED, _TOP, _LAST)
+    ]
+    with layers.mounted_image(top.chain_id) as path:
+        assert sorted(os.listdir(path)) == ["last", "moved", "shared", "top"]
+    found = storage.findings(deep=True)
+    assert len(found) == 4
+    assert all(finding.endswith("no image needs this layer") for finding in found)

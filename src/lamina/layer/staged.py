@@ -67,6 +67,7 @@ class Staged:
         self._workplace = workplace
         self._job: _Job | None = None
         self._created = False
+        self._below: str | None = None
         self._ended = False
         self._creating = allocate_lock()
         self._waiting = allocate_lock()
@@ -92,6 +93,20 @@ class Staged:
     def is_published(self) -> bool:
         """Whether this very layer was renamed into place, not an equal one of another process."""
         return self.layer is not None and self.layer.cache_id == self.cache_id
+
+    @property
+    def foundation(self) -> Layer | Staged | None:
+        """What it stands on when the layers below are settled: its parent, or the equal layer that was there first."""
+        parent = self.parent
+        if isinstance(parent, Staged) and parent.layer is not None and not parent.is_published:
+            return parent.layer
+        return parent
+
+    @property
+    def is_displaced(self) -> bool:
+        """Whether it was made on a directory that is not its foundation's any more."""
+        below = self.foundation
+        return self._below != (below.cache_id if below is not None else None)
 
     def unpack(self) -> UnpackJob:
         """See :meth:`lamina.layer.contract.StagedLayer.unpack`. An earlier, failed attempt's content is thrown away."""
@@ -190,7 +205,8 @@ class Staged:
         old, old_directory = self.cache_id, self.directory
         self.cache_id = self._workplace.entry.new_id()
         self.parent = parent
-        driver.create(self.cache_id, parent.cache_id)
+        self._below = parent.cache_id
+        driver.create(self.cache_id, self._below)
         target = driver.diff_path(self.cache_id)
         remove_tree(target)
         os.rename(driver.diff_path(old), target)
@@ -212,7 +228,8 @@ class Staged:
             if not self._created:
                 os.mkdir(self.directory, 0o700)
                 self._created = True
-                driver.create(self.cache_id, self.parent.cache_id if self.parent is not None else None)
+                self._below = self.parent.cache_id if self.parent is not None else None
+                driver.create(self.cache_id, self._below)
 
     def _wait_filled(self) -> None:
         with self._waiting:

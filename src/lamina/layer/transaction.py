@@ -202,25 +202,27 @@ class LayerTransaction:
         return [layer if isinstance(layer, Layer) else _published(layer) for layer in self._layers]
 
     def _settle(self, staged: Staged) -> None:
-        """Write a filled layer's metadata, or drop it for the layer that exists by now."""
-        parent = staged.parent
-        if isinstance(parent, Staged) and parent.layer is not None and not parent.is_published:
-            staged.rebase(parent.layer)
+        """Write a filled layer's metadata, or drop it for the layer that exists by now.
+
+        The one below may have been dropped so, or moved since this one was made: then this one moves too.
+        """
         chain, result = staged.chain_id, staged.result
         assert chain is not None
         assert result is not None
         if self._use(chain):
             staged.layer = self._workshop.database.read(chain)
             return
-        below = staged.parent.chain_id if staged.parent is not None else None
+        foundation = staged.foundation
+        if foundation is not None and staged.is_displaced:
+            staged.rebase(foundation)
+        below = foundation.chain_id if foundation is not None else None
         layer = Layer(chain, result.diff_id, below, result.size, staged.cache_id)
         self._workshop.database.write(staged.directory, layer)
 
     def _publish(self, staged: Staged) -> None:
         """Rename one layer into place: from here on it exists."""
-        parent = staged.parent
-        if staged.layer is None and isinstance(parent, Staged) and not parent.is_published:
-            self._settle(staged)  # another process made the parent just now
+        if staged.layer is None and staged.is_displaced:
+            self._settle(staged)  # another process made one of those below just now
             self._workshop.driver.sync()
         if staged.layer is not None:
             return

@@ -353,3 +353,17 @@ def test_layers_that_a_build_without_cache_supersedes_go_with_the_cache(built: L
     built("builder", "prune", "--force")
     assert built.run("system", "fsck").returncode == 0
     assert len(os.listdir(f"{built.root}/image/overlay2/layerdb/sha256")) == 2
+
+
+def test_a_build_without_cache_stands_on_the_equal_layers_of_one_before(built: Lamina, context: Path) -> None:
+    (context / "data").write_text("data")
+    dockerfile = (
+        "FROM busybox\nCOPY data /data\nRUN --network=none cat /proc/sys/kernel/random/uuid > /new\n"
+        "RUN --network=none echo more > /more\nRUN --network=none echo last > /last\n"
+    )
+    for name in ("one", "two"):
+        build(built, context, dockerfile, "--no-cache", "-t", name, env={"SOURCE_DATE_EPOCH": "1000000000"})
+    one, two = (inspect(built, name)["RootFS"]["Layers"] for name in ("one", "two"))
+    assert [a == b for a, b in zip(one, two, strict=True)] == [True, True, False, True, True]
+    assert built("run", "--rm", "--network", "none", "two", "cat", "/data", "/more", "/last") == "datamore\nlast\n"
+    assert built.run("system", "fsck").returncode == 0
