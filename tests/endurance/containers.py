@@ -60,6 +60,9 @@ class Containers:
 
         wait_until(is_so, seconds=_SECONDS, what=f"{template} of {name}")
 
+    def _wait_for_log(self, name: str, lines: list[str]) -> None:
+        wait_until(lambda: self._lamina("logs", name).split() == lines, seconds=_SECONDS, what=f"{lines} from {name}")
+
     # The kinds
 
     def bridge(self, name: str) -> None:
@@ -150,10 +153,10 @@ class Containers:
 
     def restarted(self, name: str) -> None:
         self._lamina("create", "--name", name, "--init", IMAGE, "sh", "-c", "echo here; exec sleep 60")
-        self._lamina("start", name)
-        self._lamina("restart", "-t", "0", name)
+        for verb, said in ((("start",), ["here"]), (("restart", "-t", "0"), ["here", "here"])):
+            self._lamina(*verb, name)
+            self._wait_for_log(name, said)
         self._lamina("kill", name)
-        self._says("here\nhere", "logs", name)
         self._lamina("rm", name)
 
     def limited(self, name: str) -> None:
