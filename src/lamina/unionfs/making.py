@@ -215,7 +215,7 @@ class Making:
                     raise
                 staged = True
         if staged:
-            if parent.children.get(name) is not None or self._exists(upper, parent, name):
+            if parent.children.get(name) is not None or (not covered and self._exists(upper, parent, name)):
                 raise failure(errno.EEXIST, name)
             descriptor = self._make_staged(
                 parent, name, stat.S_IFMT(mode) | permissions, (uid, gid), make, opaque=covered
@@ -287,8 +287,7 @@ class Making:
         """Owner and mode; what a default access control list made of the mode stays."""
         work = self._work.descriptor
         uid, gid = owner
-        parent_gid = os.stat(work).st_gid  # a set-group-ID work directory gives its own group
-        if (uid, gid) != self._identity or parent_gid != gid:
+        if (uid, gid) != self._identity or self._work.group != gid:  # if set-group-ID, it gives its own group
             os.chown(made, uid, gid, dir_fd=work, follow_symlinks=False)
         if not inherited and not stat.S_ISLNK(mode):
             os.chmod(made, stat.S_IMODE(mode), dir_fd=work)

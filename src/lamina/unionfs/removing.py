@@ -30,14 +30,17 @@ class Removing:
         if node.is_directory:
             raise failure(errno.EISDIR, name)
         upper = self._making.begin(parent, name)
-        covered = bool(parent.lowers) and self._tree.lower_has(parent, name)
         self.remember(node)
-        if not node.upper:
-            self._tree.marks.make_whiteout(upper, parent.path, name)
-        elif covered:
-            self._replace_by_whiteout(upper, parent, name, is_directory=False)
-        else:
-            os.unlink(parent.path + b"/" + name, dir_fd=upper.descriptor)
+        try:
+            if not node.upper:
+                self._tree.marks.make_whiteout(upper, parent.path, name)
+            elif parent.lowers and self._tree.lower_has(parent, name):
+                self._replace_by_whiteout(upper, parent, name, is_directory=False)
+            else:
+                os.unlink(parent.path + b"/" + name, dir_fd=upper.descriptor)
+        except BaseException:
+            node.last = None  # it keeps its name
+            raise
         self._tree.drop_name(node, parent, name)
         return node
 
@@ -122,10 +125,14 @@ class Removing:
             return
         staged = self._work.new_name()
         marks.make_whiteout(self._work.layer, b".", staged[2:])
-        flags = RENAME_EXCHANGE if is_directory else 0
+        work = self._work.descriptor
         try:
-            renameat2(
-                staged, path, source_directory=self._work.descriptor, target_directory=upper.descriptor, flags=flags
-            )
-        finally:
+            if is_directory:
+                renameat2(staged, path, source_directory=work, target_directory=upper.descriptor, flags=RENAME_EXCHANGE)
+            else:
+                os.rename(staged, path, src_dir_fd=work, dst_dir_fd=upper.descriptor)
+        except BaseException:
+            self._work.remove(staged)
+            raise
+        if is_directory:
             self._work.remove(staged)

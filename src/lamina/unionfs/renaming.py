@@ -61,12 +61,17 @@ class Renaming:
         self._copy_up.ensure(node, data=False)
         self._mark(upper, node, new_parent, new_name)
         hide = bool(flags & RENAME_WHITEOUT) or (bool(parent.lowers) and self._tree.lower_has(parent, name))
-        if target is not None:
-            self._removing.remember(target)
+        try:
+            if target is not None:
+                self._removing.remember(target)
             if isinstance(target, DirectoryNode):
                 target.last = self._tree.status(target)
                 self._removing.clear(target)
-        self._move(upper, node, (parent, name), (new_parent, new_name), hide=hide)
+            self._move(upper, node, (parent, name), (new_parent, new_name), hide=hide)
+        except BaseException:
+            if target is not None:
+                target.last = None  # it keeps its name
+            raise
         if target is not None:
             self._tree.drop_name(target, new_parent, new_name)
             target.upper = target.upper or target.is_directory

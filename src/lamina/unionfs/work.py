@@ -48,6 +48,7 @@ class WorkDirectory:
             os.close(self._lock)
             raise
         self.descriptor = self.layer.descriptor
+        self.group = os.stat(self.descriptor).st_gid
         self._count = itertools.count()
         for name in os.listdir(self.layer.prefix):
             self.remove(name)
