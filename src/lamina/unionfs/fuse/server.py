@@ -175,7 +175,7 @@ class Server:
         sleeping.register(self._slow.wake_read, select.POLLIN)
         sleeping.register(mounts, select.POLLERR | select.POLLPRI)
         looks = range(1, _SPINS + 1)
-        use_spare_time = self._session.use_spare_time
+        use_spare_time, finish_deferred = self._session.use_spare_time, self._session.finish_deferred
         rest = misses = 0
 
         def await_request() -> int:
@@ -190,7 +190,7 @@ class Server:
                     use_spare_time()
                 misses = min(misses + 1, _MOST_MISSES)
                 rest = 1 << misses
-            use_spare_time()
+            finish_deferred()
             return _SPINS if self._sleep(sleeping, gone) else 0
 
         return await_request

@@ -131,7 +131,7 @@ class Session:
         self._changed = directory
 
     def use_spare_time(self) -> None:
-        """To be called when there is no request: what makes later ones faster."""
+        """To be called when there is no request and this thread has a CPU to itself: what makes later ones faster."""
         if self._deferred:
             self.finish_deferred()
         directory = self._changed
