@@ -161,6 +161,13 @@ def test_a_method_takes_a_text() -> None:
             parse(source).execute(record)
 
 
+def test_a_row_is_escaped_in_json_as_docker_does() -> None:
+    record = Record({"Command": lambda: "a <b> & é"}, "*formatter.x")
+    assert parse("{{json .}} {{json .Command}}").execute(record) == (
+        '{"Command":"a \\u003cb\\u003e \\u0026 é"} "a <b> & é"'
+    )
+
+
 def test_a_value_shows_its_fields_and_messages_name_the_template() -> None:
     columns = {"B": lambda: TextMap(k="v"), "A": lambda: "a", "Method": lambda: "m"}
     record = Record(columns, "*logger.Info", fields=("B", "A"))

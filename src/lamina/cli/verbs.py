@@ -48,6 +48,7 @@ VERBS: dict[str, str] = {
     "rmi": "rmi",
     "run": "run",
     "save": "save",
+    "search": "search",
     "start": "start",
     "stats": "stats",
     "stop": "stop",

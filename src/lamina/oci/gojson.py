@@ -7,10 +7,9 @@ difference is another ID. Members stay in the order given.
 from __future__ import annotations
 
 from lamina import json
+from lamina.characters import GO_ESCAPES
 from lamina.typing import Any
 
-_ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-_TRANSLATION = str.maketrans(_ESCAPED)
 #: Go before 1.22 knows no short form for these two.
 _LONG_ESCAPE = {"b": "\\u0008", "f": "\\u000c"}
 
@@ -22,4 +21,4 @@ def encode(value: Any) -> bytes:
         import re  # costs a start some milliseconds, and is needed next to never
 
         text = re.sub(r"\\(.)", lambda match: _LONG_ESCAPE.get(match[1], match[0]), text)
-    return text.translate(_TRANSLATION).encode()
+    return text.translate(GO_ESCAPES).encode()

@@ -26,7 +26,10 @@ from lamina.registry.session import Call, Session, checked
 from lamina.registry.settings import Settings
 from lamina.registry.transport import Request, Transport
 from lamina.registry.upload import Uploader
-from lamina.typing import NamedTuple, Self
+from lamina.typing import TYPE_CHECKING, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from lamina.registry.search import SearchResult
 
 _ACCEPT = ", ".join(
     (
@@ -158,6 +161,12 @@ class RegistryClient:
                 return found
             path = f"tags/list?{query}"
         raise ServerFailure("UNKNOWN", f"tags of {reference.familiar_name}: more than {_PAGE_LIMIT} pages")
+
+    def search(self, term: str, limit: int) -> list[SearchResult]:
+        """See :func:`lamina.registry.search.search`. Asks without credentials."""
+        from lamina.registry.search import search  # for one command
+
+        return search(self._transport, term, limit)
 
     def _document(self, reference: Reference, call: Call, limit: int) -> tuple[bytes, Answer]:
         """A whole answer and its headers; asked for again when it breaks off."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from lamina.characters import GO_ESCAPES
 from lamina.template.formatting import sprintf
 from lamina.template.values import Nil, Record, printed, to_json, truth, type_name
 from lamina.typing import Any, NamedTuple
@@ -163,7 +164,11 @@ def _urlquery(*values: object) -> str:
 
 
 def _json(value: object) -> str:
-    return to_json(value.to_json() if isinstance(value, Record) else value)
+    if not isinstance(value, Record):
+        return to_json(value)
+    text = to_json(value.to_json())
+    # docker's rows make their own JSON, in which Go escapes what it would not in other values.
+    return text if value.fields is not None else text.translate(GO_ESCAPES)
 
 
 FUNCTIONS: dict[str, TemplateFunction] = {
