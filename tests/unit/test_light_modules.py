@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import ctypes as standard_ctypes
+import errno
 import inspect
 import json as standard_json
 import pickle
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 import lamina
 from lamina import json, signal
 from lamina.functools import cache, cached_property, lru_cache
+from lamina.linux import ctypes
 from lamina.typing import Any, Generic, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
@@ -156,8 +159,8 @@ def test_they_load_nothing_costly() -> None:
     source = Path(lamina.__file__).parents[1]
     program = (
         f"import sys; sys.path.insert(0, {str(source)!r}); import lamina.typing, lamina.json, lamina.signal\n"
-        "import lamina.contextlib, lamina.functools, lamina.collections\n"
-        "costly = {'typing', 're', 'enum', 'json', 'signal', 'functools', 'contextlib', 'collections'}\n"
+        "import lamina.contextlib, lamina.functools, lamina.collections, lamina.linux.ctypes\n"
+        "costly = {'ctypes', 'typing', 're', 'enum', 'json', 'signal', 'functools', 'contextlib', 'collections'}\n"
         "print(*sorted(costly & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-IS", "-c", program], capture_output=True, text=True, check=True)
@@ -217,3 +220,32 @@ def test_results_are_kept_as_long_as_there_is_room() -> None:
     every.cache_clear()
     assert every(1) == 1
     assert asked == [1, 2, 1]
+
+
+_C_TYPES = [name for name in ctypes.__all__ if name.startswith("c_")]
+
+
+@pytest.mark.parametrize("name", _C_TYPES)
+def test_a_c_type_is_as_wide_and_as_signed_as_the_standard_one(name: str) -> None:
+    ours, theirs = getattr(ctypes, name), getattr(standard_ctypes, name)
+    assert ctypes.sizeof(ours) == standard_ctypes.sizeof(theirs)
+    value = b"text" if name == "c_char_p" else (1 << 64) - 1
+    assert ours(value).value == theirs(value).value
+
+
+def test_a_function_of_c_is_called_as_with_the_standard_module(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing").encode()
+    for module in (ctypes, standard_ctypes):
+        library = module.CDLL(None, use_errno=True)
+        assert library.chdir(missing) == -1
+        assert module.get_errno() == errno.ENOENT
+        assert library.strtol is library.strtol
+        library.strtoul.restype = module.c_ulong
+        assert library.strtoul(b"18446744073709551615", None, 10) == (1 << 64) - 1
+        end = module.c_void_p()
+        assert library.strtol(b"-12x", module.byref(end), 10) == -12
+        assert end.value
+        with pytest.raises(AttributeError, match="no_such_function"):
+            library.no_such_function  # noqa: B018 - looked up
+        with pytest.raises(OSError, match="no_such_library"):
+            module.CDLL("no_such_library.so")

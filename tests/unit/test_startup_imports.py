@@ -44,9 +44,9 @@ _FRONT = {
 _LOOKING = [command for command in _FRONT if not command.startswith(("ps", "exec"))]
 
 _COSTLY_NAMES = """
-    argparse array asyncio backports blake3 collections concurrent contextlib dataclasses email enum functools html http
-    importlib inspect ipaddress isal json logging pathlib pickle platform random re rich signal ssl subprocess tempfile
-    termios traceback typing unittest urllib urllib3 uuid warnings xml
+    argparse array asyncio backports blake3 collections concurrent contextlib ctypes dataclasses email enum
+    functools html http importlib inspect ipaddress isal json logging pathlib pickle platform random re rich signal
+    ssl subprocess tempfile termios traceback typing unittest urllib urllib3 uuid warnings xml
 """
 #: Standard and third-party modules that cost milliseconds: none of these commands may load them.
 _COSTLY = frozenset(_COSTLY_NAMES.split())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 
+from lamina.linux import ctypes
 from lamina.linux.libc import AT_FDCWD, LIBC, check, encode
 
 # linux/fs.h

@@ -5,9 +5,9 @@ Sources: ``name_to_handle_at(2)``; ``FS_IOC_GETFSUUID`` of ``linux/fs.h`` (Linux
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 
+from lamina.linux import ctypes
 from lamina.linux.libc import LIBC, check, encode
 from lamina.typing import NamedTuple
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+
+from lamina.linux import ctypes
 
 #: glibc with the thread's own copy of ``errno``; calls release the interpreter lock.
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import math
 import time
 
+from lamina.linux import ctypes
 from lamina.linux.libc import LIBC
 from lamina.typing import TYPE_CHECKING
 

@@ -6,12 +6,15 @@ nothing, and its options are not limited by one page as ``mount(2)``'s are.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-from types import TracebackType
 
+from lamina.linux import ctypes
 from lamina.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, LIBC, check, encode, syscall
+from lamina.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 # asm-generic/unistd.h; the same numbers on every architecture but alpha
 _NR_OPEN_TREE = 428

@@ -9,12 +9,12 @@ network byte order).
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 from collections.abc import Sequence
 
+from lamina.linux import ctypes
 from lamina.linux.netlink import (
     NLM_F_ACK,
     NLM_F_CREATE,

@@ -6,9 +6,9 @@ opening the answer is a race, so the kernel does both in one call.
 
 from __future__ import annotations
 
-import ctypes
 import os
 
+from lamina.linux import ctypes
 from lamina.linux.libc import encode, syscall
 
 #: Number of ``openat2`` in ``asm-generic/unistd.h``; the same on every architecture but alpha.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 
+from lamina.linux import ctypes
 from lamina.linux.libc import LIBC, check
 from lamina.typing import TypeVar
 

@@ -5,9 +5,9 @@ Constants and the layout of ``struct scmp_arg_cmp``: libseccomp's ``seccomp.h``.
 
 from __future__ import annotations
 
-import ctypes
 import os
 
+from lamina.linux import ctypes
 from lamina.linux.libc import failure
 from lamina.typing import Any
 
