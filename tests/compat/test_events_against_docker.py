@@ -20,7 +20,7 @@ from support.command import Lamina
 from support.dockerd import Dockerd
 from support.hosts import Host, LaminaOn
 from support.images import small_image
-from support.pair import answer_of
+from support.pair import Answer, answer_of
 from support.processes import Service
 from support.programs import DOCKER
 from support.registry import Registry
@@ -28,6 +28,8 @@ from support.registry import Registry
 pytestmark = [pytest.mark.root, pytest.mark.dockerd, pytest.mark.needs("crun"), pytest.mark.slow]
 
 _ID = re.compile(r"\b[0-9a-f]{64}\b")
+#: What Docker does for each of a container's networks and volumes, or of several images, in the order of a Go map.
+_BY_CHANCE = ("connect", "disconnect", "mount", "unmount", "save")
 _TIME = re.compile(r"^\S+Z ", re.MULTILINE)
 
 IMAGES = """
@@ -55,7 +57,6 @@ image prune -af
 builder prune -f
 volume create one
 volume create one
-volume create -d nosuch two
 volume create --label a=b two
 volume rm two
 volume rm nosuch
@@ -71,7 +72,8 @@ start -a first
 start first
 run --rm --name short --network none -v /anonymous busybox false
 run --name bad -v data:/data:ro busybox nosuchprogram
-rm -v first bad
+rm -v first
+rm bad
 run -d --name up --network inner -v data:/data:ro busybox sleep 1000
 network connect bridge up
 network disconnect inner up
@@ -137,6 +139,24 @@ scope=swarm
 nosuch=x event=oom
 """
 
+#: Ways to be shown them, and what is refused.
+FORMATS = """
+--filter event=create --format '{{.Type}} {{.Action}} {{.ID}} {{.Status}} {{.From}} {{.Scope}}'
+--filter event=create --format '{{.Actor.Attributes.name}} {{.Actor.Attributes.nosuch}}'
+--filter event=create --format '{{.Actor}}{{json_.Actor.Attributes}}{{len_.Actor.Attributes}}'
+--filter type=volume --format '{{.}}'
+--filter type=volume --format json
+--filter type=volume --format '{{.Nosuch}}'
+--filter type=volume --format '{{.Actor.Nosuch}}'
+--filter type=volume --format '{{.Type'
+--filter type
+--since x
+--until x
+--since 5 --until 3
+--since 2021-01-02 --until 2021-01-01
+nosuch
+"""
+
 
 class Side:
     """One engine, and a follower of its events."""
@@ -148,11 +168,14 @@ class Side:
         self.follower = Service(follow, str(log), {**os.environ})
 
     def told(self, *flags: str) -> str:
+        return self.asked(*flags).out
+
+    def asked(self, *flags: str) -> Answer:
         done = self.run("events", "--since", self.begin, "--until", f"{time.time():.9f}", *flags)
-        return answer_of(done, self._program).out
+        return answer_of(done, self._program)
 
     def stream(self) -> list[str]:
-        """Documents in order; several of one kind in a row, of which Docker's order is chance, are sorted."""
+        """Documents in order; where Docker's order of several in a row is chance they are sorted."""
         events = [json.loads(line) for line in self.told("--format", "{{json .}}").splitlines()]
         for event in events:
             assert event.pop("timeNano") // 10**9 == event.pop("time")
@@ -162,6 +185,8 @@ class Side:
 
 
 def _place(event: dict[str, Any]) -> tuple[str, ...]:
+    if event["Action"] not in _BY_CHANCE:
+        return ()
     attributes = event["Actor"]["Attributes"]
     return tuple(attributes.get(name, "") for name in ("container", "name", "destination"))
 
@@ -250,7 +275,18 @@ def test_lives_are_told_of_and_filtered(tmp_path: Path, sides: tuple[Side, Side]
         theirs, ours = ([*_lines(side.told(*flags))] for side in sides)
         if ours != theirs:
             different.append(f"{line}\n  docker: {theirs}\n  lamina: {ours}")
+    for line in FORMATS.strip().splitlines():
+        flags = [word.replace("json_", "json ").replace("len_", "len ") for word in shlex.split(line)]
+        theirs, ours = (_lasting(side.asked(*flags)) for side in sides)
+        if ours != theirs:
+            different.append(f"{line}\n  docker: {theirs}\n  lamina: {ours}")
     assert not different, "\n".join(different)
+
+
+def _lasting(answer: Answer) -> Answer:
+    """Without times and IDs, and in an order that is not chance."""
+    out = sorted(re.sub(r"[0-9a-f]{64}|\d{10,}", "", answer.out).splitlines())
+    return answer._replace(out="\n".join(out))
 
 
 def _lines(text: str) -> list[str]:

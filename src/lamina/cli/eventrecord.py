@@ -29,6 +29,9 @@ class EventRecord(Record):
     def to_json(self) -> dict[str, object]:
         return self._event
 
+    def members(self) -> list[object]:
+        return [column() for column in self.columns.values()]
+
 
 class _Actor(Record):
     __slots__ = ()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lamina.cli.command import NO_ARGUMENTS, Command, CommandError, Context, Options
 from lamina.cli.flags import filters, text
-from lamina.cli.moments import moment
+from lamina.errors import InvalidArgument
 from lamina.oci import timestamp
 from lamina.typing import Any
 
@@ -24,7 +24,7 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    since, until = moment(options, "since"), moment(options, "until")
+    since, until = _moment(options.text("since")), _moment(options.text("until"))
     if since is not None and until is not None and since > until:
         texts = (_seconds(options.text(flag), value) for flag, value in (("since", since), ("until", until)))
         raise CommandError(
@@ -35,6 +35,13 @@ def run(context: Context, options: Options) -> int:
         context.print(show(event))
         context.stdout.flush()
     return 0
+
+
+def _moment(text: str) -> int | None:
+    try:
+        return timestamp.moment(text) if text else None
+    except InvalidArgument as error:
+        raise CommandError(str(error)) from None
 
 
 def _seconds(text: str, moment: int) -> str:

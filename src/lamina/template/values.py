@@ -35,6 +35,10 @@ class Record:
         names = sorted(self.columns) if self.fields is None else self.fields
         return {name: self.columns[name]() for name in names}
 
+    def members(self) -> list[object]:
+        """What ``{{.}}`` shows."""
+        return list(self.to_json().values())
+
 
 class TextMap(dict[str, str]):
     """Go's ``map[string]string``: a field of it that is not there has no value, and is no error."""
@@ -124,7 +128,7 @@ def printed(value: object, *, inner: bool = False) -> str:
     if isinstance(value, list | tuple):
         return f"[{' '.join(printed(item, inner=True) for item in value)}]"
     if isinstance(value, Record):
-        return f"{{{' '.join(printed(item, inner=True) for item in value.to_json().values())}}}"
+        return f"{{{' '.join(printed(item, inner=True) for item in value.members())}}}"
     return str(value)
 
 

@@ -133,6 +133,11 @@ def test_keys_leave_a_container_that_is_attached_to_again(box: Lamina, session: 
     third = session("start", "-ai", "shell")
     third.type("exit 6")
     assert third.finish() == 6
+    told = box("events", "--since", "1h", "--until", "0s", "--filter", "container=shell", "--format", "{{.Action}}")
+    for action, times in (("attach", 3), ("detach", 2), ("start", 1), ("die", 1)):
+        assert told.split().count(action) == times, told
+    sizes = box("events", "--since", "1h", "--until", "0s", "--filter", "container=shell", "--filter", "event=resize")
+    assert "(height=33, image=busybox, name=shell, width=77)" in sizes
 
 
 def test_a_client_that_is_killed_takes_nothing_along(box: Lamina, start: Starter) -> None:

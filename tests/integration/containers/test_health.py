@@ -28,6 +28,15 @@ def test_a_check_that_works_makes_it_healthy(box: Lamina) -> None:
     box("run", "-d", "--name", "good", *check, "busybox", "sleep", "1000")
     found = wait_for(box, "good", "healthy")
     assert found["FailingStreak"] == 0
+    shown = ("--filter", "container=good", "--format", "{{.Action}} {{.Actor.Attributes.exitCode}}")
+    told = box("events", "--since", "1h", "--until", "0s", *shown).splitlines()
+    command = "/bin/sh -c echo fine; echo bad >&2"
+    assert told[2:6] == [
+        f"exec_create: {command} <no value>",
+        f"exec_start: {command} <no value>",
+        "exec_die 0",
+        "health_status: healthy <no value>",
+    ]
     assert found["Log"][0]["ExitCode"] == 0
     assert sorted(found["Log"][0]["Output"].splitlines()) == ["bad", "fine"]
     assert box("ps", "--format", "{{.Status}}").endswith(" (healthy)\n")
