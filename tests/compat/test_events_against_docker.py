@@ -122,7 +122,7 @@ event=exec_create
 event=exec
 container=up
 container=high event=rename
-container=b event=connect
+container=inn event=connect
 network=inn
 volume=dat
 daemon=up event=kill
