@@ -250,26 +250,6 @@ def test_a_part_of_a_volume_that_a_container_swaps_with_a_link(lamina: Lamina, l
     assert mounts_below(lamina.root) == []
 
 
-def test_cp_while_the_container_swaps_directories_with_links(
-    lamina: Lamina, load: Load, victim: Path, tmp_path: Path
-) -> None:
-    """The attacker exchanges a directory with a link to the host's directory as fast as it can (CVE-2018-15664)."""
-    swap = (
-        f"mkdir -p /work /dir; ln -s {victim} /evil; while true; do "
-        "mv /work /tmp/w; mv /evil /work; mv /work /evil; mv /tmp/w /work; done"
-    )
-    lamina("run", "-d", "--name", "swapper", load(), "sh", "-c", swap)
-    source = tmp_path / "source"
-    source.write_text("from the host")
-    end = time.monotonic() + 8
-    while time.monotonic() < end:
-        lamina.run("cp", str(source), "swapper:/work/file")
-        done = lamina.run("cp", "swapper:/work/file", str(tmp_path / "out"))
-        if done.returncode == 0 and (tmp_path / "out").is_file():
-            assert (tmp_path / "out").read_text() != "untouched"
-    lamina("rm", "-f", "swapper")
-
-
 def test_export_shows_no_host_file(lamina: Lamina, load: Load, victim: Path, tmp_path: Path) -> None:
     lamina("create", "--name", "box", load(LayerTar().symlink("dir", str(victim))))
     lamina("export", "-o", str(tmp_path / "out.tar"), "box")

@@ -84,16 +84,56 @@ def test_devices_of_the_host_can_be_made_and_not_opened(lamina: Lamina, box: Cal
 
 def test_the_hosts_loopback_is_out_of_reach_but_in_its_network(lamina: Lamina, box: Callable[..., str]) -> None:
     name = box()
+    lamina("network", "create", "own")
+    gateway = "{{(index .IPAM.Config 0).Gateway}}"
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         server.setblocking(False)
-        connect = ["nc", "-w", "3", "127.0.0.1", str(server.getsockname()[1])]
-        assert lamina.run("run", "--rm", "--network", "none", name, *connect).returncode != 0
+        port = str(server.getsockname()[1])
+        for network in ("none", "bridge", "own"):
+            inspected = "" if network == "none" else lamina("network", "inspect", "-f", gateway, network)
+            for place in ("127.0.0.1", *inspected.split()):
+                done = lamina.run("run", "--rm", "--network", network, name, "nc", "-w", "2", place, port)
+                assert done.returncode != 0, f"{place} on {network}"
         with pytest.raises(BlockingIOError):
             server.accept()
-        client = lamina.start("run", "--rm", "--network", "host", name, *connect)
+        client = lamina.start("run", "--rm", "--network", "host", name, "nc", "-w", "3", "127.0.0.1", port)
         server.settimeout(60)
         server.accept()[0].close()
         client.communicate(timeout=60)
+    lamina("network", "rm", "own")
+
+
+@pytest.mark.parametrize("network", ["none", "bridge"])
+def test_abstract_sockets_of_the_host_and_of_monitors_are_not_there(
+    lamina: Lamina, box: Callable[..., str], network: str
+) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"\0{lamina.root}")
+        server.listen()
+        assert lamina.root in Path("/proc/net/unix").read_text()
+        said = lamina("run", "--rm", "--network", network, box(), "cat", "/proc/net/unix")
+    assert len(said.splitlines()) == 1
+
+
+def test_programs_of_the_host_that_enter_a_container_can_not_be_changed_there(
+    lamina: Lamina, box: Callable[..., str]
+) -> None:
+    """Whoever enters is a process of the container's for a moment (CVE-2019-5736)."""
+    script = """
+        while :; do
+            for exe in /proc/[0-9]*/exe; do
+                case $(readlink $exe) in /bin/busybox | "") continue ;; esac
+                (: >> $exe) 2>/dev/null && echo "$exe can be written"
+            done
+        done
+    """
+    name = box()
+    lamina("run", "-d", "--name", "attacker", name, "sh", "-c", script)
+    for _ in range(4):
+        lamina("exec", "attacker", "true")
+        lamina.run("exec", "attacker", "/proc/self/exe")
+    assert lamina("logs", "attacker") == ""
+    lamina("rm", "-f", "attacker")
 
 
 def test_a_container_sees_no_other_containers_processes_files_or_memory(
@@ -118,6 +158,27 @@ def test_nobody_else_on_the_host_can_enter_the_data_root(lamina: Lamina, box: Ca
         path = os.path.join(lamina.root, name)
         if os.path.exists(path):
             assert os.stat(path).st_mode & 0o006 == 0, f"{path} can be listed by everybody"
+
+
+@pytest.mark.parametrize("flags", [(), ("-t",)], ids=str)
+def test_devices_that_are_links_to_the_host_are_replaced(
+    lamina: Lamina, box: Callable[..., str], victim: Path, flags: tuple[str, ...]
+) -> None:
+    layer = LayerTar().directory("dev")
+    for name in ("null", "console", "tty", "ptmx", "pts", "fd", "stdin", "mqueue"):
+        layer.symlink(f"dev/{name}", str(victim / "secret"))
+    script = "echo x > /dev/null; echo seen; cat /dev/null"
+    assert lamina("run", "--rm", *flags, box(layer), "sh", "-c", script).split() == ["seen"]
+
+
+@pytest.mark.parametrize("name", ["passwd", "group"])
+def test_accounts_that_are_no_files_are_not_read(lamina: Lamina, box: Callable[..., str], name: str) -> None:
+    endless = LayerTar().device(f"etc/{name}", 1, 5)
+    for layer in (endless, LayerTar().fifo(f"etc/{name}"), LayerTar().directory(f"etc/{name}")):
+        image = box(layer)
+        done = lamina.run("run", "--rm", "-u", "somebody:some", image, "true", timeout=60)
+        assert done.returncode == 125
+        assert "Traceback" not in done.stderr
 
 
 def test_the_program_of_init_lands_inside(lamina: Lamina, box: Callable[..., str], victim: Path) -> None:
