@@ -27,7 +27,7 @@ _IGNORED_NAMES = """
     iptables ipv6 log-format log-level metrics-addr min-api-version network-control-plane-mtu
     network-diagnostic-port no-proxy node-generic-resources oom-score-adjust pidfile raw-logs restart rootless
     seccomp-profile selinux-enabled shutdown-timeout swarm-default-advertise-addr tls tlscacert tlscert tlskey
-    tlsverify userland-proxy userland-proxy-path userns-remap validate
+    tlsverify userland-proxy userland-proxy-path validate
 """
 #: Keys of Docker's that change nothing here.
 _IGNORED = frozenset(_IGNORED_NAMES.split())
@@ -95,6 +95,7 @@ class Configuration(NamedTuple):
     ip_masq: bool = True
     live_restore: bool = False
     labels: tuple[str, ...] = ()
+    userns_remap: str = ""
 
     @classmethod
     def load(cls, path: str, *, required: bool = False) -> Configuration:
@@ -186,6 +187,7 @@ class _Reader:
             "ip-masq": self._flag,
             "live-restore": self._flag,
             "labels": self._texts,
+            "userns-remap": self._text,
         }
         unknown = sorted(key for key in self._document if key not in KEYS)
         if unknown:

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from lamina.contextlib import contextmanager
 from lamina.errors import NotFound, Unavailable, Unsupported
 from lamina.filelock import open_lock
+from lamina.owners import SAME, Owners
 from lamina.typing import NamedTuple
 
 #: Databases that a dockerd of any version since 17.06 locks, relative to the root.
@@ -88,25 +89,27 @@ class DataRoot:
 
     :ivar path: absolute path.
     :ivar driver_name: Docker's name of the graph driver whose stores are in use; ``""`` until :meth:`prepare`.
+    :ivar owners: who owns files here for those who own them in containers.
     """
 
-    def __init__(self, path: str, driver_name: str = "") -> None:
+    def __init__(self, path: str, driver_name: str = "", owners: Owners = SAME) -> None:
         self.path = path
         self.driver_name = driver_name
+        self.owners = owners
         self._held: dict[tuple[int, str], _Held] = {}
         self._guards: list[int] = []
         self._writers = 0
         self._mutex = allocate_lock()
 
     @classmethod
-    def open(cls, path: str, *, create: bool = True, driver: str | None = None) -> DataRoot:
+    def open(cls, path: str, *, create: bool = True, driver: str | None = None, owners: Owners = SAME) -> DataRoot:
         """The root at ``path``, made when it is absent and ``create`` says so.
 
         :raises NotFound: it is absent and not to be made.
         :raises ReadOnlyRoot: it can't be made.
         """
         path = os.path.abspath(path)
-        root = cls(path, driver or "")
+        root = cls(path, driver or "", owners)
         if not os.path.isdir(path):
             if not create:
                 raise NotFound(f"data root {path} does not exist")
@@ -127,6 +130,15 @@ class DataRoot:
         """Absolute path of ``parts`` below ``image/<driver>``."""
         return "/".join((self.path, "image", self.driver_name, *parts))
 
+    def let_through(self, path: str) -> None:
+        """Let the runtime, which comes as the containers' root, go through ``path`` and what is above it in here."""
+        if not self.owners.are_mapped:
+            return
+        while path != self.path:
+            os.chown(path, -1, self.owners.root[1])
+            os.chmod(path, os.stat(path).st_mode & 0o7777 | 0o010)
+            path = os.path.dirname(path)
+
     def has_container(self, container_id: str) -> bool:
         """Whether a container exists: its configuration is there."""
         return os.path.exists(self.sub("containers", container_id, "config.v2.json"))
@@ -141,6 +153,7 @@ class DataRoot:
             return
         for name, mode in _TOP:
             _make(self.sub(name), mode)
+        self.let_through(self.sub("containers"))
         for name, mode in _STORE:
             _make(self.store(name) if name else self.store(), mode)
         for name in ("store", "trash"):

@@ -224,6 +224,23 @@ def test_compressed_input_of_cp_is_read_without_any_program(lamina: Lamina, load
     assert lamina("diff", "box") == "C /tmp\nA /tmp/inside\n"
 
 
+def test_no_user_of_a_container_comes_to_own_the_hosts_null_device(lamina: Lamina, load: Load) -> None:
+    """crun makes them the owner of what they get as standard input."""
+    before = os.stat(os.devnull)
+    try:
+        flags = ["--user", "5:6", "--health-cmd", "true", "--health-interval", "100ms"]
+        lamina("run", "-d", "--name", "box", *flags, load(), "sleep", "600")
+        lamina("exec", "-d", "box", "true")
+        lamina("exec", "box", "true")
+        while lamina("inspect", "--format", "{{.State.Health.Status}}", "box") != "healthy\n":
+            time.sleep(0.1)
+        after = os.stat(os.devnull)
+        assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+    finally:
+        os.chown(os.devnull, before.st_uid, before.st_gid)
+    lamina("rm", "-f", "box")
+
+
 def test_a_part_of_a_volume_that_a_container_swaps_with_a_link(lamina: Lamina, load: Load, victim: Path) -> None:
     """Whoever has the whole volume exchanges the part that others get with a link to the host (CVE-2021-30465)."""
     name = load()

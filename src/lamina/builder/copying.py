@@ -24,6 +24,7 @@ from lamina.contextlib import suppress
 from lamina.errors import Corrupt, InvalidArgument
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import files, openat2, process
+from lamina.owners import SAME, Owners
 from lamina.tarball import compression
 from lamina.tarball.reader import TarReader
 from lamina.typing import NamedTuple
@@ -47,14 +48,16 @@ class BadDestination(InvalidArgument):
 class Manner(NamedTuple):
     """How files are copied.
 
-    :ivar owner: of everything that is made; ``None`` keeps the source's.
+    :ivar owner: in the image, of everything that is made; ``None`` keeps the source's.
     :ivar mode: permissions of every file and directory; ``None`` keeps the source's.
     :ivar excludes: says of a path below what is copied whether it is left out.
+    :ivar owners: who owns files in the workspace for those who own them in images.
     """
 
     owner: tuple[int, int] | None = (0, 0)
     mode: Permissions | None = None
     excludes: Callable[[str], bool] | None = None
+    owners: Owners = SAME
 
 
 class Copier:
@@ -70,11 +73,14 @@ class Copier:
         self._base = ""
         # What a new file gets by itself, so that it need not be told.
         self._umask = process.umask()
-        self._creates_own = manner.owner == (os.geteuid(), os.getegid())
+        self._made_by = manner.owners.on_host(*(manner.owner or (0, 0)))
+        self._creates_own = manner.owner is not None and self._made_by == (os.geteuid(), os.getegid())
+        self._source_owners = SAME
 
     def copy(self, piece: Piece, target: str) -> None:
         """One source to the absolute path ``target``."""
         tree, found = piece.tree, piece.found
+        self._source_owners = tree.owners
         if piece.parents:
             target = self._make_parents(piece, target)
         if found.is_directory:
@@ -104,6 +110,7 @@ class Copier:
 
     def copy_content(self, tree: Tree, directory: int) -> None:
         """All that is in the tree, into an open directory."""
+        self._source_owners = tree.owners
         self._content(tree, "", directory, None)
 
     def write(self, target: str, name: str, content: bytes, mode: int = 0o644, mtime: int = 0) -> None:
@@ -119,7 +126,7 @@ class Copier:
             descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
             try:
                 write_all(descriptor, content)
-                os.fchown(descriptor, *(self._manner.owner or (0, 0)))
+                os.fchown(descriptor, *self._made_by)
                 os.fchmod(descriptor, self._mode(mode))
                 if mtime:
                     os.utime(descriptor, ns=(mtime, mtime))
@@ -169,8 +176,7 @@ class Copier:
             pass
         except NotADirectoryError:
             raise BadDestination(f"cannot copy to {path}: a component of it is not a directory") from None
-        owner = self._manner.owner or (0, 0)
-        made = rootfs.make_directories(self._root, path, owner=owner)
+        made = rootfs.make_directories(self._root, path, owner=self._made_by)
         return self._open(made), True
 
     def _followed(self, above: str, name: str) -> tuple[str, str]:
@@ -243,6 +249,8 @@ class Copier:
             self._make_room(above.target, level.name, directory=True)
             with suppress(FileExistsError):
                 os.mkdir(level.name, 0o755 if level.status is None else 0o700, dir_fd=above.target)
+                if self._manner.owners.are_mapped:
+                    os.chown(level.name, *self._made_by, dir_fd=above.target, follow_symlinks=False)
             level.target = os.open(level.name, _OPEN_DIRECTORY, dir_fd=above.target)
             level.usual = _is_usual(level.target)
         return stack[-1].target
@@ -318,8 +326,7 @@ class Copier:
 
     def _finish(self, origin: int, made: int, status: os.stat_result) -> None:
         """Owner, mode, capabilities and times of an open file or directory, in the order that keeps them."""
-        uid, gid = self._manner.owner or (status.st_uid, status.st_gid)
-        os.fchown(made, uid, gid)
+        os.fchown(made, *self._owner(status))
         os.fchmod(made, self._mode(status.st_mode))
         if stat.S_ISREG(status.st_mode) and self._manner.owner is None:
             try:
@@ -329,14 +336,22 @@ class Copier:
                     raise
         _set_time(made, status)
 
+    def _owner(self, status: os.stat_result) -> tuple[int, int]:
+        """User and group that something gets here."""
+        if self._manner.owner is not None:
+            return self._made_by
+        uid, gid = status.st_uid, status.st_gid
+        if self._source_owners == self._manner.owners:
+            return uid, gid
+        return self._manner.owners.on_host(*self._source_owners.inside(uid, gid))
+
     def _mode(self, mode: int) -> int:
         """The permissions that something gets whose ``st_mode`` is this."""
         wanted, permissions = self._manner.mode, stat.S_IMODE(mode)
         return permissions if wanted is None else wanted.of(permissions, directory=stat.S_ISDIR(mode))
 
     def _finish_name(self, parent: int, name: str, status: os.stat_result) -> None:
-        uid, gid = self._manner.owner or (status.st_uid, status.st_gid)
-        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        os.chown(name, *self._owner(status), dir_fd=parent, follow_symlinks=False)
         if not stat.S_ISLNK(status.st_mode):
             os.chmod(name, self._mode(status.st_mode), dir_fd=parent)
         seconds = status.st_mtime_ns // _SECOND * _SECOND
@@ -358,6 +373,7 @@ class Copier:
                     owners=True,
                     overwrite=True,
                     resolve=openat2.RESOLVE_IN_ROOT | openat2.RESOLVE_NO_MAGICLINKS,
+                    mapping=self._manner.owners,
                 ).run(archives.entries_of(stream))
             finally:
                 os.close(directory)

@@ -13,6 +13,8 @@ from lamina.builder.progress import StepProgress
 from lamina.builder.session import Session
 from lamina.builder.work import CopyFiles, MakeDirectory, Work
 from lamina.container import rootfs, users
+from lamina.errors import Unsupported
+from lamina.owners import Owners
 from lamina.runtime import cgroup
 
 #: Until the runtime has put a step's command into its group.
@@ -28,13 +30,15 @@ def initialiser(work: Work, session: Session) -> Callable[[str], None] | None:
         cgroup.warm_up(seconds=_WARM_SECONDS)
         if work.network == "default":
             session.warden.connect()
-    return running.initialiser(work.mounts) if isinstance(work, Job) else None
+    return running.initialiser(work.mounts, session.root.owners) if isinstance(work, Job) else None
 
 
 def perform(work: Work, session: Session, path: str, progress: StepProgress) -> None:
     """Change the files of the workspace at host path ``path``."""
     if isinstance(work, Job):
         place = session.place() if work.network == "default" else None
+        if place and place.problem and session.root.owners.are_mapped:
+            raise Unsupported(f"containers with userns-remap can't have the host's network: {place.problem}")
         running.run(
             session.root,
             session.warden,
@@ -50,20 +54,21 @@ def perform(work: Work, session: Session, path: str, progress: StepProgress) -> 
     try:
         if isinstance(work, MakeDirectory):
             user = users.resolve(root, work.user)
-            rootfs.check_working_directory(root, work.path, owner=(user.uid, user.gid))
+            owner = session.root.owners.on_host(user.uid, user.gid)
+            rootfs.check_working_directory(root, work.path, owner=owner)
         else:
-            _copy(work, root)
+            _copy(work, root, session.root.owners)
     finally:
         os.close(root)
 
 
-def _copy(work: CopyFiles, root: int) -> None:
+def _copy(work: CopyFiles, root: int, owners: Owners) -> None:
     owner: tuple[int, int] | None = (0, 0)
     if work.chown:
         owner = users.ownership(root, work.chown)
     elif work.keep_owner:
         owner = None
-    copier = Copier(root, Manner(owner, work.mode, work.excludes))
+    copier = Copier(root, Manner(owner, work.mode, work.excludes, owners))
     try:
         for piece in work.selection.pieces():
             copier.copy(piece, work.target)

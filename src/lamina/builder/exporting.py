@@ -13,6 +13,7 @@ from lamina.distribution.save import save
 from lamina.distribution.stores import Stores
 from lamina.errors import InvalidArgument
 from lamina.image.contract import Image
+from lamina.owners import Owners
 from lamina.reference import Reference, parse_tagged
 from lamina.tarball import writer
 from lamina.typing import IO, NamedTuple
@@ -80,17 +81,17 @@ def export(output: Output, image: Image, names: list[str], stores: Stores, stdou
         return
     with stores.layers.mounted_image(image.config.chain_id) as path:
         if output.kind == "local":
-            _copy(path, output.destination)
+            _copy(path, output.destination, stores.root.owners)
         elif output.destination == "-":
-            _write(path, stdout)
+            _write(path, stdout, stores.root.owners)
         else:
             with open(output.destination, "wb") as file:
-                _write(path, file)
+                _write(path, file, stores.root.owners)
 
 
-def _copy(path: str, destination: str) -> None:
+def _copy(path: str, destination: str, owners: Owners) -> None:
     os.makedirs(destination, exist_ok=True)
-    tree = Tree(path, owned=True)
+    tree = Tree(path, owned=True, owners=owners)
     root = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     copier = Copier(root, Manner(owner=None))
     try:
@@ -101,14 +102,14 @@ def _copy(path: str, destination: str) -> None:
         tree.close()
 
 
-def _write(path: str, file: IO[bytes]) -> None:
+def _write(path: str, file: IO[bytes], owners: Owners) -> None:
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for piece in _pieces(root):
+        for piece in _pieces(root, owners):
             file.write(piece)
     finally:
         os.close(root)
 
 
-def _pieces(root: int) -> Iterator[bytes]:
-    return writer.archive(entries(root, b".", b""))
+def _pieces(root: int, owners: Owners) -> Iterator[bytes]:
+    return writer.archive(entries(root, b".", b"", owners))

@@ -97,6 +97,7 @@ class Mounts:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o755)
+            os.fchown(descriptor, *self._owner(None, None))
             file.write(content.encode("utf-8", "surrogateescape"))
         return StepMount("bind", SCRIPTS, directory)
 
@@ -107,7 +108,12 @@ class Mounts:
         path = self._session.root.sub("lamina", "run", self._session.new_id())
         os.makedirs(path, 0o755)
         self._stack.callback(rmtree, path, ignore_errors=True)
+        self._session.root.let_through(path)
         return path
+
+    def _owner(self, uid: int | None, gid: int | None) -> tuple[int, int]:
+        """On the host, of what the command is to see as this user's and group's."""
+        return self._session.root.owners.on_host(uid or 0, gid or 0)
 
     def _bind(self, mount: Mount) -> StepMount:
         if mount.stage:
@@ -115,12 +121,30 @@ class Mounts:
         else:
             directory = self._session.context().path
         source = self._inside(directory, mount.source)
+        if self._is_foreign(mount):
+            source = self._own_copy(source)
         if mount.read_only:
             return StepMount("bind", mount.target, source)
         from lamina.builder import writable
 
-        overlay = self._session.root.driver_name == "overlay2"
+        root = self._session.root
+        # In a user namespace overlayfs does not read the marks of layers.
+        overlay = root.driver_name == "overlay2" and not root.owners.are_mapped
         return writable.discarded(mount.target, source, self._temporary(), overlay=overlay)
+
+    def _is_foreign(self, mount: Mount) -> bool:
+        """Whether its source belongs to somebody on the host, who is nobody in containers."""
+        if not self._session.root.owners.are_mapped:
+            return False
+        return not mount.stage or not self._place(mount.stage).identity
+
+    def _own_copy(self, source: str) -> str:
+        """A copy of something on the host that belongs to the containers' root, who could not read it there."""
+        from lamina.builder import writable
+
+        copy = f"{self._temporary()}/copy"
+        writable.copied(source, copy, self._owner(None, None))
+        return copy
 
     def _inside(self, directory: str, path: str) -> str:
         """Host path of ``path`` in a directory; no link leads out of it."""
@@ -147,6 +171,7 @@ class Mounts:
         if not os.path.isdir(data):
             os.makedirs(directory, 0o700, exist_ok=True)
             self._fill_cache(mount, data)
+        self._session.root.let_through(directory)
         os.utime(directory)
         return StepMount("bind", mount.target, data, read_only=mount.read_only)
 
@@ -170,7 +195,7 @@ class Mounts:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, mount.mode if mount.mode is not None else 0o400)
-            os.fchown(descriptor, mount.uid or 0, mount.gid or 0)
+            os.fchown(descriptor, *self._owner(mount.uid, mount.gid))
             file.write(content)
         return StepMount("bind", mount.target, path)
 
@@ -183,7 +208,7 @@ class Mounts:
         from lamina.builder.agent import ForwardedAgent
 
         mode = mount.mode if mount.mode is not None else 0o600
-        agent = ForwardedAgent(source, self._temporary(), mode=mode, owner=(mount.uid or 0, mount.gid or 0))
+        agent = ForwardedAgent(source, self._temporary(), mode=mode, owner=self._owner(mount.uid, mount.gid))
         self._stack.callback(agent.close)
         self.environment.setdefault("SSH_AUTH_SOCK", mount.target)
         return StepMount("bind", mount.target, agent.path)
@@ -199,7 +224,7 @@ class Mounts:
         if mount.mode is not None:
             os.chmod(fresh, mount.mode)
         if mount.uid is not None or mount.gid is not None or not mount.stage:
-            os.chown(fresh, mount.uid or 0, mount.gid or 0)
+            os.chown(fresh, *self._owner(mount.uid, mount.gid))
         try:
             # An empty directory would be replaced by rename(2), under the command that has it mounted already.
             files.renameat2(fresh, data, flags=files.RENAME_NOREPLACE)
@@ -214,7 +239,8 @@ class Mounts:
                 directory = stack.enter_context(self._place(mount.stage).directory())
             else:
                 directory = self._session.context().path
-            writable.copied(self._inside(directory, mount.source), target)
+            owner = self._owner(None, None) if self._is_foreign(mount) else None
+            writable.copied(self._inside(directory, mount.source), target, owner)
 
 
 _MAKERS: dict[str, Callable[[Mounts, Mount], StepMount | None]] = {

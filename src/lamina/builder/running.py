@@ -18,10 +18,12 @@ from lamina.builder.network import Place
 from lamina.builder.warden import Order, Outcome, Pending, Warden
 from lamina.container import defaults, hostfiles, initlayer, rootfs, specification, users
 from lamina.container.record import Container
+from lamina.container.rundirectory import RunDirectory
 from lamina.container.specification import Prepared
 from lamina.contextlib import ExitStack
 from lamina.dataroot import DataRoot
 from lamina.oci import dockerconfig
+from lamina.owners import SAME, Owners
 from lamina.runtime.program import StandardStreams
 from lamina.typing import Any
 
@@ -32,28 +34,30 @@ _TAIL = 8 << 10
 Output = Callable[[bytes], None]
 
 
-def initialiser(mounts: tuple[StepMount, ...]) -> Callable[[str], None]:
+def initialiser(mounts: tuple[StepMount, ...], owners: Owners = SAME) -> Callable[[str], None]:
     """Fills the layer below the step's: what every container has, and the points of ``mounts``."""
+    everywhere = initlayer.initialiser(owners)
     if not mounts:
-        return initlayer.initialise
+        return everywhere
 
     def initialise(path: str) -> None:
-        initlayer.initialise(path)
+        everywhere(path)
         root = rootfs.open_root(path)
         try:
             for mount in mounts:
-                _make_point(root, mount)
+                _make_point(root, mount, owners)
         finally:
             os.close(root)
 
     return initialise
 
 
-def _make_point(root: int, mount: StepMount) -> None:
+def _make_point(root: int, mount: StepMount, owners: Owners) -> None:
+    owner = owners.root if owners.are_mapped else None
     if not mount.is_file:
-        rootfs.make_directories(root, mount.target)
+        rootfs.make_directories(root, mount.target, owner=owner)
         return
-    directory = rootfs.make_directories(root, posixpath.dirname(mount.target))
+    directory = rootfs.make_directories(root, posixpath.dirname(mount.target), owner=owner)
     parent = os.open(f".{directory}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
     try:
         name = posixpath.basename(mount.target)
@@ -87,10 +91,19 @@ def run(
     os.makedirs(bundle, 0o700)
     with ExitStack() as undo:
         undo.callback(rmtree, bundle, ignore_errors=True)
-        prepared = _prepare(container, merged, bundle, root.sub("lamina/index"), place or Place())
+        directory = RunDirectory(bundle)
+        has_null = directory.make_null_device()
+        if root.owners.are_mapped:
+            from lamina.container import usernamespace  # few hosts have them
+
+            usernamespace.check(container.host_config)
+            root.let_through(bundle)
+            if not has_null:
+                raise usernamespace.no_devices(bundle)
+        prepared = _prepare(container, merged, bundle, root, place or Place())
         atomicfile.write(f"{bundle}/config.json", specification.encode(container, prepared), sync=False)
         order = Order(id, bundle, job.command[0], specification.cgroups_path(id, container.host_config["CgroupParent"]))
-        read, pending = _start(warden, order)
+        read, pending = _start(warden, order, directory.null_device)
         undo.pop_all()  # the warden removes the bundle from now on
     try:
         meanwhile()
@@ -104,9 +117,12 @@ def run(
     _check(job, outcome, tail)
 
 
-def _start(warden: Warden, order: Order) -> tuple[int, Pending]:
-    """Have it started; where its output comes from, and its end."""
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+def _start(warden: Warden, order: Order, device: str) -> tuple[int, Pending]:
+    """Have it started; where its output comes from, and its end.
+
+    :param device: path of the null device that it reads.
+    """
+    null = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     read, write = os.pipe2(os.O_CLOEXEC)
     try:
         return read, warden.run(order, StandardStreams(null, write, write))
@@ -163,15 +179,18 @@ def _container(job: Job, id: str) -> Container:
     return Container(document, host_config)
 
 
-def _prepare(container: Container, merged: str, bundle: str, filters: str, place: Place) -> Prepared:
+def _prepare(container: Container, merged: str, bundle: str, data_root: DataRoot, place: Place) -> Prepared:
+    owners = data_root.owners
     root = rootfs.open_root(merged)
     try:
         rootfs.require_plain(root)
-        rootfs.check_working_directory(root, container.config["WorkingDir"] or "/")
+        owner = owners.root if owners.are_mapped else None
+        rootfs.check_working_directory(root, container.config["WorkingDir"] or "/", owner=owner)
         user = users.resolve(root, container.config["User"])
     finally:
         os.close(root)
-    hostfiles.write(container, bundle, gateway=place.gateway)
+    hostfiles.write(container, bundle, gateway=place.gateway, owners=owners)
     if place.address:
         hostfiles.write_network(container, (place.address,), (), gateway=place.gateway, server="")
-    return Prepared(merged, user, filters, network=place.path)
+    filters = data_root.sub("lamina/index")
+    return Prepared(merged, user, filters, network=place.path, owners=owners, user_namespace=place.user_namespace)

@@ -172,7 +172,7 @@ class Session:
         with self._lock:
             self.check()
             if self._warden is None:
-                network = BuildNetwork(self._networks(), self.root.path, self.new_id()) if self._networks else None
+                network = BuildNetwork(self._networks(), self.root, self.new_id()) if self._networks else None
                 self._warden = Warden((self.transaction.entry.descriptor,), network)
             return self._warden
 

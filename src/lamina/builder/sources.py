@@ -19,6 +19,7 @@ from lamina.image.database import ImageNotFound
 from lamina.layer.contract import Layer
 from lamina.oci.platform import Platform
 from lamina.oci.platform import from_text as platform_from_text
+from lamina.owners import SAME
 
 SCRATCH = "scratch"
 
@@ -143,7 +144,8 @@ class Place:
     def opened(self) -> Iterator[Tree]:
         """Its files, as long as the context lasts."""
         with self.directory() as path:
-            tree = Tree(path, owned=not self._path, shown=self._shown)
+            owners = SAME if self._path else self._session.root.owners
+            tree = Tree(path, owned=not self._path, shown=self._shown, owners=owners)
             try:
                 yield tree
             finally:

@@ -20,7 +20,8 @@ def squash(session: Session, stage: StageState) -> None:
     staged = session.stage_layer(below)
     try:
         with session.view(stage.layer) as whole, session.view(below) as old:
-            result = staged.fill(snapshot_tar(whole, old if below is not None else None))
+            tar = snapshot_tar(whole, old if below is not None else None, session.root.owners)
+            result = staged.fill(tar)
     except BaseException:
         session.drop(staged)
         raise

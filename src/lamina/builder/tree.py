@@ -22,6 +22,7 @@ from lamina.errors import InvalidArgument, NotFound
 from lamina.functools import cache
 from lamina.linux import openat2
 from lamina.oci import pattern as patterns
+from lamina.owners import SAME, Owners
 from lamina.typing import NamedTuple, Protocol
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -93,14 +94,23 @@ class Tree:
     :param root: host path.
     :param owned: whether files keep their owner; a build context's belong to root.
     :param shown: what messages call it.
+    :param owners: who owns its files here for those who own them in images.
     """
 
     def __init__(
-        self, root: str, *, owned: bool, sums: FileSums | None = None, ignored: Matcher | None = None, shown: str = ""
+        self,
+        root: str,
+        *,
+        owned: bool,
+        sums: FileSums | None = None,
+        ignored: Matcher | None = None,
+        shown: str = "",
+        owners: Owners = SAME,
     ) -> None:
         self.path = os.path.realpath(root)
         self.root = os.open(self.path, _OPEN_DIRECTORY)
         self.owned = owned
+        self.owners = owners
         self.shown = shown
         self._sums = sums or FileSums.forgetful()
         self._ignored = ignored
@@ -303,17 +313,18 @@ class Tree:
     def _header(self, path: str, status: os.stat_result, descriptor: int = -1) -> hashlib._Hash:
         kind = stat.S_IFMT(status.st_mode)
         directory = kind == stat.S_IFDIR
+        uid, gid = self.owners.inside(status.st_uid, status.st_gid)
         device = status.st_rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
         fields = (
             ("name", path + "/" if directory else path),
             ("mode", str(stat.S_IMODE(status.st_mode) | _TYPE_BITS[kind])),
-            ("uid", str(status.st_uid if self.owned else 0)),
-            ("gid", str(status.st_gid if self.owned else 0)),
+            ("uid", str(uid if self.owned else 0)),
+            ("gid", str(gid if self.owned else 0)),
             ("size", str(status.st_size if kind == stat.S_IFREG else 0)),
             ("typeflag", _TYPE_FLAGS.get(kind, "0")),
             ("linkname", ""),
-            ("uname", _user_name(status.st_uid) if self.owned else ""),
-            ("gname", _group_name(status.st_gid) if self.owned else ""),
+            ("uname", _user_name(uid) if self.owned else ""),
+            ("gname", _group_name(gid) if self.owned else ""),
             ("devmajor", str(os.major(device))),
             ("devminor", str(os.minor(device))),
         )

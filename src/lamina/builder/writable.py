@@ -19,9 +19,7 @@ def discarded(target: str, source: str, space: str, *, overlay: bool) -> StepMou
     """
     if not os.path.isdir(source):
         copy = f"{space}/file"
-        shutil.copy2(source, copy, follow_symlinks=False)
-        status = os.lstat(source)
-        os.chown(copy, status.st_uid, status.st_gid)
+        copied(source, copy)
         return StepMount("bind", target, copy, read_only=False)
     if overlay and not _SPECIAL & set(source + space):
         upper, work = f"{space}/upper", f"{space}/work"
@@ -37,7 +35,21 @@ def discarded(target: str, source: str, space: str, *, overlay: bool) -> StepMou
     return StepMount("bind", target, copy, read_only=False)
 
 
-def copied(source: str, target: str) -> None:
-    """A new directory ``target`` with everything in the directory ``source``."""
+def copied(source: str, target: str, owner: tuple[int, int] | None = None) -> None:
+    """A new ``target``, a copy of the file or of the directory ``source`` with everything in it.
+
+    :param owner: of all of it; ``None`` keeps owners.
+    """
+    if not os.path.isdir(source):
+        shutil.copy2(source, target, follow_symlinks=False)
+        status = os.lstat(source)
+        os.chown(target, *(owner or (status.st_uid, status.st_gid)), follow_symlinks=False)
+        return
     os.mkdir(target)
     copy_tree(source, target)
+    if owner is None:
+        return
+    for _, directories, names, descriptor in os.fwalk(target):
+        os.fchown(descriptor, *owner)
+        for name in (*directories, *names):
+            os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)

@@ -164,6 +164,7 @@ class Context:
         *,
         root: str | None,
         storage_driver: str | None,
+        userns_remap: str | None = None,
         docker_config_dir: str,
         debug: bool,
         environment: Mapping[str, str],
@@ -174,6 +175,7 @@ class Context:
         self.path = path
         self.root = root
         self.storage_driver = storage_driver
+        self.userns_remap = userns_remap
         self.docker_config_dir = docker_config_dir
         self.debug = debug
         self.environment = environment

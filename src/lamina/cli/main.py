@@ -35,6 +35,7 @@ def global_flags(environment: Mapping[str, str]) -> tuple[Flag, ...]:
         switch("debug", "Enable debug mode", short="D"),
         text("root", "Data root to work on", default=environment.get("LAMINA_ROOT", "")),
         text("storage-driver", "Graph driver to use (default: what the data root has, else overlay2)"),
+        text("userns-remap", "User/Group setting for user namespaces"),
         switch("version", "Print version information and quit", short="v"),
     )
 
@@ -154,6 +155,7 @@ def _dispatch(options: Options, flags: Sequence[Flag], stdout: TextIO, stderr: T
         path,
         root=root or None,
         storage_driver=options.text("storage-driver") or None,
+        userns_remap=options.text("userns-remap") or None,
         docker_config_dir=options.text("config"),
         debug=options.on("debug"),
         environment=os.environ,

@@ -35,9 +35,19 @@ def open_engine(context: Context) -> Engine:
     return Engine(
         context.root or configuration.data_root or default_root(context.environment),
         storage_driver=context.storage_driver,
+        userns_remap=_remapping(context, configuration),
         configuration=configuration,
         credentials=_Credentials(context.docker_config_dir),
     )
+
+
+def _remapping(context: Context, configuration: Configuration) -> str | None:
+    """The flag, else the host's setting, which is not about containers of ordinary users."""
+    if context.userns_remap is not None or not configuration.userns_remap:
+        return context.userns_remap
+    from lamina.linux import userns  # few hosts have it
+
+    return configuration.userns_remap if os.geteuid() == 0 and userns.is_initial() else ""
 
 
 def load_configuration(environment: Mapping[str, str]) -> Configuration:

@@ -20,6 +20,7 @@ from lamina.container.treeextract import Extraction
 from lamina.container.treetar import Entry
 from lamina.errors import InvalidArgument, NotFound
 from lamina.linux import openat2
+from lamina.owners import SAME, Owners
 from lamina.tarball import compression
 from lamina.tarball.reader import TarReader
 from lamina.typing import NamedTuple
@@ -136,8 +137,11 @@ def target_of(source: Place, destination: Place) -> Target:
     return Target(parent, name)
 
 
-def read(source: Place, name: bytes) -> Iterator[Entry]:
-    """Entries of ``source``, its own under ``name``; only its content for ``b""``."""
+def read(source: Place, name: bytes, mapping: Owners = SAME) -> Iterator[Entry]:
+    """Entries of ``source``, its own under ``name``; only its content for ``b""``.
+
+    :param mapping: who has files in the entries for those who have them here.
+    """
     if source.is_directory:
         directory = openat2.openat2(source.root, source.path, os.O_RDONLY | os.O_DIRECTORY, resolve=source.resolve)
         base = b"."
@@ -145,19 +149,19 @@ def read(source: Place, name: bytes) -> Iterator[Entry]:
         directory = treetar.open_parent(source.root, source.path, resolve=source.resolve)
         base = _base(source.path)
     try:
-        yield from treetar.entries(directory, base, name)
+        yield from treetar.entries(directory, base, name, mapping)
     finally:
         os.close(directory)
 
 
-def write(destination: Place, path: bytes, entries: Iterable[Entry], *, owners: bool) -> None:
-    """Extract into the directory ``path`` of the destination's root."""
+def write(destination: Place, path: bytes, entries: Iterable[Entry], *, owners: bool, mapping: Owners = SAME) -> None:
+    """Extract into the directory ``path`` of the destination's root; the others as for :class:`Extraction`."""
     try:
         directory = openat2.openat2(destination.root, path, os.O_RDONLY | os.O_DIRECTORY, resolve=destination.resolve)
     except NotADirectoryError:
         raise BadCopy("extraction point is not a directory") from None
     try:
-        Extraction(directory, owners=owners).run(entries)
+        Extraction(directory, owners=owners, mapping=mapping).run(entries)
     finally:
         os.close(directory)
 
@@ -185,7 +189,7 @@ def archive(parts: Parts, container: Container, shown: str, path: bytes, *, foll
     """Entries of a path in the container, under its last component."""
     with opening.opened(parts, container.id) as root:
         source = _container_source(root, shown, path, follow=follow)
-        yield from read(source, b"." if wants_content(path) else _base(source.path) or b".")
+        yield from read(source, b"." if wants_content(path) else _base(source.path) or b".", parts.root.owners)
     events.note(parts.root, container, "archive-path")
 
 
@@ -209,7 +213,8 @@ def copy_to(parts: Parts, container: Container, shown: str, path: bytes, source:
         target = target_of(source, destination)
         _check_writable(container, target.path)
         try:
-            write(destination, target.path, read(source, target.name), owners=True)
+            entries = read(source, target.name)
+            write(destination, target.path, entries, owners=True, mapping=parts.root.owners)
         except FileNotFoundError as error:
             raise NoSuchPath(shown, os.path.normpath(target.path)) from error
     events.note(parts.root, container, "extract-to-dir")
@@ -222,7 +227,7 @@ def extract_to(parts: Parts, container: Container, shown: str, path: bytes, stre
         if not destination.is_directory:
             raise BadCopy(f'destination "{shown}:{os.fsdecode(path)}" must be a directory')
         _check_writable(container, destination.path)
-        write(destination, destination.path, entries_of(stream), owners=True)
+        write(destination, destination.path, entries_of(stream), owners=True, mapping=parts.root.owners)
     events.note(parts.root, container, "extract-to-dir")
 
 

@@ -59,7 +59,10 @@ def create(parts: Parts, request: CreateRequest) -> Container:
         parts.store.require_free(name)
     with ExitStack() as undo:
         parts.layers.create_writable(
-            container.id, image.config.chain_id, initlayer.initialise, volatile=container.auto_remove
+            container.id,
+            image.config.chain_id,
+            initlayer.initialiser(parts.root.owners),
+            volatile=container.auto_remove,
         )
         undo.callback(parts.layers.remove_writable, container.id)
         container.document["MountPoints"] = {**taken, **_mount_points(parts, requests, undo)}
@@ -111,6 +114,10 @@ def _describe(parts: Parts, request: CreateRequest, image: Image) -> Container:
     }
     container = Container(document, host_config)
     document["NetworkSettings"] = networking.describe(parts, container, request.endpoints)
+    if parts.owners_for(container).are_mapped:
+        from lamina.container import usernamespace  # few hosts have them
+
+        usernamespace.check(host_config)
     container.warnings = [*networking.advice(container), *rare.check(parts, container)]
     if not config["Hostname"]:
         config["Hostname"] = os.uname().nodename if mode == "host" else container_id[:12]
@@ -181,7 +188,7 @@ def _prepare_root(parts: Parts, container: Container, requests: list[MountReques
         root = rootfs.open_root(merged)
         try:
             if directory not in ("", "/"):
-                rootfs.check_working_directory(root, directory)
+                rootfs.check_working_directory(root, directory, owner=parts.container_root)
             for request in volumes:
                 from lamina.container import copyup  # few containers have new volumes
 

@@ -218,7 +218,9 @@ def _start(container: Container, place: Place, request: ExecRequest, *, discard:
     tell(f"exec_create: {command}")
     tell(f"exec_start: {command}")
     directory = _prepare(container, place.run, id, request)
-    streams = Streams(terminal=request.terminal, open_stdin=request.open_stdin, discard=discard)
+    streams = Streams(
+        terminal=request.terminal, open_stdin=request.open_stdin, discard=discard, null=place.run.null_device
+    )
     try:
         console = streams.listen_for_console(directory) if request.terminal else None
         further = FurtherProcess(

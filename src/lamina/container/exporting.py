@@ -16,7 +16,7 @@ def export(parts: Parts, container_id: str) -> Iterator[bytes]:
     with opening.mounted(parts, container_id) as merged:
         root = rootfs.open_root(merged)
         try:
-            yield from archive(treetar.entries(root, b".", b""))
+            yield from archive(treetar.entries(root, b".", b"", parts.root.owners))
         finally:
             os.close(root)
     events.note(parts.root, parts.store.load(container_id), "export")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from lamina import atomicfile
 from lamina.container.record import Container
+from lamina.owners import SAME, Owners
 from lamina.typing import Any
 
 _HOSTS = (
@@ -35,10 +36,11 @@ FILES = (
 )
 
 
-def write(container: Container, directory: str, *, gateway: str = "") -> None:
+def write(container: Container, directory: str, *, gateway: str = "", owners: Owners = SAME) -> None:
     """Write the three files into ``directory`` and their paths into the container's document.
 
     :param gateway: what ``host-gateway`` in ``ExtraHosts`` means.
+    :param owners: the files are the containers' root's.
     """
     host_config = container.host_config
     contents = {
@@ -49,6 +51,8 @@ def write(container: Container, directory: str, *, gateway: str = "") -> None:
     for member, name, _ in FILES:
         path = os.path.join(directory, name)
         _write(path, contents[name])
+        if owners.are_mapped:
+            os.chown(path, *owners.root)
         container.document[member] = path
 
 

@@ -242,7 +242,8 @@ class Monitor:
     def _start(self, container: Container) -> Run:
         plan = self._plan
         config = container.config
-        streams = Streams(terminal=bool(config.get("Tty")), open_stdin=bool(config.get("OpenStdin")))
+        terminal, open_stdin = bool(config.get("Tty")), bool(config.get("OpenStdin"))
+        streams = Streams(terminal=terminal, open_stdin=open_stdin, null=plan.run.null_device)
         try:
             console = streams.listen_for_console(plan.run.path) if streams.terminal else None
             pid = plan.runtime.run_detached(

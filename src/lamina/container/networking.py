@@ -171,6 +171,13 @@ def namespace_path(parts: Parts, container: Container) -> str:
     return ""
 
 
+def user_namespace_path(parts: Parts, container: Container) -> str:
+    """The user namespace that the runtime is told to join; ``""`` for one that it makes."""
+    from lamina.container import usernamespace  # few hosts have them
+
+    return usernamespace.path(parts, container, bridged=is_bridged(container))
+
+
 def share_files(parts: Parts, container: Container) -> bool:
     """Use the files of the container whose network it shares. Whether it shares one."""
     mode = container.network_mode
@@ -192,7 +199,17 @@ def open(parts: Parts, container: Container) -> NetworkOpened | None:
     if not is_bridged(container):
         _note_ids(parts, container)
         return None
-    opened = parts.networks.open(_wanted(parts, parts.start_settings.complete(container)))
+    user_namespace = -1
+    if parts.owners_for(container).are_mapped:
+        from lamina.container import usernamespace  # few hosts have them
+
+        user_namespace = usernamespace.made(parts, container)
+    wanted = _wanted(parts, parts.start_settings.complete(container))
+    try:
+        opened = parts.networks.open(wanted._replace(user_namespace=user_namespace))
+    except BaseException:
+        _close(user_namespace)
+        raise
     try:
         link = _link(parts, container, f"/proc/{os.getpid()}/fd/{opened.descriptor}")
         _note(container, link, opened)
@@ -200,6 +217,7 @@ def open(parts: Parts, container: Container) -> NetworkOpened | None:
     except BaseException:
         close(parts, container.id)
         os.close(opened.descriptor)
+        _close(user_namespace)
         raise
     return opened
 
@@ -218,6 +236,11 @@ def note_started(parts: Parts, container: Container) -> None:
     if container.network_mode in _OWN:
         link = _link(parts, container, f"/proc/{container.pid}/ns/net")
         container.document["NetworkSettings"]["SandboxKey"] = link
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 def write_files(parts: Parts, container: Container, endpoints: Sequence[Endpoint]) -> None:
@@ -275,6 +298,7 @@ def end(parts: Parts, container_id: str, opened: NetworkOpened) -> None:
             os.kill(opened.helper, signal.SIGKILL)
     close(parts, container_id)
     os.close(opened.descriptor)
+    _close(opened.user_namespace)
 
 
 def _wanted(parts: Parts, container: Container) -> NetworkWanted:

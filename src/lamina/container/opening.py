@@ -33,7 +33,10 @@ def opened(parts: Parts, container_id: str) -> Iterator[int]:
             for point in container.mount_points.values():
                 if point["Type"] == mounts.VOLUME:
                     parts.volumes.attach(str(point["Name"]), holder)
-            with mounted(parts, container_id) as merged, _with_mount_points(merged, container) as root:
+            with (
+                mounted(parts, container_id) as merged,
+                _with_mount_points(merged, container, parts.container_root) as root,
+            ):
                 yield root
         finally:
             parts.volumes.release(holder)
@@ -65,7 +68,7 @@ def _running_root(parts: Parts, container: Container) -> int:
 
 
 @contextmanager
-def _with_mount_points(merged: str, container: Container) -> Iterator[int]:
+def _with_mount_points(merged: str, container: Container, owner: tuple[int, int] | None) -> Iterator[int]:
     """The root with volumes and binds mounted over it, in a mount namespace that ends with the context."""
     points = [point for point in mounts.ordered(container.mount_points.values()) if point["Type"] != mounts.TMPFS]
     if not points:
@@ -75,7 +78,7 @@ def _with_mount_points(merged: str, container: Container) -> Iterator[int]:
         finally:
             os.close(root)
         return
-    holder = _Namespace(merged, points)
+    holder = _Namespace(merged, points, owner)
     try:
         yield holder.root
     finally:
@@ -85,8 +88,10 @@ def _with_mount_points(merged: str, container: Container) -> Iterator[int]:
 class _Namespace:
     """A thread with a mount namespace of its own. Others reach it through :attr:`root`; it ends with :meth:`close`."""
 
-    def __init__(self, merged: str, points: list[dict[str, object]]) -> None:
+    def __init__(self, merged: str, points: list[dict[str, object]], owner: tuple[int, int] | None) -> None:
+        """:param owner: of directories that are made to mount on, where that is not this process's user."""
         self.root = -1
+        self._owner = owner
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._done = threading.Event()
@@ -104,7 +109,7 @@ class _Namespace:
             root = rootfs.open_root(merged)
             try:
                 for point in points:
-                    _bind(root, point)
+                    _bind(root, point, self._owner)
                 self.root = os.open(merged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             finally:
                 os.close(root)
@@ -121,7 +126,7 @@ class _Namespace:
         self._thread.join()
 
 
-def _bind(root: int, point: dict[str, object]) -> None:
+def _bind(root: int, point: dict[str, object], owner: tuple[int, int] | None) -> None:
     """Mount one at its destination, resolved inside the root; a missing directory is made, as a start would."""
     subpath = mounts.subpath_of(point)
     if subpath:
@@ -129,16 +134,18 @@ def _bind(root: int, point: dict[str, object]) -> None:
 
         descriptor = subpaths.resolve(str(point["Source"]), subpath)
         try:
-            _bind_source(root, point, openat2.descriptor_path(descriptor), recursive=False)
+            _bind_source(root, point, openat2.descriptor_path(descriptor), owner, recursive=False)
         finally:
             os.close(descriptor)
         return
     source = specification.source(point)
     if os.path.exists(source):
-        _bind_source(root, point, source, recursive=True)
+        _bind_source(root, point, source, owner, recursive=True)
 
 
-def _bind_source(root: int, point: dict[str, object], source: str, *, recursive: bool) -> None:
+def _bind_source(
+    root: int, point: dict[str, object], source: str, owner: tuple[int, int] | None, *, recursive: bool
+) -> None:
     """The calling thread's working directory, which is its own, becomes the destination.
 
     A path could be redirected by whoever shares a volume, between looking and mounting.
@@ -146,7 +153,7 @@ def _bind_source(root: int, point: dict[str, object], source: str, *, recursive:
     destination = str(point["Destination"])
     try:
         if os.path.isdir(source):
-            rootfs.make_directories(root, destination)
+            rootfs.make_directories(root, destination, owner=owner)
             directory, name = destination, "."
         else:
             directory, _, name = destination.rpartition("/")

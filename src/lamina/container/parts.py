@@ -10,6 +10,7 @@ from lamina.container.store import ContainerStore
 from lamina.dataroot import DataRoot
 from lamina.graphdriver.choice import open_driver
 from lamina.layer.store import FileLayerStore
+from lamina.owners import SAME, Owners
 from lamina.runtime import program
 from lamina.runtime.program import RuntimeProgram
 from lamina.typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -106,6 +107,7 @@ class NetworkWanted(NamedTuple):
 
     :ivar networks: name, entry of ``NetworkSettings.Networks``, and the names that others find the container by; the
         first network that leads anywhere gets the default route.
+    :ivar user_namespace: descriptor of the one that the network is to belong to; -1 for this process's.
     """
 
     id: str
@@ -113,6 +115,7 @@ class NetworkWanted(NamedTuple):
     networks: tuple[tuple[str, Mapping[str, Any], tuple[str, ...]], ...]
     config: Mapping[str, Any]
     host_config: Mapping[str, Any]
+    user_namespace: int = -1
 
 
 class NetworkOpened(Protocol):
@@ -128,6 +131,10 @@ class NetworkOpened(Protocol):
     @property
     def ports(self) -> dict[str, Any]:
         """``NetworkSettings.Ports``."""
+
+    @property
+    def user_namespace(self) -> int:
+        """The descriptor that was given, to be closed by the caller."""
 
     @property
     def helper(self) -> int:
@@ -222,6 +229,15 @@ class Parts(NamedTuple):
         return self.open_images()
 
     @property
+    def container_root(self) -> tuple[int, int] | None:
+        """User and group who own what is made for containers; ``None`` where that is this process's user."""
+        return self.root.owners.root if self.root.owners.are_mapped else None
+
+    def owners_for(self, container: Container) -> Owners:
+        """Who somebody in the container is on the host."""
+        return SAME if container.host_config.get("UsernsMode") == "host" else self.root.owners
+
+    @property
     def networks(self) -> Networks:
         return self.open_networks(self.root)
 
@@ -239,6 +255,6 @@ class Parts(NamedTuple):
 
     def reopened(self) -> Parts:
         """The same for a forked child: nothing that another thread of the parent had locked or open."""
-        root = DataRoot.open(self.root.path)
-        driver = open_driver(root.path, self.layers.driver.name)
+        root = DataRoot.open(self.root.path, owners=self.root.owners)
+        driver = open_driver(root.path, self.layers.driver.name, root.owners)
         return self._replace(root=root, layers=FileLayerStore(root, driver), store=ContainerStore(root))

@@ -94,7 +94,7 @@ def join(parts: Parts, container: Container) -> Mapping[str, str]:
     if points:
         from lamina.container import subpaths  # the same
 
-        placed = subpaths.place(parts.store.directory(container.id), points)
+        placed = subpaths.place(parts.store.mounts_directory(container.id), points)
         found.update((f"{_SOURCE}{destination}", path) for destination, path in placed.items())
     if has_any(container.host_config, _SHARING):
         from lamina.container import sharing  # the same
@@ -105,12 +105,12 @@ def join(parts: Parts, container: Container) -> Mapping[str, str]:
 
 def leave(parts: Parts, container_id: str) -> None:
     """Undo what :func:`join` did. Idempotent."""
-    directory = parts.store.directory(container_id)
-    if os.path.isdir(f"{directory}/mounts"):
+    mounts = f"{parts.store.directory(container_id)}/mounts"
+    if os.path.isdir(mounts):
         from lamina.container import sharing, subpaths  # few containers need it
 
         sharing.leave(parts, container_id)
-        subpaths.leave(directory)
+        subpaths.leave(mounts)
     parts.volumes.release(container_id)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 
 from lamina.container import frames
@@ -27,6 +28,7 @@ _LOCK = "monitor"
 _FAILURE = "failure"
 _STATE = "state"
 _CANCELLED = "cancelled"
+_NULL = "null"
 _FAILURE_LIMIT = 4096
 _POLL_LONGEST = 0.02
 
@@ -52,6 +54,30 @@ class RunDirectory:
 
     def sub(self, name: str) -> str:
         return os.path.join(self.path, name)
+
+    def make_null_device(self) -> bool:
+        """Make a null device of the container's own; ``False`` where this process, or this file system, has no devices.
+
+        crun makes a container's user the owner of its streams (``fchown``). Of the host's ``/dev/null`` that must not
+        be so: an owner can take everybody's right to use it away. Idempotent.
+        """
+        path = self.sub(_NULL)
+        try:
+            with suppress(FileExistsError):
+                os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+            os.chmod(path, 0o666)
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        except PermissionError:  # in a user namespace, where nobody can give the host's away either, or mounted nodev
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            return False
+        return True
+
+    @property
+    def null_device(self) -> str:
+        """Path of what a container reads from and writes to that has no streams: its own device, or the host's."""
+        own = self.sub(_NULL)
+        return own if os.path.exists(own) else os.devnull
 
     def exists(self) -> bool:
         return os.path.exists(self.path)

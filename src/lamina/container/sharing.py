@@ -97,8 +97,12 @@ def _shared_memory(parts: Parts, container_id: str) -> str:
 def _share_memory(parts: Parts, container: Container) -> str:
     path = _shared_memory(parts, container.id)
     leave(parts, container.id)
-    os.makedirs(path, 0o700)
+    parts.store.mounts_directory(container.id)
+    os.mkdir(path, 0o700)
     size = f"mode=1777,size={int(container.host_config['ShmSize'])}"
+    owners = parts.root.owners
+    if owners.are_mapped:
+        size += "".join(f",{word}={id}" for word, id in zip(("uid", "gid"), owners.root, strict=True))
     mount.mount("shm", path, "tmpfs", mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC, size)
     container.document["ShmPath"] = path
     return path

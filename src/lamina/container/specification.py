@@ -11,6 +11,7 @@ from lamina.container.record import Container
 from lamina.errors import InvalidArgument
 from lamina.linux import process, userns
 from lamina.oci import runtime as oci
+from lamina.owners import SAME, Owners
 from lamina.runtime import cgroup, filters
 from lamina.typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ class Prepared(NamedTuple):
     :ivar filters: directory of compiled seccomp filters; ``None`` leaves compiling to the runtime.
     :ivar network: path of a network namespace to join; ``""`` for a new one, or the host's.
     :ivar joined: what :func:`lamina.container.sharing.join` found.
+    :ivar owners: who somebody in the container is on the host.
+    :ivar user_namespace: path of the one to join when these are mapped; ``""`` for a new one.
     """
 
     root: str
@@ -38,6 +41,8 @@ class Prepared(NamedTuple):
     filters: str | None = None
     joined: Mapping[str, str] = MappingProxyType({})
     network: str = ""
+    owners: Owners = SAME
+    user_namespace: str = ""
 
 
 def cgroups_path(container_id: str, parent: str = "") -> str:
@@ -80,6 +85,10 @@ def encode(container: Container, prepared: Prepared) -> bytes:
         joined = next(space for space in document["linux"]["namespaces"] if space["type"] == "network")
         joined["path"] = prepared.network
     rare.write(document, container, prepared.joined)
+    if prepared.owners.are_mapped:
+        from lamina.container import usernamespace  # few hosts have them
+
+        usernamespace.write(document, prepared.owners, prepared.user_namespace)
     return oci.encode(document, None if seccomp is None else seccomp.profile)
 
 

@@ -101,9 +101,18 @@ class ContainerStore:
         directory = self.directory(container.id)
         os.makedirs(self._home, 0o710, exist_ok=True)
         os.mkdir(directory, 0o710)
+        self._root.let_through(directory)
         os.mkdir(os.path.join(directory, "checkpoints"), 0o700)
         self.save_host_config(container)
         self.save(container, sync=sync)
+
+    def mounts_directory(self, id: str) -> str:
+        """``containers/<id>/mounts``, for what is mounted for the runtime; made when missing."""
+        path = os.path.join(self.directory(id), "mounts")
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o710)
+            self._root.let_through(path)
+        return path
 
     def unpublish(self, id: str) -> None:
         """From here on the container does not exist; :meth:`forget` removes the rest. Idempotent."""

@@ -22,19 +22,21 @@ class Streams:
 
     With ``discard`` there are none: no input, and output goes nowhere.
 
+    :param null: path of the null device to use.
+
     :ivar sources: descriptors to read the container's output from, with the stream's name in the log.
     :ivar sink: descriptor of the container's standard input; -1 when it has none or it was closed.
     """
 
-    def __init__(self, *, terminal: bool, open_stdin: bool, discard: bool = False) -> None:
+    def __init__(self, *, terminal: bool, open_stdin: bool, discard: bool = False, null: str = os.devnull) -> None:
         self.terminal = terminal
         self.sources: dict[int, str] = {}
         self.sink = -1
         self._theirs: list[int] = []
         self._console: socket | None = None
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        self._theirs.append(null)
-        self.inherited = StandardStreams(null, null, null)
+        nothing = os.open(null, os.O_RDWR | os.O_CLOEXEC)
+        self._theirs.append(nothing)
+        self.inherited = StandardStreams(nothing, nothing, nothing)
         if not terminal and not discard:
             self.inherited = self._pipes(open_stdin)
 

@@ -67,23 +67,22 @@ def _missing(base: int, volume: str, path: str) -> str:
     return path
 
 
-def place(directory: str, points: list[dict[str, Any]]) -> dict[str, str]:
-    """Mount what each of the mount points gets below ``directory``, a container's; host paths by destination.
+def place(home: str, points: list[dict[str, Any]]) -> dict[str, str]:
+    """Mount what each of the mount points gets in ``home``, a container's directory for that; paths by destination.
 
     The runtime takes only paths, and these no container can change. :func:`leave` gives them back, after an error too.
 
     :raises: as :func:`resolve`.
     """
-    leave(directory)
+    _clear(home)
     found: dict[str, str] = {}
     for number, point in enumerate(points):
-        path = f"{directory}/mounts/{_PREFIX}{number}"
+        path = f"{home}/{_PREFIX}{number}"
         descriptor = resolve(str(point["Source"]), subpath_of(point))
         try:
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                os.makedirs(path, 0o700)
+                os.mkdir(path, 0o700)
             else:
-                os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             mount.bind(openat2.descriptor_path(descriptor), path)
         finally:
@@ -92,9 +91,14 @@ def place(directory: str, points: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
-def leave(directory: str) -> None:
-    """Unmount what :func:`place` mounted. Idempotent."""
-    home = f"{directory}/mounts"
+def leave(home: str) -> None:
+    """Unmount what :func:`place` mounted, and remove the directory where nothing else is in it. Idempotent."""
+    _clear(home)
+    with suppress(OSError):
+        os.rmdir(home)
+
+
+def _clear(home: str) -> None:
     for name in os.listdir(home) if os.path.isdir(home) else ():
         if not name.startswith(_PREFIX):
             continue
@@ -104,5 +108,3 @@ def leave(directory: str) -> None:
         # What is still mounted is not removed by these.
         with suppress(OSError):
             (os.rmdir if os.path.isdir(path) else os.unlink)(path)
-    with suppress(OSError):
-        os.rmdir(home)

@@ -17,7 +17,9 @@ from lamina.contextlib import suppress
 from lamina.errors import Conflict, Corrupt, InvalidArgument, NoSpace
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import openat2
+from lamina.owners import SAME, Owners
 from lamina.tarball import header as tar
+from lamina.tarball import ownership
 from lamina.tarball.header import Header
 
 _NOTHING_FOLLOWED = openat2.RESOLVE_BENEATH | openat2.RESOLVE_NO_SYMLINKS
@@ -39,17 +41,25 @@ class Extraction:
 
     :param directory: descriptor of it.
     :param owners: whether entries keep their owner; else files belong to this process's user.
+    :param mapping: who gets files for those who have them in the archive, where they keep their owner.
     :param overwrite: whether a directory and something else replace one another.
     :param resolve: how parents are opened; by default no link is followed.
     """
 
     def __init__(
-        self, directory: int, *, owners: bool, overwrite: bool = False, resolve: int = _NOTHING_FOLLOWED
+        self,
+        directory: int,
+        *,
+        owners: bool,
+        overwrite: bool = False,
+        resolve: int = _NOTHING_FOLLOWED,
+        mapping: Owners = SAME,
     ) -> None:
         self._directory = directory
         self._owners = owners
         self._overwrite = overwrite
         self._resolve = resolve
+        self._mapping = mapping
         self._directories: list[tuple[bytes, Header]] = []
 
     def run(self, entries: Iterable[Entry]) -> None:
@@ -60,7 +70,8 @@ class Extraction:
         """
         try:
             for header, content in entries:
-                self._extract(header, content)
+                mapped = ownership.on_host(header, self._mapping) if self._mapping.are_mapped else header
+                self._extract(mapped, content)
             for path, header in reversed(self._directories):
                 descriptor = openat2.openat2(
                     self._directory, path or b".", os.O_RDONLY | os.O_DIRECTORY, resolve=self._resolve
@@ -119,6 +130,8 @@ class Extraction:
             above, base = descriptor, missing.pop()
             try:
                 os.mkdir(base, 0o755, dir_fd=above)
+                if self._mapping.are_mapped:
+                    os.chown(base, *self._mapping.root, dir_fd=above, follow_symlinks=False)
                 descriptor = os.open(base, flags | os.O_NOFOLLOW, dir_fd=above)
             finally:
                 os.close(above)

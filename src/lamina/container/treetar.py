@@ -12,7 +12,9 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from lamina.linux import openat2
+from lamina.owners import SAME, Owners
 from lamina.tarball import header as tar
+from lamina.tarball import ownership
 from lamina.tarball.header import Header
 
 Entry = tuple[Header, Iterable[bytes]]
@@ -31,13 +33,17 @@ _KINDS = {
 }
 
 
-def entries(directory: int, name: bytes, shown: bytes) -> Iterator[Entry]:
+def entries(directory: int, name: bytes, shown: bytes, owners: Owners = SAME) -> Iterator[Entry]:
     """Entry of ``name`` in the directory, and of everything below it, parents first and names in order.
 
     :param name: one path component, or ``b"."`` for the directory itself.
     :param shown: the name in the archive; ``b""`` leaves out the entry of the tree's own root.
+    :param owners: who has files in the archive for those who have them here.
     """
-    yield from _Walk().visit(directory, name, shown)
+    found = _Walk().visit(directory, name, shown)
+    if owners.are_mapped:
+        found = ((ownership.inside(header, owners), content) for header, content in found)
+    yield from found
 
 
 class _Walk:

@@ -51,6 +51,9 @@ class Engine:
     :param root: the data root; made at the first write when it is absent. Default: the configuration's, else
         :data:`DEFAULT_ROOT`.
     :param storage_driver: ``overlay2`` or ``vfs``. Default: what the root has, else the first that works.
+    :param userns_remap: whose subordinate ids the containers' users have on the host, as in ``userns-remap`` of
+        ``daemon.json``; ``""`` for nobody's. The data root is a directory of its own below ``root`` then. Default: the
+        configuration's.
     :param configuration: default: the defaults; nothing is read from ``/etc``.
     :param proxies: how to reach registries when the configuration does not say.
     :param credentials: who to be at a registry. Default: nobody.
@@ -61,6 +64,7 @@ class Engine:
         root: str | None = None,
         *,
         storage_driver: str | None = None,
+        userns_remap: str | None = None,
         configuration: Configuration | None = None,
         proxies: Proxies | None = None,
         credentials: CredentialSource | None = None,
@@ -68,6 +72,7 @@ class Engine:
         self.configuration = configuration if configuration is not None else Configuration()
         self._path = root or self.configuration.data_root or DEFAULT_ROOT
         self._storage_driver = storage_driver or self.configuration.storage_driver or None
+        self._userns_remap = self.configuration.userns_remap if userns_remap is None else userns_remap
         self._proxies = proxies
         self._credentials = credentials
 
@@ -166,13 +171,18 @@ class Engine:
     def root(self) -> DataRoot:
         from lamina.dataroot import DataRoot
 
-        return DataRoot.open(self._path)
+        if not self._userns_remap:
+            return DataRoot.open(self._path)
+        from lamina.engine import remapping  # few hosts have it
+
+        owners = remapping.owners_of(self._userns_remap)
+        return DataRoot.open(remapping.root_of(self._path, owners) if owners.are_mapped else self._path, owners=owners)
 
     @cached_property
     def driver(self) -> GraphDriver:
         from lamina.graphdriver.choice import open_driver
 
-        driver = open_driver(self.root.path, self._storage_driver)
+        driver = open_driver(self.root.path, self._storage_driver, self.root.owners)
         self.root.prepare(driver.name)
         return driver
 

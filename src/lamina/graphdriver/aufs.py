@@ -32,6 +32,7 @@ from lamina.graphdriver.failure import (
 )
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import mount
+from lamina.owners import SAME
 from lamina.unionfs.options import MAX_LOWERS, Dialect, MountOptions
 
 _PARTS = ("diff", "layers", "mnt", "work")
@@ -42,6 +43,7 @@ class AufsDriver:
 
     name = "aufs"
     form = DiffForm.AUFS
+    owners = SAME
 
     def __init__(self, root: str) -> None:
         """``root`` is the data root. Nothing is written until the first layer is made."""

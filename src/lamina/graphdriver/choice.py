@@ -10,6 +10,7 @@ from lamina.graphdriver.failure import DriverUnavailable
 from lamina.graphdriver.overlay2 import Overlay2Driver
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import files
+from lamina.owners import SAME, Owners
 from lamina.typing import NamedTuple
 
 #: Drivers by Docker's name, preferred first.
@@ -17,6 +18,9 @@ DRIVERS = ("overlay2", "fuse-overlayfs", "vfs", "aufs")
 
 #: Other words for them.
 ALIASES = {"fuse": "fuse-overlayfs"}
+
+#: Those that keep files with other owners than containers see.
+_MAPPING = ("overlay2", "vfs")
 
 #: Only for roots that have it already, or when asked for by name.
 _NEVER_FIRST = frozenset({"aufs"})
@@ -37,8 +41,10 @@ class Choice(NamedTuple):
     reason: str
 
 
-def open_driver(root: str, name: str | None = None) -> GraphDriver:
+def open_driver(root: str, name: str | None = None, owners: Owners = SAME) -> GraphDriver:
     """The driver ``name`` on the data root ``root``; without a name the one that :func:`explain` chooses.
+
+    :param owners: who owns its files for those who own them in containers.
 
     Writes nothing but a short-lived probe on a root without layers. Raises ``DriverUnavailable``: an unknown name,
     a host that can't do it, or images of a driver that is none of ours.
@@ -47,12 +53,14 @@ def open_driver(root: str, name: str | None = None) -> GraphDriver:
     name = ALIASES.get(name or "", name)
     for choice in choices:
         if choice.chosen:
-            return _driver(choice.name, root)
+            return _driver(choice.name, root, owners)
     wanted = [choice for choice in choices if name in (None, choice.name)]
     raise DriverUnavailable("; ".join(f"storage driver {choice.name}: {choice.reason}" for choice in wanted))
 
 
-def _driver(name: str, root: str) -> GraphDriver:
+def _driver(name: str, root: str, owners: Owners) -> GraphDriver:
+    if owners.are_mapped and name not in _MAPPING:
+        raise DriverUnavailable(f"storage driver {name}: userns-remap needs one of {', '.join(_MAPPING)}")
     # Most commands need overlay2 and no union file system of ours: imported only where it is chosen.
     if name == "fuse-overlayfs":
         from lamina.graphdriver.fuse import FuseDriver
@@ -65,8 +73,8 @@ def _driver(name: str, root: str) -> GraphDriver:
     if name == "vfs":
         from lamina.graphdriver.vfs import VfsDriver
 
-        return VfsDriver(root)
-    return Overlay2Driver(root)
+        return VfsDriver(root, owners)
+    return Overlay2Driver(root, owners)
 
 
 def explain(root: str, name: str | None = None) -> list[Choice]:

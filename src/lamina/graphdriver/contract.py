@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lamina.owners import Owners
 from lamina.typing import ClassVar, NamedTuple, Protocol, cast
 
 
@@ -64,6 +65,8 @@ class GraphDriver(Protocol):
     #: Absolute host path of the driver's own directory: ``<root>/overlay2``.
     home: str
     form: DiffForm
+    #: Who owns its files for those who own them in containers.
+    owners: Owners
 
     def create(self, id: str, parent: str | None) -> None:
         """Make an empty layer ``id`` on top of ``parent``.

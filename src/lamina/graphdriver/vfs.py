@@ -21,6 +21,7 @@ from lamina.graphdriver.directories import ensure_directory, make_directory, mis
 from lamina.graphdriver.failure import LayerDamaged, LayerExists, check_id, translated
 from lamina.graphdriver.removal import remove_tree
 from lamina.graphdriver.treecopy import copy_tree
+from lamina.owners import SAME, Owners
 
 
 class VfsDriver:
@@ -32,8 +33,9 @@ class VfsDriver:
     name = "vfs"
     form = DiffForm.SNAPSHOT
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, owners: Owners = SAME) -> None:
         """``root`` is the data root. Nothing is written until the first layer is made."""
+        self.owners = owners
         self.home = os.path.join(os.path.abspath(root), "vfs")
 
     def create(self, id: str, parent: str | None) -> None:
@@ -47,6 +49,8 @@ class VfsDriver:
             except FileExistsError:
                 raise LayerExists(f"layer {id} exists already in {self.home}") from None
             try:
+                if self.owners.are_mapped:
+                    os.chown(directory, *self.owners.root)
                 if parent is not None:
                     atomicfile.write(self._parent_path(id), parent.encode(), sync=False)
                     copy_tree(self.diff_path(parent), directory)
@@ -146,6 +150,8 @@ class VfsDriver:
     def _make_home(self) -> None:
         for path, mode in ((self.home, 0o710), (f"{self.home}/dir", 0o710), (f"{self.home}/parent", 0o700)):
             ensure_directory(path, mode)
+            if self.owners.are_mapped:  # the runtime goes through it as the containers' root
+                os.chown(path, -1, self.owners.root[1])
 
     def _parent_path(self, id: str) -> str:
         check_id(id)

@@ -21,7 +21,9 @@ from lamina.layer.entry import DuplicatePath, InvalidEntry, clean, from_os_error
 from lamina.layer.place import Place, remove
 from lamina.layer.times import DirectoryTimes, file_times
 from lamina.linux import userns
+from lamina.owners import SAME, Owners, UnmappedOwner
 from lamina.tarball import header as tar
+from lamina.tarball import ownership
 from lamina.tarball.header import Header
 from lamina.tarball.reader import TarReader
 from lamina.unionfs import whiteout
@@ -43,15 +45,17 @@ class Applier:
 
     :param root: descriptor of the layer's directory; the caller closes it.
     :param form: whether deletions become overlayfs's or AUFS's marks, or happen.
+    :param owners: who gets files here for those who have them in the archive.
     """
 
-    def __init__(self, root: int, form: DiffForm) -> None:
+    def __init__(self, root: int, form: DiffForm, owners: Owners = SAME) -> None:
         self._root = root
         self._layered = form is not DiffForm.SNAPSHOT
         self._aufs = form is DiffForm.AUFS
         #: AUFS form: names that this layer hid so far.
         self._hidden: set[bytes] = set()
-        self._place = Place(root, self._imply)
+        self._owners = owners
+        self._place = Place(root, self._imply, owners.root if owners.are_mapped else None)
         self._user, self._group = os.geteuid(), os.getegid()
         self._privileged = self._user == 0
         self._initial = userns.is_initial()
@@ -84,6 +88,8 @@ class Applier:
         try:
             while (header := reader.next()) is not None:
                 name = header.name
+                if self._owners.are_mapped:
+                    header = self._on_host(header)
                 if header.kind in _REGULAR:
                     self._regular(header)
                 elif header.kind != tar.PAX_GLOBAL:
@@ -97,6 +103,12 @@ class Applier:
             raise from_os_error(name, error) from error
         finally:
             self._leave()
+
+    def _on_host(self, header: Header) -> Header:
+        try:
+            return ownership.on_host(header, self._owners)
+        except UnmappedOwner as error:
+            raise InvalidEntry(header.name, str(error)) from error
 
     # Where
 

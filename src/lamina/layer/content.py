@@ -46,9 +46,9 @@ def writable_tar(workshop: Workshop, mounted: MountedLayer) -> Iterator[bytes]:
     driver = workshop.driver
     directory = driver.diff_path(mounted.mount_id)
     if driver.form is not DiffForm.SNAPSHOT:
-        return difference.upper_tar(directory, driver.form)
+        return difference.upper_tar(directory, driver.form, driver.owners)
     below = _below(workshop, mounted)
-    return difference.snapshot_tar(directory, below[0] if below else None)
+    return difference.snapshot_tar(directory, below[0] if below else None, driver.owners)
 
 
 def _below(workshop: Workshop, mounted: MountedLayer) -> list[str]:

@@ -14,6 +14,7 @@ from lamina.graphdriver.contract import DiffForm
 from lamina.layer.changes import snapshot_changes
 from lamina.layer.pack import Packer
 from lamina.layer.tree import Node, name_on_host, walk
+from lamina.owners import SAME, Owners
 from lamina.unionfs import whiteout
 
 _TOP = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -21,24 +22,27 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _BATCH = 1 << 18
 
 
-def upper_tar(directory: str, form: DiffForm) -> Iterator[bytes]:
-    """The layer tar of a directory that holds only what a layer changes, in chunks. Raises as :func:`overlay_tar`."""
-    return aufs_tar(directory) if form is DiffForm.AUFS else overlay_tar(directory)
+def upper_tar(directory: str, form: DiffForm, owners: Owners = SAME) -> Iterator[bytes]:
+    """The layer tar of a directory that holds only what a layer changes, in chunks. Raises as :func:`overlay_tar`.
+
+    :param owners: who has files in the archive for those who have them here.
+    """
+    return aufs_tar(directory) if form is DiffForm.AUFS else overlay_tar(directory, owners)
 
 
 # overlayfs
 
 
-def overlay_tar(directory: str) -> Iterator[bytes]:
+def overlay_tar(directory: str, owners: Owners = SAME) -> Iterator[bytes]:
     """The layer tar of an overlayfs upper directory, whiteouts as ``.wh.`` entries, in chunks.
 
     Raises ``Unsupported`` for what a layer can't express, ``Corrupt`` when files are missing.
     """
-    return _batched(_overlay_pieces(directory))
+    return _batched(_overlay_pieces(directory, owners))
 
 
-def _overlay_pieces(directory: str) -> Iterator[bytes]:
-    packer = Packer()
+def _overlay_pieces(directory: str, owners: Owners) -> Iterator[bytes]:
+    packer = Packer(owners)
     root = _open(directory)
     try:
         for node in walk(root):
@@ -91,13 +95,13 @@ def _is_opaque(node: Node) -> bool:
 # whole trees
 
 
-def snapshot_tar(directory: str, parent: str | None) -> Iterator[bytes]:
+def snapshot_tar(directory: str, parent: str | None, owners: Owners = SAME) -> Iterator[bytes]:
     """The layer tar that turns ``parent`` into ``directory``, in chunks. Raises as :func:`overlay_tar` does."""
-    return _batched(_snapshot_pieces(directory, parent))
+    return _batched(_snapshot_pieces(directory, parent, owners))
 
 
-def _snapshot_pieces(directory: str, parent: str | None) -> Iterator[bytes]:
-    packer = Packer()
+def _snapshot_pieces(directory: str, parent: str | None, owners: Owners) -> Iterator[bytes]:
+    packer = Packer(owners)
     kinds = {change.path[1:]: change.kind for change in snapshot_changes(directory, parent)}
     for path, kind in kinds.items():
         if kind == "D":

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 
 from lamina.errors import Unsupported
 from lamina.layer.tree import Node, xattrs
+from lamina.owners import SAME, Owners
 from lamina.tarball import header as tar
+from lamina.tarball import ownership
 from lamina.tarball.header import Header
 from lamina.tarball.writer import END, encode, padding
 from lamina.unionfs import whiteout
@@ -44,9 +46,13 @@ def reserved(name: bytes) -> Unsupported:
 
 
 class Packer:
-    """Turns nodes into the bytes of one archive. Hard links among them stay links."""
+    """Turns nodes into the bytes of one archive. Hard links among them stay links.
 
-    def __init__(self) -> None:
+    :param owners: who has them in the archive for those who have them here.
+    """
+
+    def __init__(self, owners: Owners = SAME) -> None:
+        self._owners = owners
         self._first: dict[tuple[int, int], bytes] = {}
 
     def pack(self, node: Node, *, opaque: bool = False) -> Iterator[bytes]:
@@ -123,7 +129,7 @@ class Packer:
             if not whiteout.is_overlay_xattr(name) and name not in _HOST_XATTRS:
                 kept[name] = value
         device = kind in (tar.CHARACTER, tar.BLOCK_DEVICE)
-        return Header(
+        header = Header(
             name=node.path + b"/" if kind == tar.DIRECTORY else node.path,
             kind=kind,
             size=status.st_size if kind == tar.REGULAR else 0,
@@ -136,6 +142,7 @@ class Packer:
             minor=os.minor(status.st_rdev) if device else 0,
             xattrs=kept or None,
         )
+        return ownership.inside(header, self._owners) if self._owners.are_mapped else header
 
 
 def _pieces(descriptor: int, left: int) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from lamina.functools import partial
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer.apply import Applier
 from lamina.layer.contract import UnpackResult
+from lamina.owners import SAME, Owners
 from lamina.tarball.compression import decompress
 from lamina.tarball.reader import TarReader
 from lamina.tarball.tarsplit import Recorder
@@ -33,12 +34,14 @@ class UnpackTarget(NamedTuple):
     :ivar directory: existing host directory that gets the content.
     :ivar tar_split_path: file to write ``tar-split.json.gz`` to; ``""`` for none.
     :ivar inherit: descriptors that the worker keeps open: a lock that must be held until it has ended.
+    :ivar owners: who gets files there for those who have them in the archive.
     """
 
     directory: str
     form: DiffForm
     tar_split_path: str = ""
     inherit: tuple[int, ...] = ()
+    owners: Owners = SAME
 
 
 class TarSplitFile:
@@ -104,7 +107,7 @@ def _unpack(plain: Iterable[bytes], target: UnpackTarget, offload: Offload) -> U
         reader = TarReader(observed(), recorder)
         root = os.open(target.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, root)
-        applier = Applier(root, target.form)
+        applier = Applier(root, target.form, target.owners)
         applier.apply(reader)
         reader.drain()
         if recorder is not None:

@@ -23,11 +23,13 @@ class Place:
 
     :param root: descriptor of the tree's root; the caller keeps and closes it.
     :param created: told the path of every directory that is created because an entry needs it.
+    :param owner: of these directories, where it is not this process's.
     """
 
-    def __init__(self, root: int, created: Callable[[bytes], None]) -> None:
+    def __init__(self, root: int, created: Callable[[bytes], None], owner: tuple[int, int] | None = None) -> None:
         self._root = root
         self._created = created
+        self._owner = owner
         self._open: dict[bytes, tuple[int, bool]] = {}
 
     def directory(self, path: bytes, *, create: bool = True) -> tuple[int, bool]:
@@ -72,6 +74,8 @@ class Place:
             except FileExistsError:
                 pass
             else:
+                if self._owner is not None:
+                    os.chown(path[position:end], *self._owner, dir_fd=parent, follow_symlinks=False)
                 self._created(path[:end])
             finally:
                 os.close(parent)

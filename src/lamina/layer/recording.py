@@ -18,6 +18,7 @@ from lamina.layer.contract import UnpackResult
 from lamina.layer.pack import Packer
 from lamina.layer.pipeline import TarSplitFile
 from lamina.layer.tree import Node, name_on_host, walk
+from lamina.owners import SAME, Owners
 from lamina.tarball.header import BLOCK, SYMLINK, Header
 from lamina.tarball.reader import TarReader
 from lamina.tarball.tarsplit import Recorder
@@ -94,18 +95,21 @@ class Recording:
         self._pending = 0
 
 
-def record_upper(directory: str, form: DiffForm, tar_split_path: str, *, latest: int | None = None) -> UnpackResult:
+def record_upper(
+    directory: str, form: DiffForm, tar_split_path: str, *, owners: Owners = SAME, latest: int | None = None
+) -> UnpackResult:
     """Record the tar of a directory that holds only what a layer changes, as unpacking it would have.
 
     Sockets in it are removed: no layer holds them.
 
+    :param owners: who has files in the archive for those who have them here.
     :param latest: seconds since the epoch; files that were changed later get this time.
     """
     if form is not DiffForm.OVERLAY:
         difference.tidy(directory, latest)
-        return _through_reader(difference.upper_tar(directory, form), tar_split_path)
+        return _through_reader(difference.upper_tar(directory, form, owners), tar_split_path)
     with TarSplitFile(tar_split_path) as file:
-        result = _overlay(directory, file.write, latest=latest)
+        result = _overlay(directory, file.write, owners, latest=latest)
         file.finish()
     return result
 
@@ -133,7 +137,9 @@ def _through_reader(tar: Iterable[bytes], tar_split_path: str) -> UnpackResult:
     return UnpackResult(DiffID.from_hash(digest), size, total)
 
 
-def _overlay(directory: str, write: Callable[[bytes], object], *, latest: int | None = None) -> UnpackResult:
+def _overlay(
+    directory: str, write: Callable[[bytes], object], owners: Owners = SAME, *, latest: int | None = None
+) -> UnpackResult:
     """Record the tar of an overlayfs upper directory. Sockets in it are removed: no layer holds them.
 
     :param write: gets the tar-split record's lines.
@@ -142,7 +148,8 @@ def _overlay(directory: str, write: Callable[[bytes], object], *, latest: int | 
     Raises as :func:`lamina.layer.difference.overlay_tar`.
     """
     recording = Recording(write)
-    packer = Packer()
+    packer = Packer(owners)
+    short = not owners.are_mapped
     limit = None if latest is None else latest * _SECOND
     root = os.open(directory, _DIRECTORY)
     try:
@@ -151,7 +158,8 @@ def _overlay(directory: str, write: Callable[[bytes], object], *, latest: int | 
                 os.utime(node.name, ns=(limit, limit), dir_fd=node.directory, follow_symlinks=False)
                 status = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 node = node._replace(status=status)  # noqa: PLW2901  # it is another one now
-            if not (stat.S_ISREG(node.status.st_mode) and node.status.st_nlink == 1 and _plain(recording, node)):
+            plain = short and stat.S_ISREG(node.status.st_mode) and node.status.st_nlink == 1
+            if not (plain and _plain(recording, node)):
                 _any(recording, packer, node)
     finally:
         os.close(root)

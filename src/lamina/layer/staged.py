@@ -120,6 +120,7 @@ class Staged:
             form=driver.form,
             tar_split_path=self.tar_split_path,
             inherit=(self._workplace.entry.descriptor,),
+            owners=driver.owners,
         )
         self._job = _Job(self, start_unpack(target))
         return self._job

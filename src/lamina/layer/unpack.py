@@ -113,6 +113,7 @@ class Job:
             "directory": self._target.directory,
             "form": self._target.form.value,
             "tar_split_path": self._target.tar_split_path,
+            "owners": self._target.owners,
             "answer": answer_write,
             "parent": os.getpid(),
             "path": sys.path,

@@ -13,6 +13,7 @@ from lamina import errors, json, signal
 from lamina.graphdriver.contract import DiffForm
 from lamina.layer.entry import from_os_error
 from lamina.layer.pipeline import UnpackTarget, unpack_in_threads
+from lamina.owners import Owners, Range
 from lamina.typing import Any
 
 
@@ -21,8 +22,12 @@ def main(specification: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the parent decides
     _end_with(specification["parent"])
     os.umask(0)
+    uids, gids = (tuple(Range(*one) for one in ranges) for ranges in specification["owners"])
     target = UnpackTarget(
-        specification["directory"], DiffForm.of(specification["form"]), specification["tar_split_path"]
+        specification["directory"],
+        DiffForm.of(specification["form"]),
+        specification["tar_split_path"],
+        owners=Owners(uids, gids),
     )
     try:
         result = unpack_in_threads(_standard_input(), target)

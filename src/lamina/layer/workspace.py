@@ -158,12 +158,13 @@ class Workspace:
             return result
         directory = driver.diff_path(self._id)
         below = self._initial or self._below
-        tar = difference.snapshot_tar(directory, driver.diff_path(below) if below else None)
+        tar = difference.snapshot_tar(directory, driver.diff_path(below) if below else None, driver.owners)
         return staged.fill(_clamped(directory, tar, latest))
 
     def _finished(self, directory: str, latest: int | None) -> UnpackResult:
         """The content is in its place: find out what it is."""
-        result = record_upper(directory, self._driver.form, self._staged.tar_split_path, latest=latest)
+        driver = self._driver
+        result = record_upper(directory, driver.form, self._staged.tar_split_path, owners=driver.owners, latest=latest)
         self._staged.complete(result)
         return result
 

@@ -44,6 +44,23 @@ def fresh() -> Iterator[int]:
 
 
 @contextmanager
+def fresh_in(user_namespace: int) -> Iterator[int]:
+    """As :func:`fresh`, of a namespace that belongs to the user namespace behind a descriptor."""
+
+    def make() -> None:
+        process.setns(user_namespace, process.CLONE_NEWUSER)
+        process.unshare(process.CLONE_NEWNET)
+
+    descriptor = process.opened_of_child(make, "net")
+    try:
+        with entered(descriptor):
+            yield descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+@contextmanager
 def entered(descriptor: int) -> Iterator[None]:
     """The calling thread is in the namespace behind ``descriptor`` until the block ends."""
     home = open_own()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
@@ -113,6 +114,45 @@ def unshare(flags: int) -> None:
 def setns(descriptor: int, kind: int = 0) -> None:
     """Move the calling thread into the namespace (or a pidfd's namespaces of ``kind``) behind ``descriptor``."""
     check(int(LIBC.setns(descriptor, kind)), descriptor)
+
+
+def opened_of_child(enter: Callable[[], None], namespace: str, prepare: Callable[[int], None] | None = None) -> int:
+    """A descriptor of the namespace ``/proc/<pid>/ns/<namespace>`` that a child is in after ``enter``.
+
+    For what a process with threads, or one that wants to stay where it is, can't do itself. The child does nothing else
+    and is gone afterwards.
+
+    :param prepare: called with the child's pid before the namespace is opened.
+    :raises OSError: what ``enter`` raised in the child, or ``prepare`` here.
+    """
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    wait, go = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(go)
+            enter()
+            os.write(tell, b"0")
+            os.read(wait, 1)  # until the other end is closed
+            code = 0
+        except OSError as error:
+            os.write(tell, str(error.errno).encode())
+        finally:
+            os._exit(code)
+    os.close(tell)
+    os.close(wait)
+    try:
+        number = int(os.read(told, 16) or errno.ESRCH)
+        if number:
+            raise OSError(number, os.strerror(number), namespace)
+        if prepare is not None:
+            prepare(pid)
+        return os.open(f"/proc/{pid}/ns/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(told)
+        os.close(go)
+        os.waitpid(pid, 0)
 
 
 def call_in_thread(function: Callable[[], _T], name: str) -> _T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 
 from lamina.functools import cache
 from lamina.linux import process
@@ -30,6 +31,21 @@ def maps_range(identifiers: int = 1 << 16) -> bool:
 def make() -> None:
     """Move the calling process into a user namespace and a mount namespace of its own; it has no ids there yet."""
     process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNS)
+
+
+def fresh(uids: Iterable[Sequence[int]], gids: Iterable[Sequence[int]]) -> int:
+    """A descriptor of a new user namespace, which lasts while it is open or somebody is in it.
+
+    :param uids: first id inside, first id here and number of ids, of each range; likewise ``gids``.
+    """
+
+    def map_ids(pid: int) -> None:
+        for name, ranges in (("uid_map", uids), ("gid_map", gids)):
+            lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in ranges)
+            with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+                file.write(lines)
+
+    return process.opened_of_child(lambda: process.unshare(process.CLONE_NEWUSER), "user", map_ids)
 
 
 def join(handle: int) -> None:

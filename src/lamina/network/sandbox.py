@@ -76,10 +76,13 @@ class Namespace:
         self.links = links
 
     @classmethod
-    def fresh(cls) -> Namespace:
-        """A new one, to be closed. Raises :class:`NotPermitted`."""
+    def fresh(cls, user_namespace: int = -1) -> Namespace:
+        """A new one, to be closed. Raises :class:`NotPermitted`.
+
+        :param user_namespace: descriptor of the one that it is to belong to; -1 for the caller's.
+        """
         try:
-            with netns.fresh() as descriptor:
+            with netns.fresh() if user_namespace < 0 else netns.fresh_in(user_namespace) as descriptor:
                 links = Rtnetlink()
                 _switch_ipv6(False)
                 try:

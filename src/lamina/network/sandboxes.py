@@ -54,6 +54,10 @@ class Wanted(Protocol):
     def host_config(self) -> Mapping[str, Any]:
         """Docker's ``HostConfig``."""
 
+    @property
+    def user_namespace(self) -> int:
+        """Descriptor of the one that the network namespace is to belong to; -1 for the caller's."""
+
 
 class Opened(NamedTuple):
     """A container's network.
@@ -61,12 +65,14 @@ class Opened(NamedTuple):
     :ivar descriptor: of its namespace, which lasts until this is closed and nobody is in it.
     :ivar ports: ``NetworkSettings.Ports``.
     :ivar helper: pid of the process that holds its ports on the host; 0 without. A child of the caller.
+    :ivar user_namespace: the descriptor that was given.
     """
 
     descriptor: int
     endpoints: tuple[Endpoint, ...]
     ports: dict[str, Any]
     helper: int
+    user_namespace: int = -1
 
 
 class Sandboxes:
@@ -89,7 +95,7 @@ class Sandboxes:
             undo.callback(self.close, wanted.id)
             links = undo.enter_context(Rtnetlink())
             filter = undo.enter_context(open_filter())
-            namespace = Namespace.fresh()
+            namespace = Namespace.fresh(wanted.user_namespace)
             undo.callback(namespace.close)
             plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
             endpoints: list[Endpoint] = []
@@ -127,7 +133,8 @@ class Sandboxes:
                 listening.close()
             namespace.links.close()
             undo.pop_all()
-        return Opened(namespace.descriptor, holding.endpoints, shown(wanted.config, holding.publications), helper)
+        ports = shown(wanted.config, holding.publications)
+        return Opened(namespace.descriptor, holding.endpoints, ports, helper, wanted.user_namespace)
 
     def close(self, container: str) -> None:
         """Give everything of a container back. Its interfaces go with its namespace. Idempotent."""

@@ -94,7 +94,10 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
         "ContainerdCommit": {"ID": "", "Expected": ""},
         "RuncCommit": {"ID": "", "Expected": ""},
         "InitCommit": {"ID": "", "Expected": ""},
-        "SecurityOptions": ["name=seccomp,profile=default"],
+        "SecurityOptions": [
+            "name=seccomp,profile=default",
+            *(["name=userns"] if engine.root.owners.are_mapped else []),
+        ],
         "Warnings": _warnings(engine),
     }
 

@@ -115,6 +115,8 @@ class VolumeStore:
         path = os.path.join(directory, _DATA)
         os.mkdir(path)
         os.chmod(path, 0o755)  # whatever the caller's umask
+        if self._root.owners.are_mapped:
+            os.chown(path, *self._root.owners.root)
         return self.get(name)
 
     def get(self, name: str) -> Volume:

@@ -14,6 +14,7 @@ from lamina.graphdriver.overlay2.layout import Layout
 from lamina.graphdriver.overlayfs import Overlay
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import files, mount, userns
+from lamina.owners import SAME, Owners
 
 #: The mark of a volatile mount, which the kernel refuses to mount over: the last one may not have been synced.
 VOLATILE_MARK = "work/incompat/volatile"
@@ -28,10 +29,11 @@ class Overlay2Driver:
     name = "overlay2"
     form = DiffForm.OVERLAY
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, owners: Owners = SAME) -> None:
         """``root`` is the data root. Nothing is written until the first layer is made."""
         self.home = os.path.join(os.path.abspath(root), self.name)
-        self._layout = Layout(self.home)
+        self.owners = owners
+        self._layout = Layout(self.home, owners)
 
     # Layers
 
@@ -91,6 +93,7 @@ class Overlay2Driver:
             lowers = [*between, *self._layout.lowers(id)]
             with suppress(FileExistsError):  # left by a crash
                 make_directory(merged, 0o700)
+                self._layout.give_to_root(merged)
             try:
                 self._attach(id, lowers, merged, read_only=read_only, volatile=volatile)
             except BaseException:
@@ -174,6 +177,7 @@ class Overlay2Driver:
             overlay = Overlay(self.home, [f"{id}/diff", *below])
         else:
             self._prepare_work(f"{directory}/work")
+            self._layout.give_to_root(f"{directory}/work")
             overlay = Overlay(self.home, below, f"{id}/diff", f"{id}/work", volatile)
         try:
             overlayfs.attach(overlay, merged)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from lamina import atomicfile
 from lamina.graphdriver.directories import ensure_directory, make_directory, missing
 from lamina.graphdriver.failure import LayerDamaged, LayerExists, check_id
+from lamina.owners import SAME, Owners
 
 #: Docker's length of a name in ``l/``.
 _LINK_LENGTH = 26
@@ -39,10 +40,11 @@ _NO_LAYERS = frozenset({_LINKS, "lost+found", "backingFsBlockDev"})
 class Layout:
     """The paths and small files of one ``overlay2`` directory."""
 
-    __slots__ = ("home",)
+    __slots__ = ("_owners", "home")
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, owners: Owners = SAME) -> None:
         self.home = home
+        self._owners = owners
 
     def directory(self, id: str) -> str:
         """Absolute path of ``<id>/``. Raises ``InvalidArgument`` for what can't be an id."""
@@ -143,13 +145,26 @@ class Layout:
             make_directory(directory, 0o710)
         except FileExistsError:
             raise LayerExists(f"layer {id} exists already in {self.home}") from None
+        self._let_root_through(directory)
         make_directory(f"{directory}/diff", 0o755)
+        self.give_to_root(f"{directory}/diff")
         self.write_link(id, self.new_link(id))
         if parent is None:
             return
         make_directory(f"{directory}/work", 0o700)
+        self.give_to_root(f"{directory}/work")
         self.commit(parent)
         self.write_lower(id, below)
+
+    def give_to_root(self, path: str) -> None:
+        """Make the containers' root the owner."""
+        if self._owners.are_mapped:
+            os.chown(path, *self._owners.root)
+
+    def _let_root_through(self, path: str) -> None:
+        """The runtime comes as the containers' root: mode 0710 and its group."""
+        if self._owners.are_mapped:
+            os.chown(path, -1, self._owners.root[1])
 
     def new_link(self, id: str, name: str | None = None) -> str:
         """Make a symbolic link in ``l/`` for the layer, of an unused name or of ``name``; its name."""
@@ -185,6 +200,7 @@ class Layout:
     def _make_home(self) -> None:
         for path, mode in ((self.home, 0o710), (f"{self.home}/{_LINKS}", 0o700)):
             ensure_directory(path, mode)
+        self._let_root_through(self.home)
 
 
 def is_link_name(name: str) -> bool:
