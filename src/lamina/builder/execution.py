@@ -17,9 +17,6 @@ from lamina.errors import Unsupported
 from lamina.owners import Owners
 from lamina.runtime import cgroup
 
-#: Until the runtime has put a step's command into its group.
-_WARM_SECONDS = 0.04
-
 
 def initialiser(work: Work, session: Session) -> Callable[[str], None] | None:
     """What has to be in the layer below the step's own.
@@ -27,7 +24,7 @@ def initialiser(work: Work, session: Session) -> Callable[[str], None] | None:
     For a command the wait for the control groups and the network begins here: it passes while the workspace is made.
     """
     if isinstance(work, Job):
-        cgroup.warm_up(seconds=_WARM_SECONDS)
+        cgroup.warm_up(seconds=0)  # once: the runtime comes soon
         if work.network == "default":
             session.warden.connect()
     return running.initialiser(work.mounts, session.root.owners) if isinstance(work, Job) else None

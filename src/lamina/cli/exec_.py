@@ -40,10 +40,11 @@ _NOT_STARTED = 126
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.linux import process
     from lamina.runtime import cgroup
 
-    warm = cgroup.warm_up()
+    warm = cgroup.warm_up()  # what it waits for passes while the rest is loaded, which takes no longer
+    from lamina.linux import process
+
     process.set_child_subreaper()
     try:
         return _run(context, options, warm)

@@ -246,6 +246,7 @@ class Monitor:
         streams = Streams(terminal=terminal, open_stdin=open_stdin, null=plan.run.null_device)
         try:
             console = streams.listen_for_console(plan.run.path) if streams.terminal else None
+            cgroup.stay_warm()  # the network may have taken long
             pid = plan.runtime.run_detached(
                 self._id,
                 plan.run.path,

@@ -148,7 +148,6 @@ class RuntimeProgram:
         """
         pid_file = os.path.join(bundle, "pid")
         console = () if console_socket is None else ("--console-socket", console_socket)
-        cgroup.stay_warm()  # until the runtime moves the process into its group
         arguments = ("run", "--detach", "--bundle", bundle, "--pid-file", pid_file, *console, id)
         status = self._call(bundle, arguments, streams, held)
         if status == 0:
@@ -192,7 +191,7 @@ class RuntimeProgram:
         pid_file = os.path.join(directory, "pid")
         arguments = ("exec", "--process", process_file, "--pid-file", pid_file, *console, further.container_id)
         log = os.path.join(directory, "log")
-        cgroup.stay_warm()  # as above
+        cgroup.stay_warm()  # until the runtime moves the process into its group
         pid = self._spawn(further.bundle, arguments, further.streams, log=log, session=True)
         return Entered(pid, directory, further.command)
 
