@@ -91,3 +91,37 @@ def test_inspect_says_the_same(
     found = {line: difference(changing, line, host) for line in LINES.strip().splitlines()}
     changing.daemon.run("volume", "rm", "named")
     assert not any(found.values()), "\n\n".join(f"{line}\n{text}" for line, text in found.items() if text)
+
+
+#: Templates over members that the JSON of a container without health check, tmpfs and the like leaves out.
+TEMPLATES = """
+{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
+{{.State.Health}} {{json .State.Health}}
+{{.State.Health.Status}}
+{{.HostConfig.Init}} {{.HostConfig.Tmpfs}} {{.HostConfig.Sysctls}} {{.HostConfig.StorageOpt}} {{len .HostConfig.Mounts}}
+{{range $path, $options := .HostConfig.Tmpfs}}{{$path}}{{end}}{{with .Config.Healthcheck}}{{.Test}}{{end}}x
+{{.Config.Healthcheck}} {{.Config.ExposedPorts}} {{.Config.StopTimeout}} {{.Config.Shell}} {{.Config.MacAddress}}
+{{.SizeRw}} {{.Node}} {{.HostConfig.PidsLimit}} {{.HostConfig.MemorySwappiness}}
+{{.ID}} {{.Nosuch}}
+"""
+
+
+def test_templates_see_what_json_leaves_out(changing: Pair, archive_of_busybox: str) -> None:
+    changing.mask_ids = True
+    for load in (changing.daemon.docker, changing.lamina):
+        load("load", "-i", archive_of_busybox)
+    changing.ask("create", "--name", "bare", "--network", "none", "busybox")
+    try:
+        different = []
+        for template in TEMPLATES.strip().splitlines():
+            docker, lamina = changing.masked("inspect", "-f", template, "bare")
+            if docker != lamina:
+                different.append(f"{template}\n  docker: {docker}\n  lamina: {lamina}")
+        for kind, name, template in (
+            ("image", "busybox", "{{.Variant}}{{.OsVersion}}{{.Config.Healthcheck}}{{.Config.Volumes}}"),
+            ("network", "none", "{{.Peers}} {{.Services}} {{.Name}}"),
+        ):
+            changing.same(kind, "inspect", "-f", template, name)
+    finally:
+        changing.ask("rm", "-f", "bare")
+    assert not different, "\n".join(different)

@@ -6,20 +6,59 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lamina.cli.command import CommandError, Context
 from lamina.errors import LaminaError
-from lamina.typing import Any, ClassVar
+from lamina.typing import Any
 
 #: Finds one object's document. Raises :class:`CommandError` with the line to print, or an engine's error.
 Find = Callable[[str], dict[str, Any]]
 
 
-class _Inspected(dict[str, Any]):
-    """A document whose ``Id`` templates may call ``ID``, as Go's structures do."""
+#: Members that Docker's JSON leaves out when they say nothing, and Go's zero values of them; ``None`` is a nil. By the
+#: member that they are in.
+_CONFIG: dict[str, Any] = {
+    "ArgsEscaped": False,
+    "ExposedPorts": None,
+    "Healthcheck": None,
+    "MacAddress": "",
+    "NetworkDisabled": False,
+    "Shell": None,
+    "StopSignal": "",
+    "StopTimeout": None,
+}
+_LEFT_OUT: dict[str, dict[str, Any]] = {
+    "Config": _CONFIG,
+    "ContainerConfig": _CONFIG,
+    "HostConfig": dict.fromkeys(("Init", "Mounts", "StorageOpt", "Sysctls", "Tmpfs")),
+    "State": {"Health": None},
+}
+#: The same of a whole document, by a member that only documents of that kind have.
+_LEFT_OUT_OF_KIND: dict[str, dict[str, Any]] = {
+    "HostConfig": dict.fromkeys(("Node", "SizeRootFs", "SizeRw")),
+    "IPAM": dict.fromkeys(("Peers", "Services")),
+    "Mountpoint": dict.fromkeys(("Status", "UsageData")),
+    "RepoTags": {"OsVersion": "", "Variant": ""},
+}
+
+
+class _Typed(dict[str, Any]):
+    """A part of a document as Go's structures show it to templates: what JSON leaves out has its zero value, what is
+    null is a nil pointer, list or map, and ``Id`` may be called ``ID``."""
+
+    def __init__(self, members: Mapping[str, Any], left_out: Mapping[str, Any]) -> None:
+        super().__init__(members)
+        self._left_out = left_out
 
     def __contains__(self, name: object) -> bool:
-        return dict.__contains__(self, name) or (name == "ID" and dict.__contains__(self, "Id"))
+        known = dict.__contains__(self, name) or name in self._left_out
+        return known or (name == "ID" and dict.__contains__(self, "Id"))
 
-    def __missing__(self, name: str) -> Any:
-        return self["Id"]
+    def __getitem__(self, name: str) -> Any:
+        from lamina.template.values import NIL_POINTER, nil_of
+
+        value = self.get(name, self._left_out.get(name)) if name != "ID" else self.get("ID", self.get("Id"))
+        if value is not None:
+            return value
+        nil = nil_of(name)
+        return NIL_POINTER if nil is None else nil
 
 
 def inspect(context: Context, names: Sequence[str], find: Find, template: str) -> int:
@@ -57,42 +96,29 @@ def _print_through(context: Context, documents: Sequence[dict[str, Any]], source
         raise CommandError(f"template parsing error: {error}", 64) from None
     try:
         for document in documents:
-            context.print(template.execute(_Inspected(_typed(document))))
+            try:
+                text = template.execute(_typed(document))
+            except TemplateError:  # as docker, look at the plain JSON then
+                text = template.execute(document)
+            context.print(text)
     except TemplateError as error:
         context.print()
         raise CommandError(f"template parsing error: {error}") from None
 
 
-class _Config(dict[str, Any]):
-    """A container configuration whose members that JSON leaves out have Go's zero value in templates."""
-
-    _ZERO: ClassVar[dict[str, Any]] = {
-        "ArgsEscaped": False,
-        "ExposedPorts": None,
-        "Healthcheck": None,
-        "MacAddress": "",
-        "NetworkDisabled": False,
-        "Shell": None,
-        "StopSignal": "",
-        "StopTimeout": None,
-    }
-
-    def __contains__(self, name: object) -> bool:
-        return dict.__contains__(self, name) or name in self._ZERO
-
-    def __missing__(self, name: str) -> Any:
-        return self._ZERO[name]
-
-
-def _typed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with what Go's types add to JSON: zero values, and the one time that is no string."""
+def _typed(document: Mapping[str, Any]) -> _Typed:
+    """The document as Go's types have it, with the one time that is no string."""
     from lamina.template import GoTime
 
-    out = dict(document)
-    for name in ("Config", "ContainerConfig"):
-        if isinstance(out.get(name), dict):
-            out[name] = _Config(out[name])
-    metadata = out.get("Metadata")
+    left_out: dict[str, Any] = {}
+    for member, names in _LEFT_OUT_OF_KIND.items():
+        if member in document:
+            left_out.update(names)
+    out = _Typed(document, left_out)
+    for name, names in _LEFT_OUT.items():
+        if isinstance(document.get(name), dict):
+            dict.__setitem__(out, name, _Typed(document[name], names))
+    metadata = document.get("Metadata")
     if isinstance(metadata, dict) and "LastTagTime" in metadata:
-        out["Metadata"] = {**metadata, "LastTagTime": GoTime(metadata["LastTagTime"])}
+        dict.__setitem__(out, "Metadata", {**metadata, "LastTagTime": GoTime(metadata["LastTagTime"])})
     return out

@@ -190,7 +190,9 @@ class _Run:
             if isinstance(dot, Record) and name in dot.columns and name not in (dot.fields or ()):
                 message = f"wrong number of args for {name}: want 0 got {len(given)}"
                 raise self._error(operand.position, operand.source, message)
-        message = f"{name} has arguments but cannot be invoked as function"
+        is_field = isinstance(dot, Record) and name in dot.columns
+        why = "has arguments but cannot be invoked as function" if is_field else "is not a method but has arguments"
+        message = f"{name} {why}"
         raise self._error(operand.position, operand.source, message)
 
     def _call(self, command: Command, first: Function, rest: list[Operand], dot: Any, final: Any) -> Any:

@@ -55,7 +55,7 @@ class GoTime(str):
 
 
 class Nil:
-    """Go's nil list or map: empty, printed as such, ``null`` in JSON."""
+    """Go's nil pointer, list or map: empty, printed as such, ``null`` in JSON."""
 
     __slots__ = ("text",)
 
@@ -69,14 +69,17 @@ class Nil:
         return 0
 
 
+NIL_POINTER = Nil("<nil>")
 _NIL_LIST = Nil("[]")
 _NIL_MAP = Nil("map[]")
 _NIL_LIST_NAMES = """
     Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps BlkioWeightDevice
     CapAdd CapDrop Cmd DeviceCgroupRules DeviceRequests Devices Dns DnsOptions DnsSearch Entrypoint Env ExecIDs
-    ExtraHosts GroupAdd Links OnBuild RepoDigests RepoTags SecurityOpt Shell Ulimits VolumesFrom
+    ExtraHosts GroupAdd Links Mounts OnBuild Peers RepoDigests RepoTags SecurityOpt Shell Ulimits VolumesFrom
 """
-_NIL_MAP_NAMES = "Data ExposedPorts Labels Networks Options PortBindings Ports Sysctls Volumes"
+_NIL_MAP_NAMES = (
+    "Data ExposedPorts Labels Networks Options PortBindings Ports Services Status StorageOpt Sysctls Tmpfs Volumes"
+)
 _NIL_LISTS = frozenset(_NIL_LIST_NAMES.split())
 _NIL_MAPS = frozenset(_NIL_MAP_NAMES.split())
 

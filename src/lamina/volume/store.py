@@ -7,6 +7,7 @@ to ``_data``, and a volume without the file is one that Docker made, or has neit
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 
 from lamina import atomicfile, events, json
@@ -15,7 +16,7 @@ from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.linux import mount
-from lamina.oci import gojson
+from lamina.oci import gojson, timestamp
 from lamina.typing import Any, NamedTuple
 
 _DATA = "_data"
@@ -48,12 +49,12 @@ class Volume(NamedTuple):
     """One volume.
 
     :ivar path: absolute host path of its content.
-    :ivar created: RFC 3339 text, ``""`` when unknown.
+    :ivar created: RFC 3339 text, in whole seconds.
     """
 
     name: str
     path: str
-    created: str = ""
+    created: str
     labels: dict[str, str] | None = None
     options: dict[str, str] | None = None
 
@@ -79,7 +80,6 @@ class VolumeStore:
         *,
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
-        created: str = "",
     ) -> tuple[Volume, bool]:
         """The volume ``name``, a new one under a random name for ``""``; whether it was made now.
 
@@ -98,14 +98,15 @@ class VolumeStore:
             try:
                 found, is_new = self.get(name), False
             except NoSuchVolume:
-                found, is_new = self._make(name, labels, options, created), True
+                found, is_new = self._make(name, labels, options), True
         self._tell(name, "create")  # Docker tells of it each time that somebody asks
         return found, is_new
 
-    def _make(self, name: str, labels: dict[str, str] | None, options: dict[str, str] | None, created: str) -> Volume:
+    def _make(self, name: str, labels: dict[str, str] | None, options: dict[str, str] | None) -> Volume:
         """The caller holds the lock."""
         directory = os.path.join(self._home, name)
         os.makedirs(directory, 0o701, exist_ok=True)
+        created = timestamp.text(int(time.time()) * timestamp.SECOND)
         metadata = gojson.encode({"CreatedAt": created, "Labels": labels, "Options": options})
         atomicfile.write(os.path.join(directory, _METADATA), metadata + b"\n", sync=False)
         if options:
@@ -125,7 +126,9 @@ class VolumeStore:
         if not is_name(name) or not os.path.isdir(path) or os.path.islink(path):
             raise NoSuchVolume(name)
         metadata = self._metadata(name)
-        return Volume(name, path, metadata.get("CreatedAt") or "", metadata.get("Labels"), metadata.get("Options"))
+        # Of one that Docker made it is what Docker says: the time of the directory's last change.
+        created = metadata.get("CreatedAt") or timestamp.text(int(os.stat(path).st_ctime) * timestamp.SECOND)
+        return Volume(name, path, created, metadata.get("Labels"), metadata.get("Options"))
 
     def all(self) -> Iterator[Volume]:
         """By name."""
