@@ -8,6 +8,7 @@ import errno
 import inspect
 import json as standard_json
 import pickle
+import re
 import signal as standard_signal
 import subprocess
 import sys
@@ -249,3 +250,10 @@ def test_a_function_of_c_is_called_as_with_the_standard_module(tmp_path: Path) -
             library.no_such_function  # noqa: B018 - looked up
         with pytest.raises(OSError, match="no_such_library"):
             module.CDLL("no_such_library.so")
+
+
+def test_the_package_has_one_way_to_each_of_them() -> None:
+    home = Path(lamina.__file__).parent
+    standard = re.compile(r"^(?:from|import) (contextlib|functools|collections|ctypes)(?: |$)", re.MULTILINE)
+    found = {str(path.relative_to(home)) for path in home.rglob("*.py") if standard.search(path.read_text())}
+    assert found == set()

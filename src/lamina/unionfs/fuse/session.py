@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import deque
 from collections.abc import Callable
 from struct import Struct
 
+from lamina.collections import deque
 from lamina.linux.fuse_protocol import (
     ATTR_HEAD,
     ATTR_OUT,
