@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
 from pathlib import Path
 
 import pytest
@@ -37,13 +35,8 @@ def test_a_monitor_takes_at_most_10_megabytes(box: Lamina) -> None:
     for name, options in _KINDS.items():
         box("run", "-d", "--name", name, *options, "busybox", "sleep", "1000")
     monitors = {name: monitor_of(box, name) for name in _KINDS}
-    time.sleep(2.5)  # until they have settled
-    found: dict[str, list[int]] = {name: [] for name in _KINDS}
-    for _ in range(15):  # a health check maps what it needs for a moment
-        for name, process in monitors.items():
-            found[name].append(resident(process))
-        time.sleep(0.1)
-    assert {name: figure for name, values in found.items() if (figure := statistics.median(values)) > _LIMIT} == {}
+    for name, process in monitors.items():  # a health check maps what it needs for a moment
+        wait_until(lambda process=process: resident(process) <= _LIMIT, seconds=10, what=f"a small monitor of {name}")
 
 
 def test_a_monitor_that_waits_for_the_next_start_takes_no_more(box: Lamina) -> None:
