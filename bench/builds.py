@@ -1,8 +1,8 @@
 """Builds, next to docker's classic builder and buildah: ``python -m bench.builds``, as root.
 
 Twenty ``RUN`` steps on busybox, the same again from the cache, and a context of 20,000 files of which one has changed.
-All of them build on the host's network, so that none makes one that another does not have to.
-The figures go to their part of ``RESULTS.md``.
+All of them build on the host's network, so that none makes one that another does not have to, and each has a new ext4
+for its storage, so that none pays for what another removes. The figures go to their part of ``RESULTS.md``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 
 from bench import images, measure, report
 from bench.engines import Docker, Lamina
+from bench.storage import new_ext4
 
 STEPS = 20
 FILES = 20_000
@@ -62,7 +63,10 @@ def builders(work: str, program: str) -> Iterator[list[Builder]]:
         "--storage-driver=overlay",
     ]
     archive = f"{work}/busybox.tar"
-    with docker.serve():
+    with ExitStack() as stack:
+        for name in ("lamina", "docker", "buildah"):
+            stack.enter_context(new_ext4(f"{work}/{name}"))
+        stack.enter_context(docker.serve())
         yield [
             Builder("lamina", lamina.load(archive), [*lamina.command, "build", "-q", "--network", "host"], list),
             Builder(

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from bench import measure, report
 from bench.images import EPOCH, MIRROR, SUITE
+from bench.storage import new_ext4
 
 STREAM_MEGABYTES = 512
 WALK_FILES = 200_000
@@ -304,35 +305,12 @@ def _run_in_memory(
 
 
 def _run_on_disk(archive: str, options: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
-    """Every turn on a file system of its own.
-
-    For a minute ext4 steps over inodes that were freed, one at a time, to find one that was not (its ``ialloc.c``,
-    ``recently_deleted``), so that on a used one each turn would pay for what the ones before removed.
-    """
+    """Every turn on a file system of its own, or each would pay for what the ones before removed."""
     bench = Bench(options.work, archive, frozenset(), options.lamina)
     for kind in _turns(options.rounds):
-        with _new_ext4(options.work):
+        with new_ext4(options.work):
             bench.round(kind)
     return bench.times
-
-
-@contextmanager
-def _new_ext4(path: str) -> Iterator[None]:
-    """A new ext4 in a file beside ``path``, mounted there."""
-    image = f"{path}.ext4"
-    with open(image, "wb") as file:
-        file.truncate(4 << 30)
-    try:
-        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image], check=True)
-        os.makedirs(path)
-        subprocess.run(["mount", "-o", "loop", image, path], check=True)
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", "-l", path], check=True)
-            os.rmdir(path)
-    finally:
-        os.unlink(image)
 
 
 @contextmanager
