@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from lamina.cli.attaching import check_keys, check_terminal, terminal_followed
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
@@ -37,17 +36,19 @@ COMMAND = Command(
 
 #: Exit code when the process can't be started, whatever the reason.
 _NOT_STARTED = 126
+#: The runtime moves the process within so many seconds, unless it is late anyway.
+_UNTIL_MOVED = 0.1
 
 
 def run(context: Context, options: Options) -> int:
     from lamina.runtime import cgroup
 
-    warm = cgroup.warm_up()  # what it waits for passes while the rest is loaded, which takes no longer
+    cgroup.warm_up(seconds=_UNTIL_MOVED)  # what it waits for passes while the rest is loaded
     from lamina.linux import process
 
     process.set_child_subreaper()
     try:
-        return _run(context, options, warm)
+        return _run(context, options)
     except LaminaError:
         _reap()
         raise
@@ -60,13 +61,12 @@ def _reap() -> None:
             pass
 
 
-def _run(context: Context, options: Options, warm: Callable[[], object]) -> int:
+def _run(context: Context, options: Options) -> int:
     check_keys(options.text("detach-keys"))
     request = _request(context, options)
     if not options.on("detach"):
         check_terminal(context, stdin=options.on("interactive"), terminal=options.on("tty"))
     container = _container(context, options.arguments[0])
-    warm()
     return (
         _detached(context, container, request)
         if options.on("detach")

@@ -27,6 +27,9 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
+    from lamina.runtime import cgroup
+
+    warm = cgroup.warm_up()  # what it waits for passes while the rest is loaded
     from lamina.cli import attaching
 
     detached = options.on("detach")
@@ -37,6 +40,7 @@ def run(context: Context, options: Options) -> int:
         attaching.check_terminal(context, stdin=options.on("interactive"), terminal=options.on("tty"))
     container = creating.create(context, options, "run", detached=detached)
     service = context.engine().container_service
+    warm()
     try:
         if detached:
             service.start(container.id)

@@ -191,7 +191,6 @@ class RuntimeProgram:
         pid_file = os.path.join(directory, "pid")
         arguments = ("exec", "--process", process_file, "--pid-file", pid_file, *console, further.container_id)
         log = os.path.join(directory, "log")
-        cgroup.stay_warm()  # until the runtime moves the process into its group
         pid = self._spawn(further.bundle, arguments, further.streams, log=log, session=True)
         return Entered(pid, directory, further.command)
 
