@@ -27,7 +27,7 @@ def test_a_life_is_told_in_order(box: Lamina) -> None:
     box("rename", "told", "named")
     box("restart", "-t", "0", "named")
     box("rm", "-f", "named")
-    life = shown(box, "--filter", "container=named", "--format", "{{.Action}}")
+    life = shown(box, "--filter", "type=container", "--filter", "container=named", "--format", "{{.Action}}")
     assert life[0] == "rename"
     before = shown(box, "--filter", "type=container", "--filter", "container=told", "--format", "{{.Action}}")
     assert before == ["create", "start", "pause", "unpause"]
