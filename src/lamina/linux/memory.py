@@ -25,12 +25,6 @@ _REST_SECONDS = 0.05
 _TIDYING_SECONDS = 0.5
 
 
-def give_back() -> None:
-    """Collect garbage, return free heap to the kernel, and unmap files."""
-    _collect()
-    unmap_files()
-
-
 def unmap_files() -> None:
     """Unmap the pages of files that nobody has changed: programs' code and constants.
 
@@ -46,7 +40,8 @@ def unmap_files() -> None:
         _madvise(start, length, _MADV_DONTNEED)
 
 
-def _collect() -> None:
+def collect() -> None:
+    """Collect garbage, and return free heap to the kernel."""
     gc.collect()
     LIBC.malloc_trim(ctypes.c_size_t(0))
 
@@ -103,7 +98,7 @@ class Thrift:
         timeout = None if end == math.inf else _milliseconds(end - now)
         if not self._has_settled:
             self._has_settled = True
-            _collect()
+            collect()
         self._tidied_at = now
         self._due = math.inf
         unmap_files()
