@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lamina import events
-from lamina.container import configuring, specification
+from lamina.container import configuring, opening, specification
 from lamina.container.parts import Parts
 from lamina.container.record import Container
 from lamina.digest import DiffID, ImageID
@@ -46,7 +46,7 @@ def commit(parts: Parts, container: Container, request: CommitRequest) -> Image:
         cgroup.freeze(path)
         events.note(parts.root, container, "pause")
     try:
-        with parts.layers.begin() as transaction:
+        with opening.kept(parts, container.id), parts.layers.begin() as transaction:
             base = parts.layers.stack(parent.config.chain_id)
             staged = transaction.stage(base[-1] if base else None)
             job = staged.unpack()

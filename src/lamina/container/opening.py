@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from lamina.container import lifecycle, mounts, rootfs, specification
 from lamina.container.parts import Parts
 from lamina.container.record import Container
-from lamina.contextlib import contextmanager, suppress
+from lamina.container.store import NoSuchContainer
+from lamina.contextlib import ExitStack, contextmanager, suppress
+from lamina.layer.database import MountNotFound
 from lamina.linux import mount, openat2, process
 
 
@@ -34,7 +36,7 @@ def opened(parts: Parts, container_id: str) -> Iterator[int]:
                 if point["Type"] == mounts.VOLUME:
                     parts.volumes.attach(str(point["Name"]), holder)
             with (
-                mounted(parts, container_id) as merged,
+                _mounted(parts, container_id) as merged,
                 _with_mount_points(merged, container, parts.container_root) as root,
             ):
                 yield root
@@ -43,8 +45,53 @@ def opened(parts: Parts, container_id: str) -> Iterator[int]:
 
 
 @contextmanager
-def mounted(parts: Parts, container_id: str) -> Iterator[str]:
-    """Its merged directory, without volumes. What was mounted by nobody else is unmounted at the end."""
+def without_volumes(parts: Parts, container_id: str) -> Iterator[tuple[Container, int]]:
+    """The container, and a descriptor of its root directory as its image and its changes make it.
+
+    Whoever starts, ends or removes it meanwhile need not wait: the descriptor keeps the mount, also one that is
+    nowhere any more, and the files stay until the context ends.
+    """
+    with ExitStack() as stack:
+        with lifecycle.held(parts, container_id) as container:  # else its monitor might unmount it in between
+            stack.enter_context(kept(parts, container_id))
+            merged = parts.layers.mount(container_id)
+            try:
+                root = rootfs.open_root(merged)
+                stack.callback(os.close, root)
+                _hold_server(root, stack)
+            finally:
+                if not container.running:
+                    parts.layers.unmount(container_id)
+        yield container, root
+
+
+def _hold_server(root: int, stack: ExitStack) -> None:
+    """Where a process serves the file system, it ends once that is mounted nowhere and no file is open in it.
+
+    The file is one that is in every container.
+    """
+    with suppress(OSError):
+        stack.callback(os.close, openat2.open_in_root(root, "/etc/hosts", os.O_RDONLY | os.O_NONBLOCK))
+
+
+@contextmanager
+def kept(parts: Parts, container_id: str) -> Iterator[None]:
+    """Keep what is in its layer until the context ends, also when it is removed. Raises :class:`NoSuchContainer`."""
+    try:
+        with parts.layers.reading(container_id):
+            yield
+    except MountNotFound:
+        if parts.root.has_container(container_id):
+            raise
+        raise NoSuchContainer(container_id) from None
+
+
+@contextmanager
+def _mounted(parts: Parts, container_id: str) -> Iterator[str]:
+    """Its merged directory, without volumes. What was mounted by nobody else is unmounted at the end.
+
+    The caller holds the container.
+    """
     run = parts.run_directory(container_id)
     merged = parts.layers.mount(container_id)
     try:

@@ -220,7 +220,11 @@ class ContainerService:
 
     def changes(self, text: str) -> Sequence[Change]:
         """``docker diff``."""
-        return self._parts.layers.changes(self.id_of(text))
+        from lamina.container import opening
+
+        container_id = self.id_of(text)
+        with opening.kept(self._parts, container_id):
+            return self._parts.layers.changes(container_id)
 
     def size(self, text: str) -> int:
         """``SizeRw``."""

@@ -157,6 +157,12 @@ class LayerStore(Protocol):
 
     def unmount(self, container_id: str) -> None: ...
 
+    def reading(self, container_id: str) -> AbstractContextManager[None]:
+        """Keep the files of a writable layer, and of those below it, also when it is removed before the context ends.
+
+        Raises ``NotFound`` when it is gone already.
+        """
+
     def remove_writable(self, container_id: str) -> None:
         """Unmount and delete. Idempotent."""
 

@@ -172,6 +172,9 @@ class FileLayerStore:
     def unmount(self, container_id: str) -> None:
         self._writable.unmount(container_id)
 
+    def reading(self, container_id: str) -> AbstractContextManager[None]:
+        return self._writable.reading(container_id)
+
     def remove_writable(self, container_id: str) -> None:
         self._writable.discard(container_id)
         self.free()

@@ -1,7 +1,8 @@
 """The trash: what has been removed already and only takes up space.
 
 Removal is a rename into ``lamina/trash``: afterwards nothing refers to the thing, whatever happens. Freeing its space
-takes longer and is repeated by the next process if this one dies.
+takes longer and is repeated by the next process if this one dies. It waits for whoever reads what was removed: a
+reader holds a shared lock on the directory.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import errno
 import os
 
 from lamina.dataroot import DataRoot
+from lamina.filelock import lock_directory
 from lamina.graphdriver.contract import GraphDriver
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.database import driver_ids_in, list_directory
@@ -46,11 +48,28 @@ class Trash:
         return not list_directory(self._directory)
 
     def empty(self) -> None:
-        """Free the space of all that is here. Waits for another process that does."""
-        while names := list_directory(self._directory):
+        """Free the space of all that is here and that nobody reads. Waits for another process that does."""
+        read: set[str] = set()
+        while names := set(list_directory(self._directory)) - read:
             with self._root.lock("trash"):
-                for name in names:
-                    self._delete(f"{self._directory}/{name}")
+                read.update(name for name in names if not self._free(f"{self._directory}/{name}"))
+
+    def _free(self, path: str) -> bool:
+        """Delete it, unless somebody reads a layer that it names and frees it later. Nobody begins to, here."""
+        if not driver_ids_in(path):
+            self._delete(path)
+            return True
+        try:
+            exclusive = lock_directory(path, wait=False)
+        except FileNotFoundError:  # another process was faster
+            return True
+        if exclusive is None:
+            return False
+        try:
+            self._delete(path)
+        finally:
+            os.close(exclusive)
+        return True
 
     def _delete(self, path: str) -> None:
         for id in driver_ids_in(path):

@@ -13,6 +13,7 @@ from lamina.atomicfile import sync_directory
 from lamina.contextlib import contextmanager
 from lamina.digest import ChainID
 from lamina.errors import Conflict, InvalidArgument
+from lamina.filelock import lock_directory
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.contract import MountedLayer
 from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound
@@ -119,6 +120,34 @@ class WritableLayers:
     def unmount(self, container_id: str) -> None:
         """Unmount one. Idempotent."""
         self._workshop.driver.unmount(self.get(container_id).mount_id)
+
+    @contextmanager
+    def reading(self, container_id: str) -> Iterator[None]:
+        """Keep the files of one, and of the layers below it, for as long as the context lasts.
+
+        The container may be removed meanwhile; the space of its files is freed at the end then. Raises
+        ``MountNotFound`` and ``DamagedLayer``.
+        """
+        workshop = self._workshop
+        try:
+            with kept(workshop, self.get(container_id).parent), self._used(container_id):
+                yield
+        finally:
+            if not (workshop.root.read_only or workshop.trash.is_empty()):
+                with workshop.root.writing():
+                    workshop.trash.empty()
+
+    @contextmanager
+    def _used(self, container_id: str) -> Iterator[None]:
+        try:
+            use = lock_directory(self._workshop.database.mount_path(container_id), shared=True)
+        except FileNotFoundError:
+            raise MountNotFound(container_id) from None
+        assert use is not None  # it waits
+        try:
+            yield
+        finally:
+            os.close(use)
 
     def discard(self, container_id: str) -> None:
         """Unmount one and put it into the trash. Idempotent: after it there is none, whatever state it was in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -112,3 +113,24 @@ def test_an_image_of_400_layers_runs_on_fuse(lamina_on: Factory, tmp_path: Path)
     box = lamina_on(tmp_path / "root", "--storage-driver", "fuse-overlayfs")
     box("load", "-i", archive)
     assert box("run", "--rm", "deep", "cat", "/layer1", "/layer399") == "1399"
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_an_export_is_whole_though_the_container_ends_and_is_removed(
+    lamina_on: Factory, tmp_path: Path, busybox_archive: str, running: bool
+) -> None:
+    box = lamina_on(tmp_path / "root", "--storage-driver", "fuse-overlayfs")
+    box("load", "-i", busybox_archive)
+    box("run", "-d", "--name", "out", "busybox", "sh", "-c", "mkdir /z; echo x > /z/last; exec sleep 100")
+    box("exec", "out", "sh", "-c", "until [ -s /z/last ]; do sleep 0.01; done")
+    if not running:
+        box("stop", "-t", "0", "out")
+    with box.start("export", "out") as exporting:
+        assert exporting.stdout is not None
+        data = exporting.stdout.read(1)
+        box("rm", "-f", "out")
+        data += exporting.stdout.read()
+    assert exporting.returncode == 0
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert {"bin/busybox", "z/last"} <= set(archive.getnames())
+    assert box("system", "fsck") == "Nothing is wrong\n"
