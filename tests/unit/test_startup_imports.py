@@ -30,15 +30,16 @@ print(*sys.modules, file=out)
 #: Modules of the front that every verb needs.
 _FRAME = {"command", "flags", "main", "opening", "verbs"}
 _LISTING = {"listing", "table", "units"}
+_EXEC = ("exec_", "attaching", "createflags", "createflags.program")
 _FRONT = {
-    "images": _FRAME | _LISTING | {"images"},
-    "image ls": _FRAME | _LISTING | {"images"},
-    "history nothing": _FRAME | _LISTING | {"history"},
-    "inspect nothing": _FRAME | {"inspect", "inspecting", "image_inspect"},
-    "image inspect nothing": _FRAME | {"inspecting", "image_inspect"},
-    "tag nothing other": _FRAME | {"tag"},
-    "ps": _FRAME | _LISTING | {"ps"},
-    "exec nothing true": _FRAME | {"exec_", "attaching", "createflags", "createflags.program"},
+    "images": _FRAME | _LISTING | {"image", "image.ls"},
+    "image ls": _FRAME | _LISTING | {"image", "image.ls"},
+    "history nothing": _FRAME | _LISTING | {"image", "image.history"},
+    "inspect nothing": _FRAME | {"inspect", "inspecting", "image", "image.inspect"},
+    "image inspect nothing": _FRAME | {"inspecting", "image", "image.inspect"},
+    "tag nothing other": _FRAME | {"image", "image.tag"},
+    "ps": _FRAME | _LISTING | {"container", "container.ls"},
+    "exec nothing true": _FRAME | {"container", *(f"container.{name}" for name in _EXEC)},
 }
 #: What only looks at images.
 _LOOKING = [command for command in _FRONT if not command.startswith(("ps", "exec"))]
@@ -120,14 +121,16 @@ def test_exec_loads_no_image_or_layer(loaded_by: Loader) -> None:
 
 def test_run_loads_what_few_containers_need_only_for_them(modules_of: Loader) -> None:
     modules = modules_of(
-        "import lamina.cli.run, lamina.container.service, lamina.container.creation, lamina.graphdriver.choice\n"
-        "import lamina.image.store, lamina.network.service, lamina.volume.store; print(*sys.modules)"
+        "import lamina.cli.container.run, lamina.container.service, lamina.container.creation\n"
+        "import lamina.graphdriver.choice, lamina.image.store, lamina.network.service, lamina.volume.store\n"
+        "print(*sys.modules)"
     )
     rare = {"copyup", "limits", "rights", "sharing", "processlimits", "propagation", "signals", "subpaths", "updating"}
     rare |= {"statistics", "volumesfrom"}
     loaded = {name.removeprefix("lamina.container.") for name in modules}
     assert not rare & loaded
-    assert not {"lamina.cli.createvalues", "lamina.cli.mountflag", "lamina.runtime.controllers"} & loaded
+    assert not {"lamina.cli.container.createvalues", "lamina.cli.container.mountflag"} & loaded
+    assert not {"lamina.runtime.controllers"} & loaded
     assert not {"lamina.graphdriver.treecopy", "lamina.graphdriver.vfs", "lamina.image.recovery"} & loaded
     assert not {"lamina.layer.release", "lamina.volume.local"} & loaded
     assert not loaded & _COSTLY

@@ -1,1 +1,1 @@
-"""The command line: one file a verb, thin over the engine."""
+"""The command line, thin over the engine: a package for each group of verbs, in it a module for each verb."""

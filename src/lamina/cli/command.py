@@ -1,6 +1,6 @@
 """What a verb is: its grammar (:class:`Command`), what was typed (:class:`Options`), where it runs (:class:`Context`).
 
-A verb is one module ``lamina/cli/<verb>.py`` with ``COMMAND = Command(...)`` and
+A verb is one module, ``lamina/cli/<group>/<verb>.py``, with ``COMMAND = Command(...)`` and
 ``def run(context: Context, options: Options) -> int``, which returns the exit code. Raise a
 :class:`~lamina.errors.LaminaError` for what the engine refuses (printed as ``Error response from daemon: ...``) and
 :class:`CommandError` for what the command line itself refuses (printed as it is).

@@ -64,13 +64,13 @@ def _container(engine: Engine, name: str, *, size: bool) -> dict[str, Any]:
 
     container_id = ContainerStore(engine.root).find(name)
     # Only now: whoever looks at an image has no need of what runs containers.
-    from lamina.cli.container_inspect import container_document
+    from lamina.cli.container.inspect import container_document
 
     return container_document(engine, container_id, size=size)
 
 
 def _image(engine: Engine, name: str) -> dict[str, Any]:
-    from lamina.cli.image_inspect import image_document
+    from lamina.cli.image.inspect import image_document
 
     return image_document(engine, name)
 

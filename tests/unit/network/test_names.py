@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lamina.cli.createflags import networking
+from lamina.cli.container.createflags import networking
 from lamina.network import naming
 
 

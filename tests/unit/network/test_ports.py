@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lamina.cli.command import CommandError
-from lamina.cli.portflags import exposed, published
+from lamina.cli.container.portflags import exposed, published
 from lamina.errors import InvalidArgument
 from lamina.network.contract import Publication
 from lamina.network.ports import PortRequest, overlaps, requests, shown

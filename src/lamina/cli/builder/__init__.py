@@ -1,0 +1,1 @@
+"""Verbs about builds: ``build`` and what it shows, and the cache."""

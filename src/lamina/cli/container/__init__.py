@@ -1,0 +1,1 @@
+"""Verbs about containers, and the flags of ``run`` and ``create``."""

@@ -1,0 +1,115 @@
+"""Flags of ``run`` and ``create``, and what they say in Docker's ``Config`` and ``HostConfig``."""
+
+from __future__ import annotations
+
+import os
+
+from lamina.cli.command import PROGRAM, CommandError, Context, Options
+from lamina.cli.container.createflags import isolation, lifecycle, limits, networking, program, storage
+from lamina.cli.flags import Flag, text
+from lamina.errors import LaminaError, NotFound
+from lamina.typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lamina.container.record import Container
+
+#: Exit code of ``run`` and ``create`` when the engine itself refuses.
+ENGINE_FAILED = 125
+
+#: What both verbs know.
+FLAGS: tuple[Flag, ...] = (
+    *program.FLAGS,
+    *storage.FLAGS,
+    *networking.FLAGS,
+    *isolation.FLAGS,
+    *limits.FLAGS,
+    *lifecycle.FLAGS,
+    text("platform", "Set platform if server is multi-platform capable"),
+    text("pull", 'Pull image before running ("always"|"missing"|"never")', default="missing"),
+)
+
+
+def create(context: Context, options: Options, verb: str, *, detached: bool) -> Container:
+    """Make the container that the command line describes, pulling its image where it may.
+
+    :raises CommandError: with docker's words and exit code 125.
+    """
+    from lamina.container.creation import CreateRequest
+
+    cid_file = options.text("cidfile")
+    try:
+        if cid_file and os.path.exists(cid_file):
+            raise CommandError(
+                f"container ID file found, make sure the other container isn't running or delete {cid_file}"
+            )
+        request = CreateRequest(
+            _config(context, options, detached=detached),
+            _host_config(options),
+            options.text("name"),
+            networking.endpoints(options),
+        )
+    except CommandError as error:
+        raise failure(verb, error.text) from None
+    for warning in limits.advice(options):
+        context.warn(f"WARNING: {warning}")
+    try:
+        container = _create(context, options, request)
+    except LaminaError as error:
+        raise failure(verb, f"Error response from daemon: {error}") from error
+    for warning in (*container.warnings, *networking.advice(container.network_mode)):
+        context.warn(f"WARNING: {warning}")
+    if cid_file:
+        with open(cid_file, "w", encoding="ascii") as file:
+            file.write(container.id)
+    return container
+
+
+def failure(verb: str, message: str, code: int = ENGINE_FAILED, *, show_help: bool = True) -> CommandError:
+    """How ``run`` and ``create`` complain."""
+    text = f"{PROGRAM}: {message.removesuffix('.')}."
+    if show_help:
+        text += f"\nSee '{PROGRAM} {verb} --help'."
+    return CommandError(text, code)
+
+
+def _create(context: Context, options: Options, request: Any) -> Container:
+    service = context.engine().container_service
+    policy = options.text("pull")
+    if policy == "always":
+        _pull(context, options)
+    try:
+        return service.create(request)
+    except NotFound as error:
+        if policy == "never" or not str(error).startswith("No such image"):
+            raise
+    from lamina.reference import parse_tagged
+
+    context.warn(f"Unable to find image '{parse_tagged(options.arguments[0]).familiar}' locally")
+    _pull(context, options)
+    return service.create(request)
+
+
+def _pull(context: Context, options: Options) -> None:
+    from lamina.cli.progress import reporter
+    from lamina.distribution.pull import pull
+    from lamina.oci.platform import from_text
+    from lamina.reference import parse_tagged
+
+    engine = context.engine()
+    platform = from_text(options.text("platform")) if options.text("platform") else None
+    report = reporter(context.stderr, quiet=False)
+    pull(parse_tagged(options.arguments[0]), engine.stores, engine.registry, platform=platform, report=report)
+
+
+def _config(context: Context, options: Options, *, detached: bool) -> dict[str, Any]:
+    result = program.config(context, options, detached=detached)
+    for part in (storage, networking, isolation, limits, lifecycle):
+        result |= part.config(options)
+    return result
+
+
+def _host_config(options: Options) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for part in (program, storage, networking, isolation, limits, lifecycle):
+        result |= part.host_config(options)
+    return result

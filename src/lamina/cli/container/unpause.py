@@ -1,0 +1,22 @@
+"""``lamina unpause``."""
+
+from __future__ import annotations
+
+from lamina.cli.command import Command, Context, Options, at_least
+from lamina.cli.container.each import for_each
+
+COMMAND = Command(
+    usage="CONTAINER [CONTAINER...]",
+    summary="Unpause all processes within one or more containers",
+    arguments=at_least(1),
+)
+
+
+def run(context: Context, options: Options) -> int:
+    service = context.engine().container_service
+
+    def unpause(name: str) -> str:
+        service.unpause(name)
+        return name
+
+    return for_each(context, options.arguments, unpause)

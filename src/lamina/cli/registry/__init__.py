@@ -1,0 +1,1 @@
+"""Verbs about registries. (``push`` and ``pull`` are about images.)"""

@@ -1,0 +1,1 @@
+"""Verbs about the engine itself, and about the data root."""

@@ -1,0 +1,1 @@
+"""Verbs about directories shown as one tree."""
