@@ -169,3 +169,39 @@ def test_filters_choose_what_dockerd_chooses(
     for action, actor in EVENTS.items():
         events.tell(root, actor, action)
     assert [event["Action"] for event in read(root, until=time.time_ns(), filters=filters)] == expected
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b'"Actor"', b'"Actos"'),
+        (b'"ID":"', b'"ID":7,"I":"'),
+        (b'"timeNano":', b'"timeNano":"x","t":'),
+        (b'"Attributes":{', b'"Attributes":7,"A":{'),
+        (b'"image":"busybox"', b'"image":null'),
+    ],
+)
+def test_a_damaged_line_is_no_event(right: bytes, wrong: bytes, tmp_path: Path) -> None:
+    root = DataRoot.open(str(tmp_path / "root"))
+    events.note(root, container(), "damaged")
+    journal = tmp_path / "root" / events.CURRENT
+    content = journal.read_bytes()
+    assert right in content
+    journal.write_bytes(content.replace(right, wrong))
+    events.note(root, container(), "whole")
+    found = read(root, since=0, until=time.time_ns(), filters={"container": ["box"]}, stopped=lambda: True)
+    assert [event["Action"] for event in found] == ["whole"]
+
+
+def test_a_line_that_was_cut_short_spoils_none_in_the_next_file(tmp_path: Path) -> None:
+    root = DataRoot.open(str(tmp_path / "root"))
+    events.note(root, container(), "one")
+    following = read(root, since=0)
+    assert next(following)["Action"] == "one"
+    journal = tmp_path / "root" / events.CURRENT
+    with journal.open("ab") as file:
+        file.write(b'{"status":"to')  # the disk was full
+    journal.rename(tmp_path / "root" / events.OLDER)
+    events.note(root, container(), "two")
+    events.note(root, container(), "three")
+    assert next(following)["Action"] == "two"

@@ -60,6 +60,7 @@ def _lines(root: DataRoot, stopped: Callable[[], bool], until: int | None) -> It
             elif renamed:
                 os.close(current)
                 current, renamed = _open(root.sub(CURRENT)), False
+                pending = b""  # a line that was cut short does not go on in the next file
             elif current >= 0 and _was_renamed(root, current):
                 renamed = True
                 time.sleep(_POLL)  # whoever had it open may still be writing
@@ -104,15 +105,23 @@ def _was_renamed(root: DataRoot, descriptor: int) -> bool:
 
 
 def _chosen(lines: Iterator[bytes], begin: int, until: int | None) -> Iterator[Event]:
-    """Events of a time; what was cut short by a crash is none."""
+    """Events of a time."""
     for line in lines:
-        try:
-            event: Event = json.loads(line)
-            moment = event["timeNano"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if moment >= begin and (until is None or moment <= until):
+        event = _parsed(line)
+        if event is not None and event["timeNano"] >= begin and (until is None or event["timeNano"] <= until):
             yield event
+
+
+def _parsed(line: bytes) -> Event | None:
+    """``None`` for what is no event: cut short by a crash, or damaged."""
+    try:
+        event: Event = json.loads(line)
+        actor = event["Actor"]
+        texts = (event["Type"], event["Action"], event["scope"], actor["ID"], *actor["Attributes"].values())
+        is_whole = isinstance(event["timeNano"], int) and all(isinstance(text, str) for text in texts)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return event if is_whole else None
 
 
 def matches(event: Event, filters: Filters) -> bool:
