@@ -39,8 +39,8 @@ def containers(engine: Engine, filters: Filters) -> Pruned:
         labels = container.config.get("Labels") or {}
         if container.running or not is_older(container.created) or not match(labels, filters):
             continue
-        size = service.size(container.id)
         try:
+            size = service.size(container.id)
             service.remove(container.id)
         except (Conflict, NotFound):
             continue  # started or removed meanwhile

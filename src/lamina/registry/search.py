@@ -78,7 +78,7 @@ def _results(raw: bytes) -> list[SearchResult]:
     try:
         document = json.loads(raw)
         return [_result(one) for one in document["results"] or ()]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, ArithmeticError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise SearchFailed(f"error decoding registry search results: {error}") from None
 
 

@@ -28,7 +28,10 @@ def test_a_terminal_obeys_no_description(fake_registry: FakeRegistry) -> None:
     assert (found.name, found.description) == ("a [2J", "x ]0;y  z")
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"results": 3}', b'{"results": ["x"]}', b"[" * 5000])
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"[]", b'{"results": 3}', b'{"results": ["x"]}', b"[" * 5000, b'{"results":[{"star_count":1e999}]}'],
+)
 def test_an_answer_that_is_none_is_an_error(fake_registry: FakeRegistry, body: bytes) -> None:
     with pytest.raises(SearchFailed, match="error decoding registry search results"):
         answer(fake_registry, body)
