@@ -111,6 +111,7 @@ def run(
         outcome = pending.wait()
     except BaseException:
         warden.close()  # whoever cleans up now must not find it running
+        pending.close()
         raise
     finally:
         os.close(read)

@@ -93,7 +93,7 @@ class Warden:
                 self._connection = self._send({"network": True}, ())
 
     def place(self) -> Place:
-        """The build's network, as soon as it is there. Raises :class:`SystemFailure`."""
+        """The build's network, as soon as it is there. Raises :class:`SystemFailure`, to everybody who asks."""
         self.connect()
         with self._connecting:
             if self._place is None:
@@ -120,13 +120,23 @@ class Warden:
                 with suppress(ChildProcessError):
                     os.waitpid(self.pid, 0)
                 self.pid = 0
+        with self._connecting:  # whoever waits for the network has been told by now
+            if self._connection is not None:
+                self._connection.close()
 
 
 class Pending:
-    """An answer to come: of a container that runs, or is about to, or of the network."""
+    """An answer to come: of a container that runs, or is about to, or of the network. Who asks again gets the same."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._said = b""
+
+    def close(self) -> None:
+        """Nobody waits for it any more. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def wait(self) -> Outcome:
         """Its end. Raises :class:`RuntimeFailed` when it could not be started."""
@@ -142,15 +152,15 @@ class Pending:
         return Place(**self._answer())
 
     def _answer(self) -> dict[str, Any]:
-        parts = []
-        try:
-            while data := os.read(self._descriptor, 1 << 16):
-                parts.append(data)
-        finally:
-            os.close(self._descriptor)
-        if not parts:
+        if self._descriptor >= 0:
+            try:
+                while data := os.read(self._descriptor, 1 << 16):
+                    self._said += data
+            finally:
+                self.close()
+        if not self._said:
             raise SystemFailure("the build's warden died")
-        answer: dict[str, Any] = json.loads(b"".join(parts))
+        answer: dict[str, Any] = json.loads(self._said)
         if "error" in answer:
             raise RuntimeFailed(answer["error"], answer["code"])
         return answer
