@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 
 from lamina.builder.job import StepMount
 from lamina.builder.session import Session
@@ -27,6 +27,8 @@ _DEFAULT_AGENT = "default"
 #: Where scripts of heredocs are mounted.
 SCRIPTS = "/dev/pipes"
 CACHES = "lamina/build-cache/mounts"
+#: Seconds between two attempts to get a cache that another command has.
+_PAUSE = 0.02
 
 
 class Mounts:
@@ -39,7 +41,11 @@ class Mounts:
         self._state = state
         #: Variables that the mounts give the command.
         self.environment: dict[str, str] = {}
+        #: What is ready.
+        self.ready: tuple[StepMount, ...] = ()
         self._agents = 0
+        # Directories of caches that nobody else may use meanwhile, by name: for this command they are there once.
+        self._own_caches: dict[str, str] = {}
 
     def parse(self, text: str, variables: Mapping[str, str], escape: str) -> Mount:
         mount = parse_mount(text, lambda word: expand(word, variables, escape))
@@ -53,7 +59,10 @@ class Mounts:
         if not mount.target or "\0" in mount.target:
             raise InvalidArgument(f"RUN --mount={text}: invalid mount target")
         base = self._state.config.get("WorkingDir") or "/"
-        return mount._replace(target=os.path.normpath(os.path.join("/", base, mount.target)))
+        target = "/" + os.path.normpath(os.path.join("/", base, mount.target)).lstrip("/")
+        if target == "/":
+            raise InvalidArgument(f'invalid mount target "{target}"')
+        return mount._replace(target=target)
 
     def identity(self, mount: Mount) -> object:
         """What of a mount decides the command's result: for the cache key. Caches and secrets don't count."""
@@ -83,14 +92,22 @@ class Mounts:
         self._agents += 1
         return f"/run/buildkit/ssh_agent.{self._agents - 1}"
 
-    def prepare(self, mount: Mount) -> StepMount | None:
-        """Make it ready; ``None`` when there is nothing to mount.
+    def prepare(self, wanted: Iterable[Mount], script: tuple[str, str] | None = None) -> tuple[StepMount, ...]:
+        """Make them ready, but for what need not be there.
 
-        :raises NotFound: a source, a required secret or a required agent is missing.
+        :param script: of a heredoc, file name and content, for which there is one more.
+        :raises NotFound: a source is missing.
+        :raises InvalidArgument: a required secret or agent is missing.
         """
-        return _MAKERS[mount.type](self, mount)
+        mounts = list(wanted)
+        # In one order, or two commands of a build could wait for each other.
+        for name in sorted({self._cache_name(mount) for mount in mounts if mount.sharing == "locked"}):
+            self._lock_cache(name)
+        ready = [made for mount in mounts if (made := _MAKERS[mount.type](self, mount)) is not None]
+        self.ready = (*ready, *([self._script(*script)] if script is not None else ()))
+        return self.ready
 
-    def script(self, name: str, content: str) -> StepMount:
+    def _script(self, name: str, content: str) -> StepMount:
         """The directory with the script of a heredoc."""
         directory = self._temporary()
         path = os.path.join(directory, os.path.basename(name))
@@ -154,19 +171,10 @@ class Mounts:
             raise NotFound(f'mount source "{path}" not found: {error.strerror}') from error
 
     def _cache(self, mount: Mount) -> StepMount:
-        owned = (mount.mode, mount.uid, mount.gid)
-        # Who made a cache decides who can use it: as BuildKit, another owner or mode is another cache.
-        name = digest_of(mount.id or mount.target, *(owned if any(one is not None for one in owned) else ()))
-        if mount.stage:
-            name = digest_of(name, self._place(mount.stage).identity or mount.stage, mount.source)
-        directory = self._session.root.sub(CACHES, name)
-        lock = FileLock(self._session.root.sub("lamina/locks", f"build-cache-{name}"))
-        if mount.sharing == "private" and not lock.acquire(wait=False):
-            directory = self._temporary()
-        elif mount.sharing == "locked":
-            lock.acquire()
-        if lock.descriptor >= 0:
-            self._stack.callback(lock.release)
+        name = self._cache_name(mount)
+        if mount.sharing == "private" and name not in self._own_caches and not self._try_cache(name):
+            self._own_caches[name] = self._temporary()
+        directory = self._own_caches.get(name) or self._session.root.sub(CACHES, name)
         data = os.path.join(directory, "data")
         if not os.path.isdir(data):
             os.makedirs(directory, 0o700, exist_ok=True)
@@ -174,6 +182,29 @@ class Mounts:
         self._session.root.let_through(directory)
         os.utime(directory)
         return StepMount("bind", mount.target, data, read_only=mount.read_only)
+
+    def _cache_name(self, mount: Mount) -> str:
+        owned = (mount.mode, mount.uid, mount.gid)
+        # Who made a cache decides who can use it: as BuildKit, another owner or mode is another cache.
+        name = digest_of(mount.id or mount.target, *(owned if any(one is not None for one in owned) else ()))
+        if mount.stage:
+            name = digest_of(name, self._place(mount.stage).identity or mount.stage, mount.source)
+        return name
+
+    def _try_cache(self, name: str) -> bool:
+        """Have a cache for this command alone; ``False`` when another has it."""
+        lock = FileLock(self._session.root.sub("lamina/locks", f"build-cache-{name}"))
+        if not lock.acquire(wait=False):
+            return False
+        self._stack.callback(lock.release)
+        self._own_caches[name] = self._session.root.sub(CACHES, name)
+        return True
+
+    def _lock_cache(self, name: str) -> None:
+        """The same, as soon as another has done with it. Raises ``Cancelled``."""
+        while not self._try_cache(name):
+            self._session.check()
+            time.sleep(_PAUSE)
 
     def _tmpfs(self, mount: Mount) -> StepMount:
         size = f",size={mount.size}" if mount.size else ""
@@ -191,7 +222,7 @@ class Mounts:
             self.environment[mount.env or mount.id] = content.decode("utf-8", "surrogateescape")
             if not mount.target:
                 return None
-        path = os.path.join(self._temporary(), hashlib.sha256(mount.id.encode()).hexdigest()[:16])
+        path = f"{self._temporary()}/secret"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, mount.mode if mount.mode is not None else 0o400)

@@ -8,7 +8,7 @@ from lamina.builder import metadata, mounting, texts
 from lamina.builder.cache import Step
 from lamina.builder.copies import FindPlace, Instruction, resolve
 from lamina.builder.distant import AnyLayer
-from lamina.builder.job import CommandFailed, FailedStage, Job, StepMount
+from lamina.builder.job import CommandFailed, FailedStage, Job
 from lamina.builder.progress import StepProgress
 from lamina.builder.session import Session
 from lamina.builder.stage import Done, StageState
@@ -181,7 +181,7 @@ class StageBuilder:
         self,
         command: Sequence[str],
         key: str,
-        work: Work | None,
+        work: Callable[[], Work] | None,
         name: str,
         *,
         comment: str = "",
@@ -191,7 +191,7 @@ class StageBuilder:
         """One entry of the history: from the cache, or made now.
 
         :param command: words of ``created_by``.
-        :param work: what changes files; ``None`` when nothing does.
+        :param work: says what changes files, once that has to be done; ``None`` when nothing does.
         :param name: how it is shown; ``""`` for not at all.
         :param apart: the key of a step whose layer would be the same on any others; ``""`` for others.
         :param early: the work as it was done before its turn, and told of; ``None`` where it was not.
@@ -214,10 +214,11 @@ class StageBuilder:
         if made is not None:
             diff_id, size = self._placed(made)
         elif work is not None:
+            wanted = work()
             session.lookup.near(state.layer)
             with session.step(name) as progress:
                 moved = self._moved(apart, progress) if apart else None
-                diff_id, size = moved or self._made(work, progress, apart=bool(apart))
+                diff_id, size = moved or self._made(wanted, progress, apart=bool(apart))
         step = Step(session.dated(key), None, diff_id, self._entry(command, comment, diff_id), size)
         self._reached(step, state.layer)
         session.lookup.remember(state.layer, step)
@@ -293,7 +294,7 @@ class StageBuilder:
 
         command = texts.comment_command(state.config, comment, single=True)
         work = MakeDirectory(path, state.config.get("User") or "") if state.modern else MakeDirectory(path)
-        self._step(command, state.next_key("workdir", comment, work.user), work, name)
+        self._step(command, state.next_key("workdir", comment, work.user), lambda: work, name)
 
     # RUN
 
@@ -314,21 +315,17 @@ class StageBuilder:
             hosts = session.request.limits.get("ExtraHosts")
             key = state.next_key("run", recorded, reach, instruction.security, identity, script, hosts)
 
-            prepared: tuple[StepMount, ...] = ()
-            if (wanted or script) and session.lookup.find(
-                state, session.dated(key), texts.created_by(recorded)
-            ) is None:
-                prepared = tuple(made for mount in wanted if (made := mounts.prepare(mount)) is not None)
-                if script:
-                    prepared += (mounts.script(*script),)
-            variables = {**state.arguments.environment(environment), **mounts.environment}
-            insecure = instruction.security == _INSECURE
-            job = Job(words, state.config, variables, network, prepared, session.request.limits, insecure)
+            def job() -> Job:
+                ready = mounts.prepare(wanted, script)
+                variables = {**state.arguments.environment(environment), **mounts.environment}
+                insecure = instruction.security == _INSECURE
+                return Job(words, state.config, variables, network, ready, session.request.limits, insecure)
+
             try:
                 self._step(recorded, key, job, name)
             except CommandFailed as error:
                 if session.request.keep_failed:
-                    error.stage = FailedStage(state, prepared, mounts.environment)
+                    error.stage = FailedStage(state, mounts.ready, mounts.environment)
                     session.enter(stack.pop_all())
                 raise
 
@@ -362,7 +359,7 @@ class StageBuilder:
                 resolved = resolve(self._session, copy, self._place, stack)
             command = texts.comment_command(state.config, resolved.comment, single=True)
             key = state.next_key("copy", instruction.link, *resolved.facts)
-            self._step(command, key, resolved.work, name, apart=resolved.apart, early=early)
+            self._step(command, key, lambda: resolved.work, name, apart=resolved.apart, early=early)
 
     def _instruction(self, line: kinds.Copy | kinds.Add) -> Instruction:
         """With what it depends on."""

@@ -171,3 +171,33 @@ def test_a_device_is_refused_by_its_name(built: Lamina, context: Path) -> None:
     said = refused(built, context, "FROM busybox\nRUN --device=vendor.test/device=one,required true\n")
     assert "RUN --device=vendor.test/device=one,required: device feature is only supported in" in said
     assert "Dockerfile:2" in said
+
+
+def test_nothing_is_mounted_over_everything(built: Lamina, context: Path) -> None:
+    for target in ("/", "//", "/..", "."):
+        said = refused(built, context, f"FROM busybox\nRUN --mount=type=tmpfs,target={target} true\n")
+        assert said.endswith('Error response from daemon: invalid mount target "/"\n')
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("sharing", ["locked", "private"])
+def test_a_command_may_have_a_cache_for_itself_at_two_places(sharing: str, built: Lamina, context: Path) -> None:
+    mount = f"--mount=type=cache,id=c,sharing={sharing},target="
+    assert _said(built, context, f"{mount}/one {mount}/two echo x > /one/x && cat /two/x > /out") == "x\n"
+    again = f"{mount}/three cat /three/x > /out"
+    assert _said(built, context, again) == "x\n"
+
+
+@pytest.mark.timeout(60)
+def test_commands_that_want_the_same_caches_in_another_order_both_get_them(built: Lamina, context: Path) -> None:
+    (context / "data").write_bytes(bytes(32 << 20))
+    one, other = (f"--mount=type=cache,id={name},sharing=locked,target=/{name}" for name in ("one", "other"))
+    slow = "--mount=type=bind,source=data,target=/data,rw"  # which is copied between the two
+    build(
+        built,
+        context,
+        f"FROM busybox AS s1\nRUN {one} {slow} {other} echo 1 >> /one/log && echo x > /made\n"
+        f"FROM busybox AS s2\nRUN {other} {slow} {one} echo 2 >> /one/log && echo x > /made\n"
+        "FROM busybox\nCOPY --from=s1 /made /1\nCOPY --from=s2 /made /2\n",
+    )
+    assert _said(built, context, f"{one} sort /one/log > /out") == "1\n2\n"
