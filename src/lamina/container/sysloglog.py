@@ -169,6 +169,8 @@ def _connect_to(host: str, port: str, kind: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=kind)
     except OSError as error:
         raise OSError(error.errno, f"lookup {host}: {error.strerror}") from error
+    except UnicodeError:  # empty labels, or too long ones
+        raise OSError(f"lookup {host}: no such host") from None
     for family, _, _, _, place in found[:-1]:
         with suppress(OSError):
             return _connected(family, kind, place)

@@ -65,9 +65,10 @@ def attach(path: str, options: Mapping[str, str]) -> None:
         mount.mount(device, path, kind, flags, data)
         if flags & mount.MS_BIND and flags & mount.MS_RDONLY:  # the kernel heeds it only in a second call
             mount.mount("", path, None, flags | mount.MS_REMOUNT)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         what = f"failed to mount local volume: mount {device}:{path}"
-        raise NotMounted(f"error while mounting volume '{path}': {what}: {(error.strerror or '').lower()}") from error
+        reason = (error.strerror or "").lower() if isinstance(error, OSError) else "no such host"
+        raise NotMounted(f"error while mounting volume '{path}': {what}: {reason}") from error
 
 
 def _resolved(data: str) -> str:

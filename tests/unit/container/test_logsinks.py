@@ -147,6 +147,12 @@ def test_a_server_that_is_not_there_fails_the_start() -> None:
             logdrivers.check_values(container("syslog", options), "/log")
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_a_server_that_has_an_impossible_name_fails_the_start(host: str) -> None:
+    with pytest.raises(InvalidLogOption, match=f"failed to initialize logging driver: lookup {host}: no such host"):
+        logdrivers.check_values(container("syslog", {"syslog-address": f"udp://{host}"}), "/log")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
