@@ -51,13 +51,10 @@ _COSTLY_NAMES = """
 """
 #: Standard and third-party modules that cost milliseconds: none of these commands may load them.
 _COSTLY = frozenset(_COSTLY_NAMES.split())
-_THREADS = {"collections", "functools"}
 _PATTERNS = {"re", "collections", "enum", "functools"}
 #: What a command can't do without: templates, indented JSON, what may report progress.
 _NEEDED = {
     "ps": _PATTERNS,
-    "history nothing": _THREADS,
-    "tag nothing other": _THREADS,
     "inspect nothing": {*_PATTERNS, "json"},
     "image inspect nothing": {*_PATTERNS, "json"},
 }

@@ -95,12 +95,7 @@ class Copier:
         if piece.unpack and stat.S_ISREG(found.status.st_mode) and self._unpacked(tree, found, target):
             return
         name = posixpath.basename(found.asked) or posixpath.basename(found.path)
-        if target.endswith("/") or self._is_directory(target):
-            parent, _ = self._directory(target)
-        else:
-            above, _, name = target.rpartition("/")
-            name, above = self._followed(above or "/", name)
-            parent, _ = self._directory(above)
+        parent, name = self._place(target, name)
         source = openat2.open_beneath(tree.root, found.path.rpartition("/")[0] or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
             self._leaf(source, found.path.rpartition("/")[2], parent, name, found.status)
@@ -115,12 +110,7 @@ class Copier:
 
     def write(self, target: str, name: str, content: bytes, mode: int = 0o644, mtime: int = 0) -> None:
         """A file with given content: a heredoc's, or one that was downloaded."""
-        if target.endswith("/") or self._is_directory(target):
-            parent, _ = self._directory(target)
-        else:
-            above, _, name = target.rpartition("/")
-            name, above = self._followed(above or "/", name)
-            parent, _ = self._directory(above)
+        parent, name = self._place(target, name)
         try:
             self._make_room(parent, name, directory=False)
             descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
@@ -178,6 +168,14 @@ class Copier:
             raise BadDestination(f"cannot copy to {path}: a component of it is not a directory") from None
         made = rootfs.make_directories(self._root, path, owner=self._made_by)
         return self._open(made), True
+
+    def _place(self, target: str, name: str) -> tuple[int, str]:
+        """Where a file goes: an open directory, and its name there, which is ``name`` if ``target`` is a directory."""
+        if target.endswith("/") or self._is_directory(target):
+            return self._directory(target)[0], name
+        above, _, name = target.rpartition("/")
+        name, above = self._followed(above or "/", name)
+        return self._directory(above)[0], name
 
     def _followed(self, above: str, name: str) -> tuple[str, str]:
         """Where a link in the last component leads: as Docker, a file is written through it."""

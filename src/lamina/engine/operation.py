@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterator
 
 from lamina.errors import Cancelled
@@ -31,6 +29,9 @@ class Operation(Generic[Result]):
         self._began = False
 
     def __iter__(self) -> Iterator[Event]:
+        import queue  # who only asks for results needs neither
+        import threading
+
         self._begin()
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         cancelled = threading.Event()

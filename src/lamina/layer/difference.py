@@ -15,11 +15,11 @@ from lamina.layer.changes import snapshot_changes
 from lamina.layer.pack import Packer
 from lamina.layer.tree import Node, name_on_host, walk
 from lamina.owners import SAME, Owners
+from lamina.tarball.writer import gathered
 from lamina.unionfs import whiteout
 
 _TOP = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_BATCH = 1 << 18
 
 
 def upper_tar(directory: str, form: DiffForm, owners: Owners = SAME) -> Iterator[bytes]:
@@ -38,7 +38,7 @@ def overlay_tar(directory: str, owners: Owners = SAME) -> Iterator[bytes]:
 
     Raises ``Unsupported`` for what a layer can't express, ``Corrupt`` when files are missing.
     """
-    return _batched(_overlay_pieces(directory, owners))
+    return gathered(_overlay_pieces(directory, owners))
 
 
 def _overlay_pieces(directory: str, owners: Owners) -> Iterator[bytes]:
@@ -60,7 +60,7 @@ def _overlay_pieces(directory: str, owners: Owners) -> Iterator[bytes]:
 
 def aufs_tar(directory: str) -> Iterator[bytes]:
     """The layer tar of an AUFS branch; the same changes give the same bytes as from an overlayfs upper directory."""
-    return _batched(_aufs_pieces(directory))
+    return gathered(_aufs_pieces(directory))
 
 
 def _aufs_pieces(directory: str) -> Iterator[bytes]:
@@ -97,7 +97,7 @@ def _is_opaque(node: Node) -> bool:
 
 def snapshot_tar(directory: str, parent: str | None, owners: Owners = SAME) -> Iterator[bytes]:
     """The layer tar that turns ``parent`` into ``directory``, in chunks. Raises as :func:`overlay_tar` does."""
-    return _batched(_snapshot_pieces(directory, parent, owners))
+    return gathered(_snapshot_pieces(directory, parent, owners))
 
 
 def _snapshot_pieces(directory: str, parent: str | None, owners: Owners) -> Iterator[bytes]:
@@ -135,18 +135,3 @@ def _open(directory: str) -> int:
         return os.open(directory, _DIRECTORY)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Corrupt(f"{directory}: {error.strerror}: the layer's directory is missing") from error
-
-
-def _batched(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Headers and small files put together, so that a reader gets chunks worth its while."""
-    batch: list[bytes] = []
-    pending = 0
-    for piece in pieces:
-        batch.append(piece)
-        pending += len(piece)
-        if pending >= _BATCH:
-            yield b"".join(batch)
-            batch.clear()
-            pending = 0
-    if pending:
-        yield b"".join(batch)

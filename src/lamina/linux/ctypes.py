@@ -46,30 +46,14 @@ else:
         from ctypes import get_errno
     else:
 
-        class c_int(_SimpleCData):  # noqa: N801 - the standard name, as below
-            _type_ = "i"
+        def _simple(name, code):
+            """The type of a C type that :mod:`ctypes` knows by a letter."""
+            return type(name, (_SimpleCData,), {"_type_": code})
 
-        class c_uint(_SimpleCData):  # noqa: N801
-            _type_ = "I"
-
-        class c_long(_SimpleCData):  # noqa: N801
-            _type_ = "l"
-
-        class c_ulong(_SimpleCData):  # noqa: N801
-            _type_ = "L"
-
-        class c_int64(_SimpleCData):  # noqa: N801
-            _type_ = "q"
-
-        class c_uint64(_SimpleCData):  # noqa: N801
-            _type_ = "Q"
-
-        class c_void_p(_SimpleCData):  # noqa: N801
-            _type_ = "P"
-
-        class c_char_p(_SimpleCData):  # noqa: N801
-            _type_ = "z"
-
+        c_int, c_uint = _simple("c_int", "i"), _simple("c_uint", "I")
+        c_long, c_ulong = _simple("c_long", "l"), _simple("c_ulong", "L")
+        c_int64, c_uint64 = _simple("c_int64", "q"), _simple("c_uint64", "Q")
+        c_void_p, c_char_p = _simple("c_void_p", "P"), _simple("c_char_p", "z")
         c_uint32 = c_uint
         c_size_t = c_ulong  # on Linux
 

@@ -18,6 +18,7 @@ from lamina import json
 from lamina.errors import Corrupt
 from lamina.oci import gojson
 from lamina.tarball.compression import CorruptStream, decompress, read_chunks
+from lamina.tarball.writer import gathered
 from lamina.typing import NamedTuple
 
 #: Raw bytes per segment line at most, so that whoever reads it back needs little memory.
@@ -223,24 +224,15 @@ def assemble(path: str, open_file: Callable[[bytes], int]) -> Iterator[bytes]:
 
 def assemble_entries(lines: Iterable[Entry], open_file: Callable[[bytes], int]) -> Iterator[bytes]:
     """:func:`assemble` from entries. Small pieces are gathered into chunks."""
-    batch: list[bytes] = []
-    pending = 0
+    return gathered(_pieces(lines, open_file))
+
+
+def _pieces(lines: Iterable[Entry], open_file: Callable[[bytes], int]) -> Iterator[bytes]:
     for entry in lines:
         if not entry.is_file:
-            pieces: Iterator[bytes] = iter((entry.payload,))
+            yield entry.payload
         elif entry.size:
-            pieces = _content(entry, open_file)
-        else:
-            continue
-        for piece in pieces:
-            batch.append(piece)
-            pending += len(piece)
-            if pending >= _BATCH:
-                yield b"".join(batch)
-                batch.clear()
-                pending = 0
-    if pending:
-        yield b"".join(batch)
+            yield from _content(entry, open_file)
 
 
 def _content(entry: Entry, open_file: Callable[[bytes], int]) -> Iterator[bytes]:

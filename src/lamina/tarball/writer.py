@@ -17,6 +17,9 @@ from lamina.tarball.header import BLOCK, Header
 #: Two zero blocks end an archive.
 END = bytes(2 * BLOCK)
 
+#: Bytes that are put together at least.
+_BATCH = 1 << 18
+
 _MAX_OCTAL_12 = 8**11 - 1
 _MAX_OCTAL_8 = 8**7 - 1
 
@@ -24,6 +27,21 @@ _MAX_OCTAL_8 = 8**7 - 1
 def padding(size: int) -> bytes:
     """The zeros that follow ``size`` bytes of content."""
     return bytes(-size % BLOCK)
+
+
+def gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Headers and small files put together, so that a reader gets chunks worth its while."""
+    batch: list[bytes] = []
+    pending = 0
+    for piece in pieces:
+        batch.append(piece)
+        pending += len(piece)
+        if pending >= _BATCH:
+            yield b"".join(batch)
+            batch.clear()
+            pending = 0
+    if pending:
+        yield b"".join(batch)
 
 
 def encode(header: Header) -> bytes:
