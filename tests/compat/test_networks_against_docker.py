@@ -122,6 +122,63 @@ inspect -f {{json_.NetworkSettings.Ports}} c3
 network prune -f --filter label=x
 """
 
+#: The same of settings that networks share, and of links. It begins with nothing but Docker's own networks.
+MORE_COMMANDS = """
+network create --config-only --subnet 10.77.0.0/24 --gateway 10.77.0.9 --label a=b --ipam-opt x=y -o b=2 -o a=1 s1
+network create --config-only --subnet 10.77.0.0/24 s2
+network create --config-from s1 -o a=b u1
+network create --config-from s1 --ipv6 u1
+network create --config-from s1 --label a=b u1
+network create --config-from s1 --ipam-opt a=b u1
+network create --config-from s1 --subnet 10.79.0.0/24 u1
+network create --config-from nosuch u1
+network create --config-from bridge u1
+network create --config-from s1 --attachable --internal u1
+network create --config-from s2 u2
+network create --config-from u1 u2
+network ls --filter driver=null --format {{.Name}}
+network inspect -f {{json_.IPAM}}{{json_.Options}}{{json_.Labels}}{{.ConfigFrom.Network}}{{.ConfigOnly}} s1 u1
+network create --config-only --config-from s1 u2
+network create --config-only --internal u2
+network create --config-only --scope local u2
+network create --config-only --ingress u2
+network create --ingress u2
+network create --scope swarm u2
+network create --config-from s1 -d host u2
+network create --config-only -o com.docker.network.driver.mtu=x s3
+network create --config-from s3 u2
+network rm s1
+run --name no --network s1 busybox true
+ps -a --filter name=no --format {{.Names}}{{.Status}}
+rm no
+network prune -f
+network ls --format {{.Name}}
+network rm s1 s2 s3
+run -d --name db busybox sleep 1000
+run -d --name web --link db:database --link db:db2 busybox sleep 1000
+ps --no-trunc --format {{.Names}}
+ps --format {{.Names}}
+inspect -f {{.Name}} web/database
+rename db base
+rm --link web
+rm --link nosuch
+rm --link nosuch/x
+rm --link web/nosuch
+rm -f --link web/nosuch
+rm --link /web/database
+ps --no-trunc --format {{.Names}}
+inspect -f {{json_.HostConfig.Links}} web
+exec web cat /etc/hosts
+stop -t 0 base
+rm --link web/db2 web/db2
+inspect -f {{json_.HostConfig.Links}} web
+restart -t 0 web
+exec web cat /etc/hosts
+rm /
+rm -f /web/ base
+version --kubeconfig /nosuch --format {{.Client.Context}}
+"""
+
 
 class Sides:
     """Both engines."""
@@ -169,13 +226,7 @@ def sides(tmp_path: Path, busybox_archive: str) -> Iterator[Sides]:
 
 
 def test_answers_are_dockers(sides: Sides) -> None:
-    different = []
-    for line in COMMANDS.strip().splitlines():
-        docker, lamina = sides.ask([word.replace("json_", "json ") for word in line.split()])
-        if docker != lamina:
-            different.append(f"{line}\n  docker: {docker}\n  lamina: {lamina}")
-    assert not different, "\n".join(different)
-
+    _compare(sides, COMMANDS)
     docker, lamina = sides.documents("network", "inspect", "n1", "bridge", "host", "none")
     for one, other in zip(docker, lamina, strict=True):
         assert list(one) == list(other)
@@ -192,3 +243,19 @@ def test_answers_are_dockers(sides: Sides) -> None:
     one, other = one["Networks"]["bridge"], other["Networks"]["bridge"]
     assert {**one, "NetworkID": "", "EndpointID": ""} == {**other, "NetworkID": "", "EndpointID": ""}
     assert len(other["NetworkID"]) == len(other["EndpointID"]) == 64
+
+    for command in ("rm -f c1 c3", "network prune -f"):
+        sides.ask(command.split())
+    _compare(sides, MORE_COMMANDS)
+    for option in ("--scope=nosuch", "--driver=overlay"):
+        for answer in sides.ask(["network", "create", option, "u2"]):
+            assert answer.err.startswith("Error response from daemon: This node is not a swarm manager. ")
+
+
+def _compare(sides: Sides, commands: str) -> None:
+    different = []
+    for line in commands.strip().splitlines():
+        docker, lamina = sides.ask([word.replace("json_", "json ") for word in line.split()])
+        if docker != lamina:
+            different.append(f"{line}\n  docker: {docker}\n  lamina: {lamina}")
+    assert not different, "\n".join(different)

@@ -140,15 +140,15 @@ def advice(container: Container) -> list[str]:
 
 
 def _links(parts: Parts, container: Container) -> list[str]:
-    """``--link`` with full names, as Docker writes them: ``/web:/name/alias`` in inspect, ``web:alias`` here."""
+    """``--link`` as records have it: ``<id>:<alias>``, for the other may get another name."""
     found = []
     for text in container.host_config.get("Links") or ():
         name, _, alias = str(text).partition(":")
         try:
-            parts.store.find(name)
+            other = parts.store.find(name)
         except NoSuchContainer:
             raise InvalidSetting(f"could not get container for {name}: No such container: {name}") from None
-        found.append(f"{name}:{alias or name}")
+        found.append(f"{other}:{alias or name}")
     return found
 
 
@@ -213,7 +213,7 @@ def open(parts: Parts, container: Container) -> NetworkOpened | None:
     try:
         link = _link(parts, container, f"/proc/{os.getpid()}/fd/{opened.descriptor}")
         _note(container, link, opened)
-        write_files(parts, container, opened.endpoints)
+        write_files(parts, container, opened.endpoints, starting=True)
     except BaseException:
         close(parts, container.id)
         os.close(opened.descriptor)
@@ -243,12 +243,15 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def write_files(parts: Parts, container: Container, endpoints: Sequence[Endpoint]) -> None:
-    """Its ``hosts`` and ``resolv.conf``, with the addresses that it has now."""
+def write_files(parts: Parts, container: Container, endpoints: Sequence[Endpoint], *, starting: bool = False) -> None:
+    """Its ``hosts`` and ``resolv.conf``, with the addresses that it has now.
+
+    :raises Conflict: it is starting, and a container that it has a link to does not run.
+    """
     hostfiles.write_network(
         parts.start_settings.complete(container),
         [address for one in endpoints for address in (one.address, one.address6) if address],
-        _linked(parts, container),
+        _linked(parts, container, starting=starting),
         gateway=host_gateway(parts, container),
         server=parts.networks.names_at(container.id),
     )
@@ -371,7 +374,7 @@ def forget(container: Container) -> None:
             endpoint.update((key, value) for key, value in empty.items() if key not in (*_REMEMBERED, "NetworkID"))
 
 
-def _linked(parts: Parts, container: Container) -> list[tuple[str, str]]:
+def _linked(parts: Parts, container: Container, *, starting: bool) -> list[tuple[str, str]]:
     """Address and names of each container that a link leads to, on the default network."""
     found = []
     for text in container.host_config.get("Links") or ():
@@ -381,6 +384,8 @@ def _linked(parts: Parts, container: Container) -> list[tuple[str, str]]:
         except NoSuchContainer:
             continue
         if not other.running:
+            if not starting:
+                continue
             raise Conflict(f"Cannot link to a non running container: /{other.name} AS /{container.name}/{alias}")
         endpoint = (other.document["NetworkSettings"].get("Networks") or {}).get(_DEFAULT) or {}
         if endpoint.get("IPAddress"):

@@ -6,7 +6,7 @@ The modules that do the work are imported by the methods that call them: a comma
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lamina.configuration import Configuration
 from lamina.container import lifecycle
@@ -198,6 +198,26 @@ class ContainerService:
         from lamina.container import ending
 
         ending.remove(self._parts, self.id_of(text), force=force, volumes=volumes)
+
+    def unlink(self, text: str) -> None:
+        """See :func:`lamina.container.linking.unlink`."""
+        from lamina.container import linking
+
+        linking.unlink(self._parts, text)
+
+    def links(self, container: Container) -> Sequence[str] | None:
+        """See :func:`lamina.container.linking.shown`."""
+        if not container.host_config.get("Links"):
+            return None
+        from lamina.container import linking
+
+        return linking.shown(self._parts.store, container)
+
+    def link_names(self, containers: Sequence[Container]) -> Mapping[str, Sequence[str]]:
+        """See :func:`lamina.container.linking.names`."""
+        from lamina.container import linking
+
+        return linking.names(self._parts.store, containers)
 
     def logs(self, text: str, request: LogRequest | None = None) -> Iterator[Entry]:
         """Entries of its log; with ``follow`` until it stops."""

@@ -137,6 +137,10 @@ class ContainerStore:
         named = self.named(text.removeprefix("/"))
         if named is not None:
             return named
+        if "/" in text.strip("/"):
+            from lamina.container import linking  # few names have one
+
+            return linking.find(self, text)
         matches = [id for id in self.ids() if id.startswith(text)] if is_hex(text, len(text)) else []
         if len(matches) > 1:
             raise AmbiguousPrefix(text)

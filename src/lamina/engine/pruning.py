@@ -69,11 +69,19 @@ def volumes(engine: Engine, filters: Filters) -> Pruned:
 
 
 def networks(engine: Engine, filters: Filters) -> Pruned:
-    """Remove those that no container is on, but never Docker's own. ``filters`` as for :func:`containers`."""
+    """Remove those that no container is on, but never Docker's own, nor settings for others.
+
+    ``filters`` as for :func:`containers`.
+    """
     is_older = _checked(filters, "until")
     removed = []
     for network in engine.networks.all():
-        if network.predefined or not is_older(network.created) or not match(network.labels, filters):
+        if (
+            network.predefined
+            or network.config_only
+            or not is_older(network.created)
+            or not match(network.labels, filters)
+        ):
             continue
         try:
             engine.networks.remove(network.id)

@@ -126,7 +126,7 @@ class Bridges:
             return network
         taken = ranges.of_host(links)
         for other in self._store.all():
-            if other.id != network.id:
+            if other.id != network.id and not other.config_only:
                 taken |= ranges.of_pools(other.pools)
         if network.predefined and self._default is not None:
             network = network._replace(pools=(ranges.complete(self._default, taken),))

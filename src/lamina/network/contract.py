@@ -54,6 +54,13 @@ class NetworkInUse(Denied):
         super().__init__(f"error while removing network: network {name} id {identifier} has active endpoints")
 
 
+class ConfigurationInUse(Denied):
+    """Another network has its settings from this one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'error while removing network: configuration network "{name}" is in use')
+
+
 class PoolOverlaps(Denied):
     def __init__(self) -> None:
         super().__init__("Pool overlaps with other one on this address space")
@@ -126,6 +133,8 @@ class Network(NamedTuple):
     :ivar created: RFC 3339 text.
     :ivar bridge: name of its bridge on the host; ``""`` for drivers without.
     :ivar ipam_options: ``IPAM.Options``; ``None`` for predefined networks.
+    :ivar config_only: whether it is nothing but settings for others to be made with; ``config_from``: the name of the
+        network that it has its settings from, ``""`` for its own.
     """
 
     id: str
@@ -141,6 +150,8 @@ class Network(NamedTuple):
     labels: dict[str, str] = {}  # noqa: RUF012
     ipam_driver: str = "default"
     ipam_options: dict[str, str] | None = None
+    config_only: bool = False
+    config_from: str = ""
 
     @property
     def predefined(self) -> bool:
@@ -151,7 +162,9 @@ class Network(NamedTuple):
         """0 for the kernel's default. Raises :class:`InvalidArgument`."""
         text = self.options.get(OPTION_MTU) or "0"
         if not text.isdecimal():
-            raise InvalidArgument(f"invalid value for option {OPTION_MTU}: {text}")
+            raise InvalidArgument(
+                f'failed to parse {OPTION_MTU} value: {text} (strconv.Atoi: parsing "{text}": invalid syntax)'
+            )
         return int(text)
 
     @property
@@ -194,7 +207,10 @@ class DefaultBridge(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What ``POST /networks/create`` says."""
+    """What ``POST /networks/create`` says.
+
+    :ivar scope: ``""`` for what the driver has.
+    """
 
     name: str
     driver: str = BRIDGE
@@ -206,6 +222,10 @@ class Request(NamedTuple):
     labels: dict[str, str] = {}  # noqa: RUF012
     ipam_driver: str = "default"
     ipam_options: dict[str, str] = {}  # noqa: RUF012
+    scope: str = ""
+    ingress: bool = False
+    config_only: bool = False
+    config_from: str = ""
 
 
 class Endpoint(NamedTuple):

@@ -6,7 +6,7 @@ import os
 
 from lamina.characters import is_name
 from lamina.dataroot import DataRoot
-from lamina.errors import Denied, InvalidArgument, NotFound
+from lamina.errors import Denied, InvalidArgument, NotFound, Unavailable
 from lamina.linux.netlink import IPVLAN_MODES, MACVLAN_MODES, Rtnetlink
 from lamina.network import ranges
 from lamina.network.addresses import Subnet, is_address
@@ -33,13 +33,18 @@ from lamina.network.contract import (
 from lamina.network.store import NetworkStore, bridge_name
 from lamina.oci import timestamp
 
+#: Docker's driver for networks of several hosts.
+_OVERLAY = "overlay"
+
 
 def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request) -> Network:
     """Make it, with its bridge; nothing is left of one that can't be made.
 
     :raises NetworkExists: the name is taken. :raises PoolOverlaps: its range is.
     """
-    _check(request)
+    _check_name(request.name)
+    if request.ingress or request.scope or request.config_only or request.config_from:
+        _check_scope(request)
     root.require_writable()
     with root.lock("networks"):
         try:
@@ -47,6 +52,11 @@ def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request
                 raise NetworkExists(request.name)
         except NoSuchNetwork:
             pass
+        if request.config_from:
+            request = _configured(store, request)
+        if request.config_only:
+            return _configuration(store, request)
+        _check(request)
         id = os.urandom(32).hex()
         network = Network(
             id,
@@ -60,6 +70,7 @@ def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request
             labels=dict(request.labels),
             ipam_driver=request.ipam_driver,
             ipam_options=dict(request.ipam_options),
+            config_from=request.config_from,
         )
         bridges.settle()
         network = network._replace(pools=_pools(store, network, request, bridges.pools))
@@ -74,8 +85,7 @@ def make(root: DataRoot, store: NetworkStore, bridges: Bridges, request: Request
             raise
 
 
-def _check(request: Request) -> None:
-    name = request.name
+def _check_name(name: str) -> None:
     if not is_name(name, shortest=1):
         raise InvalidArgument(
             f'invalid network name "{name}": only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed'
@@ -84,8 +94,78 @@ def _check(request: Request) -> None:
         )
     if name in PREDEFINED or name == "default":
         raise PredefinedNetwork(f"operation is not permitted on predefined {name} network")
+
+
+def _check_scope(request: Request) -> None:
+    """What Docker says of networks that belong to several hosts, and of settings that networks share."""
+    if request.config_only:
+        if request.ingress or request.internal or request.attachable or request.scope:
+            raise Denied(
+                "configuration network can only contain network specific fields. Network operator fields like "
+                "[ ingress | internal | attachable | scope ] are not supported."
+            )
+        if request.config_from:
+            raise Denied("a configuration network cannot depend on another configuration network")
+    if request.ingress:
+        raise Denied("Ingress network can only be global scope network")
+    if request.scope == "swarm":
+        raise Denied("cannot create a swarm scoped network when swarm is not active")
+    if request.scope not in ("", "local"):
+        raise _no_swarm()
+    if not request.config_from:
+        return
+    chosen = (request.ipam_options, request.pools, request.ipv6, request.labels, request.ipam_driver != "default")
+    if any(chosen):
+        raise Denied(
+            "user specified configurations are not supported if the network depends on a configuration network"
+        )
+    if request.options:
+        raise Denied("network driver options are not supported if the network depends on a configuration network")
+
+
+def _no_swarm() -> Unavailable:
+    return Unavailable("This node is not a swarm manager. There is no swarm: networks are those of one host.")
+
+
+def _configured(store: NetworkStore, request: Request) -> Request:
+    """The request with the settings of the network that it names."""
+    for other in store.all():
+        if other.config_only and other.name == request.config_from:
+            return request._replace(
+                pools=other.pools,
+                ipv6=other.ipv6,
+                options=other.options,
+                labels=other.labels,
+                ipam_driver=other.ipam_driver,
+                ipam_options=other.ipam_options or {},
+            )
+    raise NotFound(f'configuration network "{request.config_from}" does not exist')
+
+
+def _configuration(store: NetworkStore, request: Request) -> Network:
+    """Keep settings for others, which are checked when a network is made with them. The caller holds the lock."""
+    network = Network(
+        os.urandom(32).hex(),
+        request.name,
+        NONE,
+        timestamp.now(),
+        pools=request.pools,
+        ipv6=request.ipv6,
+        options=dict(request.options),
+        labels=dict(request.labels),
+        ipam_driver=request.ipam_driver,
+        ipam_options=dict(request.ipam_options),
+        config_only=True,
+    )
+    store.write(network)
+    return network
+
+
+def _check(request: Request) -> None:
     if request.driver in (HOST, NONE):
         raise Denied(f'only one instance of "{request.driver}" network is allowed')
+    if request.driver == _OVERLAY:
+        raise _no_swarm()
     if request.driver not in (BRIDGE, MACVLAN, IPVLAN):
         raise NotFound(f'plugin "{request.driver}" not found')
     for key, modes in ((OPTION_MACVLAN_MODE, MACVLAN_MODES), (OPTION_IPVLAN_MODE, IPVLAN_MODES)):
@@ -107,7 +187,8 @@ def _pools(
     """Its ranges, checked, or the next free one of ``pools``."""
     taken: set[Subnet] = set()
     for other in store.all():
-        taken |= ranges.of_pools(other.pools)
+        if not other.config_only:
+            taken |= ranges.of_pools(other.pools)
     found = []
     for pool in request.pools:
         if not pool.subnet:

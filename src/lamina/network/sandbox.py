@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from lamina.contextlib import contextmanager, suppress
-from lamina.errors import InvalidArgument, Unsupported
+from lamina.errors import Denied, InvalidArgument, Unsupported
 from lamina.linux import netns
 from lamina.linux.netlink import IPVLAN_MODES, MACVLAN_MODES, Rtnetlink
 from lamina.linux.nftables import Nfnetlink
@@ -138,6 +138,8 @@ class Plugging(NamedTuple):
 
     def _plug(self, network: Network, endpoint: Endpoint, wanted: Settings, namespace: Namespace) -> Endpoint:
         bridge = 0
+        if network.config_only:
+            raise Denied("cannot create endpoint on configuration-only network")
         if network.driver == BRIDGE:
             network, bridge = self.bridges.ensure(network, self.links, self.filter)
         try:

@@ -11,6 +11,7 @@ from lamina.functools import cached_property
 from lamina.linux import userns
 from lamina.network.contract import (
     BRIDGE,
+    ConfigurationInUse,
     DefaultBridge,
     Endpoint,
     Holding,
@@ -107,13 +108,16 @@ class Networks:
     def remove(self, text: str) -> Network:
         """The network that was removed.
 
-        :raises NetworkInUse: a container is on it.
+        :raises NetworkInUse: a container is on it. :raises ConfigurationInUse: another network has its settings.
         """
         from lamina.network import naming
 
         found = self.store.find(text)
         _require_removable(found)
         self._root.require_writable()
+        if found.config_only:
+            self._remove_configuration(found)
+            return found  # Docker tells nobody
         self._addresses.reclaim(found)
         self.store.remove(found)
         if found.driver == BRIDGE:
@@ -121,6 +125,12 @@ class Networks:
         naming.forget(self.store, found)
         self._tell(found, "destroy")
         return found
+
+    def _remove_configuration(self, network: Network) -> None:
+        with self._root.lock("networks"):  # nobody makes a network with it meanwhile
+            if any(other.config_from == network.name for other in self.store.all()):
+                raise ConfigurationInUse(network.name)
+            self.store.remove(network)
 
     def _tell(self, network: Network, action: str) -> None:
         attributes = {"name": network.name, "type": network.driver}

@@ -37,11 +37,15 @@ _STATE = ("Running", "Paused", "Restarting", "OOMKilled", "Dead", "Pid", "ExitCo
 
 
 def inspect(
-    container: Container, graph_driver: Mapping[str, str], size: tuple[int, int] | None = None
+    container: Container,
+    graph_driver: Mapping[str, str],
+    size: tuple[int, int] | None = None,
+    links: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """``GET /containers/{id}/json``.
 
     :param graph_driver: what the graph driver says of the writable layer.
+    :param links: ``HostConfig.Links`` with the names that the containers have now.
     :param size: ``SizeRw`` and ``SizeRootFs`` when they were asked for.
     """
     document = container.document
@@ -61,7 +65,7 @@ def inspect(
     for member in ("MountLabel", "ProcessLabel", "AppArmorProfile"):
         result[member] = document.get(member) or ""
     result["ExecIDs"] = None
-    result["HostConfig"] = container.host_config
+    result["HostConfig"] = {**container.host_config, "Links": links}
     result["GraphDriver"] = {"Data": dict(graph_driver), "Name": document["Driver"]}
     if size is not None:
         result["SizeRw"], result["SizeRootFs"] = size
@@ -111,12 +115,14 @@ def _network_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def summary(container: Container, now: float, size: tuple[int, int] | None = None) -> dict[str, Any]:
-    """An entry of ``GET /containers/json``. ``now`` in seconds since 1970."""
+def summary(
+    container: Container, now: float, size: tuple[int, int] | None = None, more_names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """An entry of ``GET /containers/json``. ``now`` in seconds since 1970; ``more_names``: that it has by links."""
     settings = container.document.get("NetworkSettings") or {}
     result: dict[str, Any] = {
         "Id": container.id,
-        "Names": [f"/{container.name}"],
+        "Names": [f"/{container.name}", *more_names],
         "Image": container.config.get("Image") or container.image_id,
         "ImageID": container.image_id,
         "Command": command_line(container.command),

@@ -25,11 +25,11 @@ def inspect(network: Network, endpoints: Sequence[Endpoint] = ()) -> dict[str, A
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
+        "ConfigFrom": {"Network": network.config_from},
+        "ConfigOnly": network.config_only,
         "Containers": {endpoint.container: _endpoint(endpoint) for endpoint in endpoints},
-        "Options": network.options,
-        "Labels": network.labels,
+        "Options": dict(sorted(network.options.items())),
+        "Labels": dict(sorted(network.labels.items())),
     }
 
 

@@ -40,7 +40,7 @@ def container_document(engine: Engine, name: str, *, size: bool = False) -> dict
     service = engine.container_service
     container = service.get(name)
     sizes = service.sizes(container) if size else None
-    document = view.inspect(container, service.graph_driver_data(container), sizes)
+    document = view.inspect(container, service.graph_driver_data(container), sizes, service.links(container))
     if container.running:
         document["ExecIDs"] = service.exec_ids(container) or None
     return document

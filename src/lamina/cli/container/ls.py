@@ -57,9 +57,11 @@ def run(context: Context, options: Options) -> int:
     with_size = options.on("size") or ".Size" in template
     now = time.time()
     rows = []
+    # Shortened, names that containers have by links of others are not shown.
+    names = service.link_names(service.listed()) if options.on("no-trunc") else {}
     for container in found:
         size = service.sizes(container) if with_size else None
-        rows.append(Row(view.summary(container, now, size)))
+        rows.append(Row(view.summary(container, now, size, names.get(container.id, ()))))
     listing = container_listing(truncate=not options.on("no-trunc"), size=with_size)
     if options.on("quiet") and template in ("", "table"):
         listing.write_column(context.stdout, rows, "ID")
@@ -91,7 +93,7 @@ def container_listing(*, truncate: bool, size: bool) -> Listing[Row]:
         Column("Labels", "LABELS", lambda row: ",".join(f"{k}={v}" for k, v in row.summary["Labels"].items())),
         Column("LocalVolumes", "LOCAL VOLUMES", _local_volumes),
         Column("Mounts", "MOUNTS", mounts),
-        Column("Names", "NAMES", lambda row: row.summary["Names"][0].removeprefix("/")),
+        Column("Names", "NAMES", lambda row: ",".join(_names(row, truncate=truncate))),
         Column("Networks", "NETWORKS", lambda row: ",".join(row.summary["NetworkSettings"]["Networks"])),
         Column("Ports", "PORTS", lambda row: ports.column(row.summary["Ports"])),
         Column("Size", "SIZE", _size),
@@ -100,6 +102,11 @@ def container_listing(*, truncate: bool, size: bool) -> Listing[Row]:
     )
     shown = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", *(("Size",) if size else ()))
     return Listing("*formatter.containerContext", columns, shown, lambda row: row.summary["Labels"])
+
+
+def _names(row: Row, *, truncate: bool) -> list[str]:
+    names = [str(name).removeprefix("/") for name in row.summary["Names"]]
+    return names[:1] if truncate else names
 
 
 def _local_volumes(row: Row) -> str:

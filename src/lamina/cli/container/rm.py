@@ -13,6 +13,7 @@ COMMAND = Command(
     arguments=at_least(1),
     flags=(
         switch("force", "Force the removal of a running container (uses SIGKILL)", short="f"),
+        switch("link", "Remove the specified link", short="l"),
         switch("volumes", "Remove anonymous volumes associated with the container", short="v"),
     ),
 )
@@ -20,16 +21,22 @@ COMMAND = Command(
 
 def run(context: Context, options: Options) -> int:
     service = context.engine().container_service
-    force, volumes = options.on("force"), options.on("volumes")
+    force, volumes, link = options.on("force"), options.on("volumes"), options.on("link")
 
-    def remove(name: str) -> str | None:
+    def remove(text: str) -> str | None:
+        name = text.strip("/")
+        if not name:
+            raise CommandError("Container name cannot be empty")
         try:
-            service.remove(name.strip("/"), force=force, volumes=volumes)
+            if link:
+                service.unlink(name)
+            else:
+                service.remove(name, force=force, volumes=volumes)
         except NotFound as error:
             if force:  # docker says so and calls it a success
                 context.warn(f"Error: {error}")
                 return None
             raise CommandError(f"Error: {error}") from error
-        return name.strip("/")
+        return text
 
     return for_each(context, options.arguments, remove)

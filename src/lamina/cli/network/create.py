@@ -5,7 +5,6 @@ from __future__ import annotations
 from lamina.cli.command import Command, CommandError, Context, Options, exactly
 from lamina.cli.container.createflags.networking import NO_NAMES
 from lamina.cli.flags import switch, text, texts
-from lamina.errors import Unsupported
 from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,8 +23,11 @@ COMMAND = Command(
             type_name="map",
             shown_default="map[]",
         ),
+        text("config-from", "The network from which to copy the configuration"),
+        switch("config-only", "Create a configuration only network"),
         text("driver", "Driver to manage the Network", short="d", default="bridge"),
         texts("gateway", "IPv4 or IPv6 Gateway for the master subnet", type_name="strings"),
+        switch("ingress", "Create swarm routing-mesh network"),
         switch("internal", "Restrict external access to the network"),
         texts("ip-range", "Allocate container ip from a sub-range", type_name="strings"),
         text("ipam-driver", "IP Address Management Driver", default="default"),
@@ -43,8 +45,6 @@ def run(context: Context, options: Options) -> int:
     from lamina.network import naming
     from lamina.network.contract import Request
 
-    if options.text("scope") not in ("", "local"):
-        raise Unsupported(f"networks of scope {options.text('scope')} are not supported: there is no swarm")
     network = context.engine().networks.create(
         Request(
             options.arguments[0],
@@ -57,9 +57,13 @@ def run(context: Context, options: Options) -> int:
             labels=_pairs(options.texts("label")),
             ipam_driver=options.text("ipam-driver"),
             ipam_options=_pairs(options.texts("ipam-opt")),
+            scope=options.text("scope"),
+            ingress=options.on("ingress"),
+            config_only=options.on("config-only"),
+            config_from=options.text("config-from"),
         )
     )
-    if not naming.program():
+    if not network.config_only and not naming.program():
         context.warn(f"WARNING: {NO_NAMES}")
     context.print(network.id)
     return 0

@@ -12,7 +12,11 @@ COMMAND = Command(
     usage="[OPTIONS]",
     summary="Show the Lamina version information",
     arguments=NO_ARGUMENTS,
-    flags=(text("format", "Format the output using the given Go template", short="f"),),
+    flags=(
+        text("format", "Format the output using the given Go template", short="f"),
+        # Docker asked the cluster for its version, where its stacks were Kubernetes's.
+        text("kubeconfig", "Kubernetes config file"),
+    ),
 )
 
 
