@@ -83,3 +83,19 @@ def test_containers_get_what_the_file_says(configured: Pair) -> None:
         if docker != lamina or docker[0]:
             different.append(f"{line}\n  docker: {docker}\n  lamina: {lamina}")
     assert not different, "\n".join(different)
+
+
+def test_commands_of_a_build_get_it_too(configured: Pair, tmp_path: Path) -> None:
+    """As the classic builder's do; ``init`` and ``no-new-privileges`` among it."""
+    context = tmp_path / "context"
+    context.mkdir()
+    seen = "cat /etc/resolv.conf; ulimit -Sn; cat /proc/1/comm; grep -h -e NoNew -e shm /proc/1/status /proc/mounts"
+    (context / "Dockerfile").write_text(f"FROM busybox\nRUN ({seen}) > /seen\n")
+    answers = []
+    for run in (configured.daemon.run, configured.lamina.run):
+        assert (
+            run("build", "--network", "none", "--ulimit", "nofile=70:90", "-t", "built", str(context)).returncode == 0
+        )
+        answers.append(said(run("run", "--rm", "--network", "none", "built", "cat", "/seen")))
+    assert answers[0] == answers[1]
+    assert "nameserver 9.9.9.9" in answers[0][1]

@@ -19,6 +19,7 @@ from lamina.builder.session import Session
 from lamina.builder.squashing import squash
 from lamina.builder.stage import StageState, inline_keys
 from lamina.builder.steps import Shown, StageBuilder
+from lamina.configuration import Configuration
 from lamina.contextlib import ExitStack, suppress
 from lamina.dataroot import DataRoot
 from lamina.dockerfile import instructions as kinds
@@ -56,6 +57,7 @@ def build(
     settings: Callable[[], Settings] | None = None,
     client: Callable[[], RegistryClient] | None = None,
     networks: Callable[[], Networks] | None = None,
+    configuration: Configuration | None = None,
     failed: Callable[[CommandFailed], None] | None = None,
 ) -> BuildResult:
     """Build, and give the image its names.
@@ -66,6 +68,7 @@ def build(
     :param failed: called when a command failed and the request keeps its stage, while what the command had mounted is
         there.
     :param networks: the root's, for the default network of ``RUN``; with ``None`` that is the host's.
+    :param configuration: daemon.json, for the containers of ``RUN``; with ``None`` it says nothing.
     :raises DockerfileError: the Dockerfile can't be parsed; nothing has been done then.
     :raises CommandFailed: a ``RUN`` failed. Other errors are those of the instructions.
     """
@@ -73,7 +76,17 @@ def build(
     dockerfile = parse(request.dockerfile, name=request.dockerfile_name)
     steps = steps or Steps()
     failure = None
-    with Session(root, layers, images, request, steps, settings=settings, client=client, networks=networks) as session:
+    with Session(
+        root,
+        layers,
+        images,
+        request,
+        steps,
+        settings=settings,
+        client=client,
+        networks=networks,
+        configuration=configuration,
+    ) as session:
         try:
             image, stage = _built(session, dockerfile, fetch, client)
             waste = waste_of(session, stage) if request.advise else ()

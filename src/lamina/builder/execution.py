@@ -45,6 +45,7 @@ def perform(work: Work, session: Session, path: str, progress: StepProgress) -> 
             id=session.new_id(),
             meanwhile=session.tidy,
             place=place,
+            configuration=session.configuration,
         )
         return
     root = rootfs.open_root(path)

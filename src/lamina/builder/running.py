@@ -16,7 +16,9 @@ from lamina import atomicfile
 from lamina.builder.job import CommandFailed, Job, StepMount
 from lamina.builder.network import Place
 from lamina.builder.warden import Order, Outcome, Pending, Warden
+from lamina.configuration import Configuration
 from lamina.container import defaults, hostfiles, initlayer, rootfs, specification, users
+from lamina.container.parts import StartSettings
 from lamina.container.record import Container
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.specification import Prepared
@@ -76,6 +78,7 @@ def run(
     id: str,
     meanwhile: Callable[[], None],
     place: Place | None = None,
+    configuration: Configuration,
 ) -> None:
     """Run it to its end; ``output`` gets what it writes.
 
@@ -83,11 +86,12 @@ def run(
     :param id: of the container; the journal knows it.
     :param meanwhile: called once, while the container starts.
     :param place: the network of a job that is to be on the default one.
+    :param configuration: daemon.json, for what the job says nothing about, as the classic builder has it.
     :raises CommandFailed: it failed.
     :raises RuntimeFailed: it could not be started.
     """
     bundle = root.sub("lamina", "run", id)
-    container = _container(job, id)
+    container = _container(job, id, configuration)
     os.makedirs(bundle, 0o700)
     with ExitStack() as undo:
         undo.callback(rmtree, bundle, ignore_errors=True)
@@ -149,11 +153,11 @@ def _relay(descriptor: int, output: Output) -> bytes:
     return tail
 
 
-def _container(job: Job, id: str) -> Container:
+def _container(job: Job, id: str, configuration: Configuration) -> Container:
     """The record of a container that nobody will see."""
+    given = {**job.limits, "NetworkMode": job.network, "Privileged": job.insecure}
     host_config = defaults.host_config(
-        {**job.limits, "NetworkMode": job.network, "Privileged": job.insecure},
-        cgroup_namespace=specification.cgroup_namespace(),
+        defaults.configured_limits(given, configuration), cgroup_namespace=specification.cgroup_namespace()
     )
     if job.insecure:
         host_config["MaskedPaths"] = host_config["ReadonlyPaths"] = None
@@ -177,7 +181,7 @@ def _container(job: Job, id: str) -> Container:
         }
     host_config["Tmpfs"] = tmpfs
     document = {"ID": id, "Path": job.command[0], "Args": job.command[1:], "Config": config, "MountPoints": points}
-    return Container(document, host_config)
+    return StartSettings.of(configuration).complete(Container(document, host_config))
 
 
 def _prepare(container: Container, merged: str, bundle: str, data_root: DataRoot, place: Place) -> Prepared:

@@ -14,6 +14,7 @@ from lamina.builder.request import BuildRequest
 from lamina.builder.stage import digest_of
 from lamina.builder.sums import FileSums
 from lamina.builder.tree import Tree
+from lamina.configuration import Configuration
 from lamina.contextlib import AbstractContextManager, ExitStack, contextmanager
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
@@ -48,6 +49,7 @@ class Session:
     """One build's surroundings. A context manager: leaving it undoes what :meth:`publish` has not made permanent.
 
     :ivar arguments: build arguments of all stages.
+    :ivar configuration: daemon.json, for containers.
     :ivar steps: tells of what is done.
     :ivar lookup: knows what was done before.
     :ivar cached: whether all that was wanted had been done before.
@@ -64,8 +66,10 @@ class Session:
         settings: Callable[[], Settings] | None = None,
         client: Callable[[], RegistryClient] | None = None,
         networks: Callable[[], Networks] | None = None,
+        configuration: Configuration | None = None,
     ) -> None:
         self._networks = networks
+        self.configuration = configuration or Configuration()
         self.root = root
         self.layers = layers
         self.images = images

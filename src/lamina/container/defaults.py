@@ -103,9 +103,13 @@ def configured(given: Mapping[str, Any], configuration: Configuration) -> dict[s
     """``HostConfig`` of a new container with what daemon.json says where ``given`` says nothing."""
     from lamina.container import logdrivers
 
-    result = dict(given)
     log = logdrivers.Defaults(configuration.log_driver, configuration.log_opts)
-    result["LogConfig"] = log.complete(given.get("LogConfig"))
+    return {**configured_limits(given, configuration), "LogConfig": log.complete(given.get("LogConfig"))}
+
+
+def configured_limits(given: Mapping[str, Any], configuration: Configuration) -> dict[str, Any]:
+    """:func:`configured` for a container that has no log."""
+    result = dict(given)
     result["ShmSize"] = given.get("ShmSize") or configuration.default_shm_size
     for member, mode in (
         ("CgroupnsMode", configuration.default_cgroupns_mode),

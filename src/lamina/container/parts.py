@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from lamina.configuration import Configuration
 from lamina.container.record import Container
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.store import ContainerStore
@@ -193,6 +194,17 @@ class StartSettings(NamedTuple):
     dns_options: tuple[str, ...] = ()
     init: bool = False
     no_new_privileges: bool = False
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> StartSettings:
+        """What the file says."""
+        return cls(
+            configuration.dns,
+            configuration.dns_search,
+            configuration.dns_opts,
+            configuration.init,
+            configuration.no_new_privileges,
+        )
 
     def complete(self, container: Container) -> Container:
         """The container as it is started."""

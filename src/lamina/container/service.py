@@ -52,13 +52,7 @@ class ContainerService:
         configuration: Configuration,
     ) -> None:
         self._configuration = configuration
-        settings = StartSettings(
-            configuration.dns,
-            configuration.dns_search,
-            configuration.dns_opts,
-            configuration.init,
-            configuration.no_new_privileges,
-        )
+        settings = StartSettings.of(configuration)
         self._parts = Parts(root, layers, open_images, ContainerStore(root), volumes.on, open_networks, settings)
         self._monitors: list[int] = []
 

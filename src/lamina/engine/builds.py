@@ -55,6 +55,7 @@ class Builds:
             settings=lambda: engine.registry.settings,
             client=lambda: engine.registry,
             networks=lambda: engine.networks,
+            configuration=engine.configuration,
             failed=failed,
         )
 
