@@ -16,6 +16,7 @@ from _socket import (
     CMSG_SPACE,
     IPPROTO_IP,
     IPPROTO_IPV6,
+    IPPROTO_SCTP,
     IPV6_PKTINFO,
     IPV6_RECVPKTINFO,
     SHUT_WR,
@@ -162,7 +163,7 @@ class _Connection:
         self._pending = (bytearray(), bytearray())  # by the end they go to
         self._ended = [False, False]  # ends that will send no more
         self._shut = [False, False]  # ends that were told so
-        self._connected = False
+        self._keeps_messages = callee.type != SOCK_STREAM or callee.proto == IPPROTO_SCTP
         proxy.connections += 1
         proxy.watch(callee.fileno(), select.POLLOUT, self._connect)
 
@@ -170,26 +171,32 @@ class _Connection:
         if self._ends[1].getsockopt(SOL_SOCKET, SO_ERROR):
             self._close()
             return
-        self._connected = True
         for end in (0, 1):
             self._watch(end)
 
+    def _reads(self, end: int) -> bool:
+        """Whether more is taken from an end. Of one message at a time: two in a row would become one."""
+        return not self._ended[end] and len(self._pending[1 - end]) < (1 if self._keeps_messages else _CHUNK)
+
     def _watch(self, end: int) -> None:
         wanted = 0
-        if not self._ended[end] and len(self._pending[1 - end]) < _CHUNK:
+        if self._reads(end):
             wanted |= select.POLLIN
         if self._pending[end]:
             wanted |= select.POLLOUT
+        if not wanted:  # an end that has gone is told of all the time, also to who waits for the other one only
+            self._proxy.forget(self._ends[end].fileno())
+            return
         self._proxy.watch(self._ends[end].fileno(), wanted, lambda events, end=end: self._happened(end, events))  # type: ignore[misc] # mypy can't infer a lambda's default
 
     def _happened(self, end: int, events: int) -> None:
         try:
             if events & select.POLLOUT:
                 self._write(end)
-            if events & (select.POLLIN | select.POLLHUP | select.POLLERR) and not self._ended[end]:
-                self._read(end)
-            elif events & (select.POLLHUP | select.POLLERR):
+            if self._ended[end] and events & (select.POLLHUP | select.POLLERR):
                 raise ConnectionResetError
+            if events & (select.POLLIN | select.POLLHUP | select.POLLERR) and self._reads(end):
+                self._read(end)
             self._pass_ends()
         except BlockingIOError:
             pass
