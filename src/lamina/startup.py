@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
 _VERSION = 2
-_STANDARD = """
-    __future__ collections collections.abc contextlib copyreg ctypes ctypes._endian enum functools importlib json
-    json.decoder json.encoder json.scanner keyword operator re re._casefix re._compiler re._constants re._parser reprlib
-    signal struct types warnings
-""".split()  # noqa: SIM905 - a list of thirty quoted names reads worse
+_OTHERS = """
+    __future__ _weakrefset base64 collections collections.abc contextlib copyreg ctypes ctypes._endian enum functools
+    hashlib heapq importlib ipaddress json json.decoder json.encoder json.scanner keyword operator queue re re._casefix
+    re._compiler re._constants re._parser reprlib selectors signal socket struct threading types urllib urllib.parse
+    warnings
+
+    fastcrc fastcrc.crc8 fastcrc.crc16 fastcrc.crc32 fastcrc.crc64 fastcrc.__info__ isal isal._version isal.igzip_lib
+""".split()  # noqa: SIM905 - a list of fifty quoted names reads worse
 _LENGTH_BYTES = 4
 #: What reading a damaged file raises.
 _UNREADABLE = OSError, EOFError, ValueError, TypeError
@@ -105,7 +108,7 @@ def _read(descriptor: int, offset: int) -> tuple[Any, int]:
 
 
 def _sources() -> Iterator[tuple[str, str]]:
-    """Names and files of lamina's modules, and of those that nearly every command needs of the standard library."""
+    """Names and files of lamina's modules, and of those that frequent commands need of the libraries."""
     home = os.path.dirname(os.path.abspath(__file__))
     for directory, _, names in os.walk(home):
         package = os.path.relpath(directory, os.path.dirname(home)).replace(os.sep, ".")
@@ -114,7 +117,7 @@ def _sources() -> Iterator[tuple[str, str]]:
                 yield package, os.path.join(directory, name)
             elif name.endswith(".py"):
                 yield f"{package}.{name[:-3]}", os.path.join(directory, name)
-    for name in _STANDARD:
+    for name in _OTHERS:
         source = getattr(__import__(name, fromlist=["*"]), "__file__", None)
         if source and source.endswith(".py"):
             yield name, source

@@ -109,6 +109,45 @@ def test_looking_at_images_loads_no_other_floor(command: str, loaded_by: Loader)
     assert not {name for name in loaded_by(command) if name.startswith(_FOREIGN_FLOORS)}
 
 
+#: Modules that the verbs load when they get to work, and what asks a registry.
+_DISTRIBUTION = {verb: f"lamina.distribution.{verb}" for verb in ("pull", "push", "save", "load")}
+_DISTRIBUTION["import"] = "lamina.distribution.importing"
+_ASK = """
+from lamina.reference import parse_tagged
+from lamina.registry.client import RegistryClient
+from lamina.registry.errors import ConnectionFailed
+from lamina.registry.settings import Settings
+try:
+    RegistryClient(Settings()).manifest(parse_tagged("127.0.0.1:1/nothing"))
+except ConnectionFailed:
+    print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize("verb", ["pull", "push"])
+def test_asking_a_registry_loads_neither_a_http_library_nor_openssl(verb: str, modules_of: Loader) -> None:
+    loaded = {name.split(".")[0] for name in modules_of(f"import {_DISTRIBUTION[verb]}; {_ASK}")}
+    assert "lamina" in loaded
+    assert loaded & _COSTLY <= {*_PATTERNS, "array", "urllib", "ipaddress", "warnings"}
+
+
+@pytest.mark.parametrize("verb", ["save", "load", "import"])
+def test_archives_load_nothing_about_registries_and_unions(verb: str, modules_of: Loader) -> None:
+    loaded = modules_of(f"import {_DISTRIBUTION[verb]}, lamina.layer.reading, lamina.layer.unpack; print(*sys.modules)")
+    foreign = ("lamina.registry", "lamina.dockerfile", "lamina.layer.difference", "lamina.unionfs.union")
+    assert not {name for name in loaded if name.startswith(foreign)}
+    assert {name.split(".")[0] for name in loaded} & _COSTLY <= {*_PATTERNS, "array"}
+
+
+def test_an_image_of_which_no_container_is_there_is_removed_without_a_look_at_what_runs_them(
+    loaded_by: Loader,
+) -> None:
+    loaded = loaded_by("rmi nothing")
+    assert "lamina.image.removal" in loaded
+    assert not {name for name in loaded if name.startswith(("lamina.container.service", "lamina.runtime"))}
+    assert not {name.split(".")[0] for name in loaded} & _COSTLY
+
+
 def test_exec_loads_no_image_or_layer(loaded_by: Loader) -> None:
     foreign = ("lamina.image", "lamina.layer", "lamina.tarball", "lamina.network", "lamina.container.service")
     loaded = loaded_by("exec nothing true")

@@ -6,17 +6,18 @@ most so many downloads run at once; the unpack jobs run beside them.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from threading import Lock
 from types import TracebackType
 
 from lamina.contextlib import ExitStack
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest, DigestMismatch
 from lamina.distribution import originals
+from lamina.distribution.parallel import Workers
 from lamina.errors import Cancelled, Corrupt
+from lamina.functools import partial
 from lamina.layer.contract import StagedLayer
 from lamina.oci import mediatype
 from lamina.oci.descriptor import Descriptor
@@ -59,52 +60,33 @@ class Downloads:
         self._reference = reference
         self._report = report
         self._keep_in = keep_in
-        concurrency = client.settings.concurrent_downloads
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="lamina-download")
-        self._free = threading.BoundedSemaphore(concurrency)
-        self._lock = threading.Lock()
+        self._workers = Workers(client.settings.concurrent_downloads, self._cancel)
+        self._lock = Lock()
         self._cancelled = False
         self._readers: set[BlobReader] = set()
-        self._futures: list[Future[None]] = []
 
     def start(self, layer: StagedLayer, descriptor: Descriptor) -> None:
         """Begin to fill ``layer``, or put it in line. Call it bottom layer first."""
-        if self._free.acquire(blocking=False):
-            self._free.release()
-        else:
+        if not self._workers.start(partial(self._run, layer, descriptor)):
             self._report(Event("Waiting", short(descriptor.digest)))
-        self._futures.append(self._pool.submit(self._run, layer, descriptor))
 
     def finish(self) -> None:
         """Wait until all layers are filled. Raises what the first failed one raised."""
-        wait(self._futures, return_when=FIRST_EXCEPTION)
-        failed = [future for future in self._futures if future.done() and future.exception() is not None]
-        if failed:
-            self._cancel()
-            wait(self._futures)
-            self._raise_first()
-
-    def _raise_first(self) -> None:
-        errors = [error for future in self._futures if not future.cancelled() and (error := future.exception())]
-        # What was cancelled because of another failure says nothing about the cause.
-        raise next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
+        self._workers.finish()
 
     def _cancel(self) -> None:
         with self._lock:
             self._cancelled = True
             readers = list(self._readers)
-        for future in self._futures:
-            future.cancel()
         for reader in readers:
             reader.cancel()
 
     def _run(self, layer: StagedLayer, descriptor: Descriptor) -> None:
-        with self._free:
-            try:
-                self._fill(layer, descriptor)
-            except BaseException:
-                layer.stop()  # the layer above may be waiting for its content
-                raise
+        try:
+            self._fill(layer, descriptor)
+        except BaseException:
+            layer.stop()  # the layer above may be waiting for its content
+            raise
 
     def _fill(self, layer: StagedLayer, descriptor: Descriptor) -> None:
         try:
@@ -170,6 +152,4 @@ class Downloads:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._cancel()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._workers.__exit__(kind, error, trace)

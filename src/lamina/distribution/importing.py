@@ -8,7 +8,6 @@ from lamina.contextlib import closing, contextmanager
 from lamina.digest import DiffID, ImageID
 from lamina.distribution.archive import NoSuchArchive
 from lamina.distribution.stores import Stores
-from lamina.dockerfile import changes as instructions
 from lamina.errors import InvalidArgument, Unavailable
 from lamina.image import telling
 from lamina.oci import dockerconfig, gojson, timestamp
@@ -16,10 +15,11 @@ from lamina.oci import platform as platforms
 from lamina.oci.platform import Platform
 from lamina.progress import Event, Report, ignore
 from lamina.reference import Reference
-from lamina.registry.settings import Settings
-from lamina.registry.transport import Request, Transport
-from lamina.typing import IO, Any, NamedTuple, cast
+from lamina.typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from lamina.version import MAKER
+
+if TYPE_CHECKING:
+    from lamina.registry.settings import Settings
 
 _CHUNK = 1 << 20
 _OK = 200
@@ -61,8 +61,8 @@ def import_image(
     stores.root.require_writable()
     if reference is not None and reference.digest is not None:
         raise InvalidArgument("cannot import digest reference")
-    config = dockerconfig.complete(instructions.apply({}, changes))
-    with _opened(source, settings or Settings(), report) as stream, stores.layers.begin() as transaction:
+    config = dockerconfig.complete(_changed(changes))
+    with _opened(source, settings, report) as stream, stores.layers.begin() as transaction:
         staged = transaction.stage(None)
         result = staged.fill_from(cast("IO[bytes]", _Counted(stream, report)))
         comment = message or f"Imported from {stream.origin}"
@@ -74,6 +74,14 @@ def import_image(
                 stores.images.tag(image.id, reference.tagged())
     telling.by_id(stores.root, image, "import")
     return image.id
+
+
+def _changed(changes: Sequence[str]) -> dict[str, Any]:
+    if not changes:
+        return {}
+    from lamina.dockerfile import changes as instructions
+
+    return instructions.apply({}, changes)
 
 
 def _configuration(config: dict[str, Any], comment: str, platform: Platform, diff_id: DiffID) -> bytes:
@@ -96,7 +104,7 @@ def _configuration(config: dict[str, Any], comment: str, platform: Platform, dif
 
 
 @contextmanager
-def _opened(source: IO[bytes] | str, settings: Settings, report: Report) -> Iterator[_Stream]:
+def _opened(source: IO[bytes] | str, settings: Settings | None, report: Report) -> Iterator[_Stream]:
     if not isinstance(source, str):
         yield _Stream(source, "-")
     elif source.startswith(("http://", "https://")):
@@ -112,9 +120,12 @@ def _opened(source: IO[bytes] | str, settings: Settings, report: Report) -> Iter
 
 
 @contextmanager
-def _download(url: str, settings: Settings, report: Report) -> Iterator[_Stream]:
+def _download(url: str, settings: Settings | None, report: Report) -> Iterator[_Stream]:
+    from lamina.registry.settings import Settings
+    from lamina.registry.transport import Request, Transport
+
     report(Event(f"Downloading from {url}"))
-    with closing(Transport(settings)) as transport, transport.send(Request("GET", url)) as answer:
+    with closing(Transport(settings or Settings())) as transport, transport.send(Request("GET", url)) as answer:
         if answer.status != _OK:
             raise DownloadFailed(f"failed to GET {url} with status {answer.status}")
         yield _Stream(cast("IO[bytes]", answer), url, answer.length or 0)

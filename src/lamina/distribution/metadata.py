@@ -7,8 +7,6 @@ DiffID is known as and the repositories that had them. Source: a root that docke
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 
 from lamina import atomicfile, json
@@ -92,6 +90,9 @@ def hmac_key(credential: Credential | None) -> bytes:
 
 def place_hmac(key: bytes, digest: Digest, repository: str) -> str:
     """The ``HMAC`` of a place that was pushed to."""
+    import hashlib
+    import hmac
+
     return hmac.new(key, (digest + repository).encode(), hashlib.sha256).hexdigest()
 
 

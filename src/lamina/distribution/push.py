@@ -7,14 +7,15 @@ it came by wherever all the blobs that it names can be brought into the reposito
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from lamina.digest import DiffID, Digest, ImageID
 from lamina.distribution import originals
 from lamina.distribution.metadata import hmac_key
+from lamina.distribution.parallel import Workers
 from lamina.distribution.stores import Stores
 from lamina.distribution.uploads import LayerUpload, Placed
-from lamina.errors import Cancelled, InvalidArgument, NotFound
+from lamina.errors import InvalidArgument, NotFound
+from lamina.functools import partial
 from lamina.image import telling
 from lamina.image.contract import Image
 from lamina.layer.contract import Layer
@@ -142,25 +143,16 @@ def _place_all(
         for layer, descriptor in zip(stack, manifest.layers, strict=True):
             wanted[layer.diff_id].append(descriptor)
     unique = {layer.diff_id: layer for layer in stack}.values()
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="lamina-upload") as pool:
-        futures = [pool.submit(upload.place, layer, wanted[layer.diff_id]) for layer in unique]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            _raise_first(futures)
-        except BaseException:
-            upload.cancel()
-            pool.shutdown(wait=True, cancel_futures=True)
-            _raise_first(futures)
-            raise
-    return {placed.layer.diff_id: placed.descriptor for placed in (future.result() for future in futures)}
+    placed: list[Placed] = []
+    with Workers(concurrency, upload.cancel) as workers:
+        for layer in unique:
+            workers.start(partial(_place, upload, layer, wanted[layer.diff_id], placed))
+        workers.finish()
+    return {one.layer.diff_id: one.descriptor for one in placed}
 
 
-def _raise_first(futures: list[Future[Placed]]) -> None:
-    """Raise the error of a future that has one: the cause, not what was cancelled because of it."""
-    done = [future for future in futures if future.done() and not future.cancelled()]
-    errors = [error for future in done if (error := future.exception()) is not None]
-    if errors:
-        raise next((error for error in errors if not isinstance(error, Cancelled)), errors[0])
+def _place(upload: LayerUpload, layer: Layer, wanted: list[Descriptor], placed: list[Placed]) -> None:
+    placed.append(upload.place(layer, wanted))
 
 
 def _manifest(image: Image, layers: list[Descriptor], known: list[Manifest]) -> Manifest:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lamina.distribution.load import LoadedImage
     from lamina.distribution.push import PushResult
     from lamina.engine import Engine
+    from lamina.image.contract import ContainerUse
     from lamina.image.history import HistoryRow
     from lamina.image.prune import Pruned
     from lamina.image.removal import Removed
@@ -207,7 +208,7 @@ class Images:
             name,
             force=force,
             prune=prune,
-            in_use=engine.container_service.image_uses,
+            in_use=self._in_use,
         )
         originals.prune(engine.stores)
         return removed
@@ -223,7 +224,13 @@ class Images:
             engine.layers,
             all=all,
             filters=filters or {},
-            in_use=engine.container_service.image_uses,
+            in_use=self._in_use,
         )
         originals.prune(engine.stores)
         return pruned
+
+    def _in_use(self) -> Iterator[ContainerUse]:
+        """What containers use; where there are none nothing about them is loaded."""
+        from lamina.container.store import ContainerStore
+
+        return self._engine.container_service.image_uses() if ContainerStore(self._engine.root).ids() else iter(())

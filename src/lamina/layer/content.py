@@ -1,4 +1,4 @@
-"""What is in a layer: its tar, its changes, its size."""
+"""What is in a writable layer and what a layer adds: changes, their tar, sizes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,8 @@ from lamina.layer.contract import Change, Layer, MountedLayer
 from lamina.layer.database import TAR_SPLIT
 from lamina.layer.unionchanges import union_changes
 from lamina.layer.workshop import Workshop
-from lamina.linux.openat2 import open_in_root
 from lamina.tarball import tarsplit
 from lamina.unionfs.options import Dialect, MountOptions
-
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-def layer_tar(workshop: Workshop, layer: Layer) -> Iterator[bytes]:
-    """A layer's tar, byte for byte as it came. Raises ``Corrupt`` when its content or its tar-split has changed."""
-    path = f"{workshop.database.path(layer.chain_id)}/{TAR_SPLIT}"
-    root = os.open(workshop.driver.diff_path(layer.cache_id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield from tarsplit.assemble(path, lambda name: open_in_root(root, name.lstrip(b"/"), _READ))
-    finally:
-        os.close(root)
 
 
 def changes(workshop: Workshop, mounted: MountedLayer) -> list[Change]:

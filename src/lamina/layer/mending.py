@@ -13,9 +13,10 @@ from collections.abc import Callable
 from lamina import atomicfile
 from lamina.digest import ChainID, DiffID, chain_id
 from lamina.errors import Corrupt, LaminaError, NotFound
-from lamina.layer.content import content_size, layer_tar
+from lamina.layer.content import content_size
 from lamina.layer.contract import Layer
 from lamina.layer.database import driver_ids_in
+from lamina.layer.reading import layer_tar
 from lamina.layer.recovery import referenced_ids
 from lamina.layer.workshop import Workshop
 

@@ -90,9 +90,9 @@ class FileLayerStore:
             self.workshop.trash.empty()
 
     def tar(self, layer: Layer) -> Iterator[bytes]:
-        from lamina.layer import content
+        from lamina.layer.reading import layer_tar
 
-        return content.layer_tar(self.workshop, layer)
+        return layer_tar(self.workshop, layer)
 
     @contextmanager
     def mounted_image(self, chain_id: ChainID | None) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Unpacking a layer beside the caller: small ones here, large ones in a process of their own.
 
 Nothing is decided before there is reason to: the first bytes are kept, and only when there are more of them than a
-small layer has is a worker started (about 30 ms of a core). What is small is unpacked at the end, in a thread because
-the umask must be 0 meanwhile and a thread can have its own.
+small layer has is a worker started (about 80 ms of a core). What is small is unpacked at the end, in a thread because
+the umask must be 0 meanwhile and a thread can have its own. A middling layer costs less here than a worker does, but
+two of them would be in each other's way: the first is unpacked here, those beside it by workers.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["UnpackTarget", "start_unpack", "unpack_here"]
 
-#: Compressed bytes up to which a layer is small.
+#: Bytes, as they come, up to which a layer is small, and up to which it is middling.
 SMALL = 1 << 20
+MIDDLING = 8 << 20
 
 # sys/socket.h; the module of that name is imported when a worker is started.
 _SHUT_WR = 1
@@ -43,9 +45,13 @@ def start_unpack(target: UnpackTarget, *, expected_size_hint: int | None = None)
     :param expected_size_hint: compressed bytes to come, if known: a large one starts the worker right away.
     """
     job = Job(target)
-    if expected_size_hint is not None and expected_size_hint > SMALL:
+    if expected_size_hint is not None and expected_size_hint > MIDDLING:
         job.start_worker()
     return job
+
+
+#: Whoever holds it unpacks a middling layer in this process.
+_middling = allocate_lock()
 
 
 def unpack_here(chunks: list[bytes], target: UnpackTarget) -> UnpackResult:
@@ -71,6 +77,7 @@ class Job:
         self._socket: socket.socket | None = None
         self._answer = -1
         self._ended = False
+        self._alone = False
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         if self._ended:
@@ -80,8 +87,23 @@ class Job:
             return
         self._kept.append(bytes(data))
         self._kept_size += len(data)
-        if self._kept_size > SMALL:
+        if self._kept_size > SMALL and not self._stays_here():
             self.start_worker()
+
+    def _stays_here(self) -> bool:
+        """Whether what is more than small is unpacked here all the same."""
+        if self._kept_size > MIDDLING:
+            self._make_room()
+            return False
+        self._alone = self._alone or _middling.acquire(blocking=False)
+        return self._alone
+
+    def _make_room(self) -> None:
+        """Let another middling layer be unpacked here."""
+        with self._closing:
+            alone, self._alone = self._alone, False
+        if alone:
+            _middling.release()
 
     def finish(self) -> UnpackResult:
         if self._ended:
@@ -89,7 +111,10 @@ class Job:
         if self._socket is None:
             self._ended = True
             kept, self._kept = self._kept, []
-            return unpack_here(kept, self._target)
+            try:
+                return unpack_here(kept, self._target)
+            finally:
+                self._make_room()
         self._socket.shutdown(_SHUT_WR)
         return self._outcome()
 
@@ -101,6 +126,7 @@ class Job:
             self._process.kill()
         with self._closing:
             self._close()
+        self._make_room()
 
     def start_worker(self) -> None:
         """Run the rest in a process of its own, and give it what was fed so far."""

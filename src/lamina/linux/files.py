@@ -164,14 +164,14 @@ def supports_d_type(path: str) -> bool:
 
     Judged by the entries of ``path`` itself; an empty directory still has ``.`` and ``..``.
     """
-    buffer = ctypes.create_string_buffer(4096)
+    buffer = (ctypes.c_ubyte * 4096)()
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         length = check(int(LIBC.getdents64(descriptor, buffer, ctypes.c_size_t(len(buffer)))), path)
     finally:
         os.close(descriptor)
     # struct linux_dirent64 of linux/dirent.h: inode (8 bytes), offset (8), record length (2), type (1), name
-    return length > 18 and buffer.raw[18] != 0
+    return length > 18 and buffer[18] != 0
 
 
 def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:

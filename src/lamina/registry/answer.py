@@ -6,10 +6,8 @@ import zlib
 from types import TracebackType
 
 from lamina.registry.errors import ConnectionFailed, ServerFailure, printable
-from lamina.typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+from lamina.registry.http import BrokenExchange, Response
+from lamina.typing import Self
 
 _GZIP_WINDOW = 31
 #: Most bytes of an error document that are read.
@@ -26,7 +24,7 @@ class Answer:
 
     __slots__ = ("_response", "method", "redirected", "status", "url")
 
-    def __init__(self, response: BaseHTTPResponse, method: str, url: str, *, redirected: bool) -> None:
+    def __init__(self, response: Response, method: str, url: str, *, redirected: bool) -> None:
         self._response = response
         self.status = response.status
         self.method = method
@@ -40,12 +38,11 @@ class Answer:
 
     def header(self, name: str) -> str:
         """The value of a header, ``""`` when it is absent."""
-        value: str = self._response.headers.get(name, "")
-        return value
+        return self._response.header(name)
 
     def headers(self, name: str) -> list[str]:
         """Every value of a header that may come several times."""
-        return list(self._response.headers.getlist(name))
+        return self._response.headers(name)
 
     @property
     def length(self) -> int | None:
@@ -58,13 +55,9 @@ class Answer:
 
         :raises ConnectionFailed: the connection broke, or ended before ``Content-Length``.
         """
-        from http.client import HTTPException
-
-        from urllib3.exceptions import HTTPError
-
         try:
-            return self._response.read(size, decode_content=False)
-        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            return self._response.read(size)
+        except BrokenExchange as error:
             raise ConnectionFailed(f"{self.what}: {printable(str(error))}") from error
 
     def read_all(self, limit: int) -> bytes:
@@ -103,10 +96,7 @@ class Answer:
 
     def interrupt(self) -> None:
         """Wake a thread that is in :meth:`read`; it raises :class:`ConnectionFailed` or sees the end."""
-        try:
-            self._response.shutdown()
-        except (OSError, ValueError, RuntimeError):
-            return  # it has no connection any more
+        self._response.interrupt()
 
     def close(self) -> None:
         """Give the connection back when little or nothing of the body is left, else drop it."""

@@ -10,7 +10,15 @@ import os
 import ssl
 
 from lamina.errors import InvalidArgument
+from lamina.registry.http import NOT_TLS
 from lamina.registry.settings import Settings
+
+#: OpenSSL's names for an answer that is no TLS at all.
+_PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+#: OpenSSL's codes (x509_vfy.h) for a chain that ends at nobody who is trusted.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 24, 27})
+_NOT_VALID_NOW = frozenset({9, 10})
+_OTHER_NAME = frozenset({62, 64})
 
 
 class BadCertificate(InvalidArgument):
@@ -71,3 +79,28 @@ def _trust(context: ssl.SSLContext, path: str) -> None:
         context.load_verify_locations(cafile=path)
     except (OSError, ssl.SSLError) as error:
         raise BadCertificate(f"CA file {path}: {error}") from error
+
+
+def handshake_failure(error: Exception, host: str) -> str:
+    """Why no TLS connection to ``host`` came about, in the words of Go's ``crypto/tls`` where it has any."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"x509: {_verification(error, host)}"
+    if isinstance(error, TimeoutError):
+        return "net/http: TLS handshake timeout"
+    if isinstance(error, ssl.SSLEOFError):
+        return "EOF"
+    if isinstance(error, ssl.SSLError):
+        if error.reason in _PLAIN:
+            return NOT_TLS
+        return f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
+def _verification(error: ssl.SSLCertVerificationError, host: str) -> str:
+    if error.verify_code in _UNKNOWN_AUTHORITY:
+        return "certificate signed by unknown authority"
+    if error.verify_code in _NOT_VALID_NOW:
+        return f"certificate has expired or is not yet valid: {error.verify_message}"
+    if error.verify_code in _OTHER_NAME:
+        return f"certificate is not valid for {host}"
+    return error.verify_message

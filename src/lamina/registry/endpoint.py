@@ -101,6 +101,14 @@ def is_insecure(host: str, insecure: tuple[str, ...]) -> bool:
     return any(address in network for address in _addresses(name, networks) for network in networks)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, without a port, is this machine by its name or address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def host_name(host: str) -> str:
     """``host`` without its port and brackets, in lower case."""
     return (urlsplit(f"//{host}").hostname or host).lower()

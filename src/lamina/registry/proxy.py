@@ -6,7 +6,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from lamina.errors import InvalidArgument
-from lamina.registry.endpoint import Origin
+from lamina.registry.endpoint import Origin, is_loopback
 from lamina.registry.settings import Proxies
 
 
@@ -25,9 +25,9 @@ def proxy_for(origin: Origin, proxies: Proxies) -> str:
 
 
 def _is_direct(origin: Origin, no_proxy: tuple[str, ...]) -> bool:
-    address = _address(origin.host)
-    if origin.host == "localhost" or (address is not None and address.is_loopback):
+    if is_loopback(origin.host):
         return True
+    address = _address(origin.host)
     return any(_covers(rule.strip().lower(), origin, address) for rule in no_proxy)
 
 

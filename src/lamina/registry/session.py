@@ -12,7 +12,8 @@ from lamina.registry.authentication import Authenticator
 from lamina.registry.challenge import parse
 from lamina.registry.endpoint import Endpoint, Origin, endpoints
 from lamina.registry.errors import ConnectionFailed, RegistryError, ServerFailure, from_answer
-from lamina.registry.transport import Body, Request, Transport
+from lamina.registry.http import Body
+from lamina.registry.transport import Request, Transport
 from lamina.typing import NamedTuple
 
 

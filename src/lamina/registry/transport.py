@@ -5,31 +5,28 @@ Nothing here knows about tokens: ``Authorization`` is a value that the caller gi
 
 from __future__ import annotations
 
-import email.utils
 import ipaddress
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from _thread import allocate_lock
+from collections.abc import Callable, Mapping
 from urllib.parse import urljoin, urlsplit
 
 from lamina.errors import InvalidArgument
 from lamina.registry.answer import Answer
-from lamina.registry.certificates import tls_context
+from lamina.registry.direct import Connections
 from lamina.registry.endpoint import DOCKER_HUB_HOST, Origin, is_insecure, resolve
 from lamina.registry.errors import ConnectionFailed, RefusedRedirect, printable
+from lamina.registry.http import Body, BrokenExchange, Exchange, NoConnection
 from lamina.registry.proxy import proxy_for
 from lamina.registry.settings import Settings
 from lamina.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from urllib3 import PoolManager
-
-Body = bytes | Iterable[bytes] | None
+    import ssl
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECT_LIMIT = 10
 _RETRIED = frozenset({429, 500, 502, 503, 504})
-_POOL_SIZE = 16
 #: Instance metadata beyond the link-local ranges: AWS over IPv6, Alibaba, Oracle.
 _METADATA = frozenset(ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192"))
 
@@ -64,16 +61,16 @@ class Transport:
     def __init__(self, settings: Settings, *, wait: Callable[[float], object] = time.sleep) -> None:
         self.settings = settings
         self._wait = wait
-        self._lock = threading.Lock()
-        self._managers: dict[tuple[str, str], PoolManager] = {}
+        self._lock = allocate_lock()
+        self._exchanges: dict[tuple[str, str], Exchange] = {}
         self._answered: set[Origin] = set()
 
     def close(self) -> None:
         """Close idle connections."""
         with self._lock:
-            managers, self._managers = list(self._managers.values()), {}
-        for manager in managers:
-            manager.clear()
+            exchanges, self._exchanges = list(self._exchanges.values()), {}
+        for exchange in exchanges:
+            exchange.close()
 
     def send(self, request: Request, *, wait: Callable[[float], object] | None = None) -> Answer:
         """Send, follow redirects, try again after failures that may pass.
@@ -166,63 +163,44 @@ class Transport:
             raise RefusedRedirect(f"refused to fetch a layer from {printable(url)!r}") from None
 
     def _exchange(self, method: str, url: str, headers: dict[str, str], body: Body, *, redirected: bool) -> Answer:
-        from urllib3 import exceptions
-
         headers.setdefault("User-Agent", self.settings.user_agent)
         headers.setdefault("Accept-Encoding", "identity")
         origin = Origin.of(url)
         what = f'{method.capitalize()} "{printable(url.partition("?")[0])}"'
         try:
-            response = self._manager(url, origin).urlopen(
-                method,
-                url,
-                body=body,
-                headers=headers,
-                chunked=not (body is None or isinstance(body, bytes) or "Content-Length" in headers),
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-            )
-        except (exceptions.NewConnectionError, exceptions.ConnectTimeoutError, exceptions.SSLError) as error:
-            raise Unreachable(f"{what}: {_reason(error)}") from error
-        except (exceptions.ProxyError, exceptions.LocationParseError) as error:
-            raise Unreachable(f"{what}: {_reason(error)}") from error
-        except (exceptions.HTTPError, OSError, ValueError) as error:
-            raise ConnectionFailed(f"{what}: {_reason(error)}") from error
+            response = self._exchange_for(url, origin).send(method, url, headers, body)
+        except NoConnection as error:
+            raise Unreachable(f"{what}: {printable(str(error))}") from error
+        except BrokenExchange as error:
+            raise ConnectionFailed(f"{what}: {printable(str(error))}") from error
         self._answered.add(origin)
         return Answer(response, method, url, redirected=redirected)
 
-    def _manager(self, url: str, origin: Origin) -> PoolManager:
-        """The pools for one host: TLS and proxy differ by host."""
+    def _exchange_for(self, url: str, origin: Origin) -> Exchange:
+        """The connections to one host: TLS and proxy differ by host."""
         host = urlsplit(url).netloc.rpartition("@")[2] if origin.scheme == "https" else ""
         proxy = proxy_for(origin, self.settings.proxies)
         with self._lock:
-            manager = self._managers.get((host, proxy))
-            if manager is None:
-                manager = self._managers[(host, proxy)] = self._make_manager(host, proxy)
-            return manager
+            exchange = self._exchanges.get((host, proxy))
+            if exchange is None:
+                exchange = self._exchanges[(host, proxy)] = self._make_exchange(host, proxy)
+            return exchange
 
-    def _make_manager(self, host: str, proxy: str) -> PoolManager:
-        from urllib3 import PoolManager, ProxyManager, Timeout, disable_warnings, make_headers
-        from urllib3.exceptions import InsecureRequestWarning
-
+    def _make_exchange(self, host: str, proxy: str) -> Exchange:
         settings = self.settings
-        context = None
-        if host:
+        patience = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
+
+        def context() -> ssl.SSLContext:
+            from lamina.registry.certificates import tls_context
+
             name = "docker.io" if host == DOCKER_HUB_HOST else host
-            insecure = is_insecure(host, settings.insecure)
-            context = tls_context(name, settings, verify=not insecure)
-            if insecure:
-                disable_warnings(InsecureRequestWarning)  # whoever configured it knows
-        timeout = Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
+            return tls_context(name, settings, verify=not is_insecure(host, settings.insecure))
+
         if not proxy:
-            return PoolManager(maxsize=_POOL_SIZE, timeout=timeout, ssl_context=context)
-        parts = urlsplit(proxy)
-        user = f"{parts.username}:{parts.password or ''}" if parts.username else None
-        headers = make_headers(proxy_basic_auth=user) if user else None
-        bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        return ProxyManager(bare, maxsize=_POOL_SIZE, timeout=timeout, ssl_context=context, proxy_headers=headers)
+            return Connections(context, **patience)
+        from lamina.registry.proxied import Proxied
+
+        return Proxied(proxy, context() if host else None, **patience)
 
 
 def refuse_metadata_address(origin: Origin) -> None:
@@ -242,18 +220,15 @@ def _place(url: str) -> str:
     return printable(url.partition("?")[0])
 
 
-def _reason(error: Exception) -> str:
-    """What a person needs of an exception of urllib3, which names its own objects first."""
-    cause = getattr(error, "reason", None) or error.__cause__ or error
-    text = str(getattr(cause, "reason", None) or cause)
-    return printable(text.rpartition(">: ")[2] or text)
-
-
 def _seconds(retry_after: str) -> float:
     """``Retry-After``: seconds or an HTTP date; 0 for neither."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    if not text:
+        return 0.0
+    import email.utils
+
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError):

@@ -16,8 +16,9 @@ from lamina.reference import Reference
 from lamina.registry.answer import Answer
 from lamina.registry.endpoint import Endpoint
 from lamina.registry.errors import NameUnknown, ServerFailure
+from lamina.registry.http import Body
 from lamina.registry.session import Call, Session, checked, scopes
-from lamina.registry.transport import Body, Request, Transport
+from lamina.registry.transport import Request, Transport
 
 _START = "blobs/uploads/"
 _BYTES = {"Content-Type": "application/octet-stream"}

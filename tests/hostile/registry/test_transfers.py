@@ -128,8 +128,8 @@ def named_registry(
     subprocess.run(command, check=True, capture_output=True)
     resolve = socket.getaddrinfo
 
-    def resolver(host: str, *rest: Any, **options: Any) -> Any:
-        return resolve("127.0.0.1" if host == "registry.test" else host, *rest, **options)
+    def resolver(host: str | bytes, *rest: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if host in ("registry.test", b"registry.test") else host, *rest, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
     with FakeRegistry(certificate=(certificate, key)) as registry:
@@ -157,7 +157,7 @@ def test_a_certificate_for_another_name_is_refused(
     registry, reference, certificate = named_registry
     resolve = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **options: resolve("127.0.0.1", *rest, **options))
-    with pytest.raises(LaminaError, match=r"doesn't match|mismatch"):
+    with pytest.raises(LaminaError, match=r"x509: certificate is not valid for other\.test"):
         _pull_named(reference.replace("registry.test", "other.test"), stores, ca_file=certificate)
     assert registry.asked == []
 

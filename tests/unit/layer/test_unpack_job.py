@@ -17,10 +17,11 @@ import pytest
 
 from lamina.errors import Cancelled, Corrupt, SystemFailure
 from lamina.graphdriver.contract import DiffForm
-from lamina.layer.unpack import SMALL, Job, UnpackTarget, parse_answer, start_unpack
+from lamina.layer.unpack import MIDDLING, SMALL, Job, UnpackTarget, parse_answer, start_unpack
 from support.layertar import file, layer, reassemble
 
 NOISE = random.Random(1).randbytes(3 * SMALL)
+LARGE = NOISE * (MIDDLING // len(NOISE) + 1)
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def feed(job: Job, data: bytes, piece: int = 1 << 16) -> None:
         job.feed(data[start : start + piece])
 
 
-@pytest.mark.parametrize("content", [b"small", NOISE], ids=["in a thread", "in a process"])
+@pytest.mark.parametrize("content", [b"small", NOISE, LARGE], ids=["small", "middling", "large"])
 @pytest.mark.parametrize("hint", [None, 0, 1 << 30])
 def test_job_fills_the_directory_and_says_what_it_found(target: UnpackTarget, content: bytes, hint: int | None) -> None:
     data = layer(file(b"dir/file", content))
@@ -61,17 +62,47 @@ def test_umask_of_the_caller_does_not_matter_and_stays(target: UnpackTarget) -> 
     assert os.stat(f"{target.directory}/implied/open").st_mode & 0o777 == 0o666
 
 
-@pytest.mark.parametrize("size", [0, 3 * SMALL])
+@pytest.mark.parametrize("size", [0, len(LARGE)])
 def test_error_arrives_with_its_kind_and_the_entrys_name(target: UnpackTarget, size: int) -> None:
     job = start_unpack(target)
 
     def run() -> None:
-        feed(job, layer(file(b"a", NOISE[:size]), file(b"../evil", b"x"), file(b"b", NOISE * 4)))
+        feed(job, layer(file(b"a", LARGE[:size]), file(b"../evil", b"x"), file(b"b", NOISE * 4)))
         job.finish()
 
     with pytest.raises(Corrupt, match=r"\.\./evil"):
         run()
     job.abort()
+
+
+def test_of_two_middling_layers_at_once_the_second_gets_a_process(tmp_path: Path) -> None:
+    jobs = []
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        job = start_unpack(UnpackTarget(str(tmp_path / name), DiffForm.SNAPSHOT))
+        feed(job, layer(file(b"a", NOISE)))
+        jobs.append(job)
+        if name == "two":
+            jobs[0].finish()
+    assert [job._process is not None for job in jobs] == [False, True, False]
+    for job in jobs[1:]:
+        job.finish()
+    assert [(tmp_path / name / "a").stat().st_size for name in ("one", "two", "three")] == [len(NOISE)] * 3
+
+
+@pytest.mark.parametrize("end", ["abort", "grow"])
+def test_what_is_not_unpacked_here_makes_room_for_another(tmp_path: Path, end: str) -> None:
+    jobs = [start_unpack(UnpackTarget(str(tmp_path), DiffForm.SNAPSHOT)) for _ in range(2)]
+    data = layer(file(b"a", LARGE))
+    feed(jobs[0], data[: 2 * SMALL])
+    if end == "abort":
+        jobs[0].abort()
+    else:
+        feed(jobs[0], data[2 * SMALL :])
+    feed(jobs[1], data[: 2 * SMALL])
+    assert jobs[1]._process is None
+    for job in jobs:
+        job.abort()
 
 
 def test_truncated_stream_is_corrupt(target: UnpackTarget) -> None:
@@ -83,7 +114,7 @@ def test_truncated_stream_is_corrupt(target: UnpackTarget) -> None:
 
 def test_abort_ends_the_worker_and_is_idempotent(target: UnpackTarget) -> None:
     job = start_unpack(target)
-    feed(job, layer(file(b"a", NOISE))[: 2 * SMALL])
+    feed(job, layer(file(b"a", LARGE))[: MIDDLING + 1])
     job.abort()
     job.abort()
     with pytest.raises(Cancelled):
