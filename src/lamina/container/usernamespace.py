@@ -68,7 +68,11 @@ def made(parts: Parts, container: Container) -> int:
     if partner is not None:
         return os.open(f"/proc/{partner.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     descriptor = fresh(parts.root.owners)
-    link_to(descriptor, parts.run_directory(container.id).sub(LINK))
+    try:
+        link_to(descriptor, parts.run_directory(container.id).sub(LINK))
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

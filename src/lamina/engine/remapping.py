@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 
+from lamina.contextlib import suppress
 from lamina.errors import InvalidArgument, SystemFailure, Unsupported
 from lamina.linux import userns
 from lamina.owners import SAME, Owners, Range
@@ -161,22 +162,22 @@ def _run(program: str, *arguments: str) -> None:
 
 
 def root_of(path: str, owners: Owners) -> str:
-    """The data root for containers with these owners: ``<path>/<uid>.<gid>``, both directories made when missing.
+    """The data root for containers with these owners: ``<path>/<uid>.<gid>``.
+
+    Both directories are made when missing. An empty one is made ready too: who made it may have been killed.
 
     :raises UnreachableRoot: the containers' root would not get there.
     """
     uid, gid = owners.root
     path = os.path.abspath(path)
-    for directory in (path, f"{path}/{uid}.{gid}"):
-        os.makedirs(os.path.dirname(directory), 0o711, exist_ok=True)
-        try:
-            os.mkdir(directory, 0o710)
-        except FileExistsError:
-            pass
-        else:
-            os.chmod(directory, 0o710)
-            os.chown(directory, 0, gid)
     root = f"{path}/{uid}.{gid}"
+    os.makedirs(os.path.dirname(path), 0o711, exist_ok=True)
+    for directory in (path, root):
+        with suppress(FileExistsError):
+            os.mkdir(directory, 0o710)
+        if not os.listdir(directory):
+            os.chown(directory, 0, gid)
+            os.chmod(directory, 0o710)
     _require_reachable(root, uid, gid)
     return root
 

@@ -20,6 +20,8 @@ from lamina.oci import gojson, timestamp
 from lamina.typing import Any, NamedTuple
 
 _DATA = "_data"
+#: What becomes the content's directory.
+_UNFINISHED = "_data.new"
 _METADATA = "lamina.json"
 #: Below the data root: ``<volume>/<container id>`` for every container that uses a volume which is a mount.
 _HOLDERS = "lamina/mounted-volumes"
@@ -113,11 +115,13 @@ class VolumeStore:
             from lamina.volume import local  # the same
 
             atomicfile.write(os.path.join(directory, local.OPTIONS_FILE), local.encode(options), sync=False)
-        path = os.path.join(directory, _DATA)
-        os.mkdir(path)
-        os.chmod(path, 0o755)  # whatever the caller's umask
+        made = os.path.join(directory, _UNFINISHED)
+        with suppress(FileExistsError):  # whoever made it was killed
+            os.mkdir(made)
+        os.chmod(made, 0o755)  # whatever the caller's umask
         if self._root.owners.are_mapped:
-            os.chown(path, *self._root.owners.root)
+            os.chown(made, *self._root.owners.root)
+        os.rename(made, os.path.join(directory, _DATA))  # from here on it exists
         return self.get(name)
 
     def get(self, name: str) -> Volume:

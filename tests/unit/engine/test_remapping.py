@@ -84,3 +84,22 @@ def test_a_root_that_others_do_not_get_to_is_refused(monkeypatch: pytest.MonkeyP
     assert f"a subdirectory in your graphroot path ({path}) restricts access to the remapped root uid/gid" in str(
         caught.value
     )
+
+
+def test_a_root_whose_maker_was_killed_is_made_ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "chown", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr(remapping, "_require_reachable", lambda *_: None)
+    owners = Owners((Range(0, 1000, 9),), (Range(0, 2000, 9),))
+    path, root = tmp_path / "root", tmp_path / "root" / "1000.2000"
+    path.mkdir(mode=0o700)
+    assert remapping.root_of(str(path), owners) == str(root)
+    assert given == [(str(path), 0, 2000), (str(root), 0, 2000)]
+    given.clear()
+    remapping.root_of(str(path), owners)
+    assert given == [(str(root), 0, 2000)]
+    (root / "containers").mkdir()
+    given.clear()
+    remapping.root_of(str(path), owners)
+    assert given == []
+    assert (path.stat().st_mode & 0o777, root.stat().st_mode & 0o777) == (0o710, 0o710)
