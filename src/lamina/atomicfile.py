@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-from lamina.contextlib import contextmanager
+from lamina.contextlib import ExitStack, contextmanager
 from lamina.typing import IO
 
 #: First characters of the name of a file that is being written.
@@ -21,12 +21,15 @@ def write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync:
     """Replace ``path``'s content by ``data``.
 
     With ``sync`` the data is on disk before the name points at it, and the name before this returns.
-    Raises :class:`OSError`; the old content is untouched then.
+    Raises :class:`OSError` with a path; the old content is untouched then, unless a disk failed with the new name.
     """
     path = os.fspath(path)
     directory, name = os.path.split(path)
-    temporary, descriptor = begin(directory, name, mode)
-    try:
+    with ExitStack() as stack, naming(path):
+        parent = _open_directory(directory or ".")  # while nothing has changed
+        stack.callback(os.close, parent)
+        temporary, descriptor = begin(directory, name, mode)
+        stack.callback(os.close, descriptor)
         try:
             write_all(descriptor, data)
             if sync:
@@ -35,10 +38,8 @@ def write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync:
         except BaseException:
             os.unlink(temporary)
             raise
-    finally:
-        os.close(descriptor)
-    if sync:
-        sync_directory(directory or ".")
+        if sync:
+            os.fsync(parent)
 
 
 def begin(directory: str, name: str, mode: int = 0o600) -> tuple[str, int]:
@@ -49,9 +50,15 @@ def begin(directory: str, name: str, mode: int = 0o600) -> tuple[str, int]:
     while True:
         path = os.path.join(directory, f"{TEMPORARY_PREFIX}{name}{os.getpid()}.{os.urandom(4).hex()}")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return path, descriptor
+        try:
+            with naming(path):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_nlink:
+                    return path, descriptor
+        except BaseException:
+            os.close(descriptor)
+            os.unlink(path)
+            raise
         os.close(descriptor)  # taken for a leftover before it was locked
 
 
@@ -63,7 +70,7 @@ def replacing(path: str, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """
     temporary, descriptor = begin(*os.path.split(path), mode)
     try:
-        with open(descriptor, "wb") as file:
+        with naming(path), open(descriptor, "wb") as file:
             yield file
             file.flush()
             os.rename(temporary, path)  # while its lock is held
@@ -91,6 +98,17 @@ def is_leftover(path: str, *, remove: bool = False) -> bool:
     return True
 
 
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Say ``path`` in an :class:`OSError` of the block that names none, as those of calls on descriptors."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = path
+        raise
+
+
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     """Write all of ``data``: one ``write`` may take only a part of it."""
     view = memoryview(data)
@@ -100,8 +118,13 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 
 def sync_directory(path: str | os.PathLike[str]) -> None:
     """Make the names in ``path`` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = _open_directory(path)
     try:
-        os.fsync(descriptor)
+        with naming(os.fspath(path)):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _open_directory(path: str | os.PathLike[str]) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

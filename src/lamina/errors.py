@@ -6,6 +6,8 @@ Engine API's table and :data:`EXIT_CODE` the command line's. Message texts are D
 on them.
 """
 
+import os
+
 
 class LaminaError(Exception):
     """Base of every error that the library raises on purpose."""
@@ -78,6 +80,14 @@ HTTP_STATUS: dict[type[LaminaError], int] = {
 #: Exit code of a command by kind. Docker's own client answers 1 for whatever the daemon refuses, and 125 from
 #: ``run`` and ``create``; see ``cli``.
 EXIT_CODE: dict[type[LaminaError], int] = dict.fromkeys(HTTP_STATUS, 1)
+
+
+def system_reason(error: OSError) -> str:
+    """What the kernel refused, as a part of a message: the paths, when they are known, and the reason in lower case."""
+    paths = [path for path in (error.filename, error.filename2) if path is not None]
+    where = " -> ".join(os.fsdecode(path) if isinstance(path, bytes) else str(path) for path in paths)
+    reason = (error.strerror or str(error)).lower()
+    return f"{where}: {reason}" if where else reason
 
 
 def http_status(error: LaminaError) -> int:

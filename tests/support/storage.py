@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from lamina.dataroot import DataRoot
 from lamina.digest import DiffID
+from lamina.errors import LaminaError
 from lamina.graphdriver import open_driver
 from lamina.image.contract import Image
 from lamina.image.fsck import fsck
@@ -20,11 +22,17 @@ from lamina.layer.store import FileLayerStore
 from lamina.reference import parse_tagged
 from support.images import TestImage, sha256
 
-#: Exit status of a child that died where it was told to.
-DIED = 77
+#: Exit status of a child that a :class:`Fault` ended.
+KILLED = 77
+#: Exit status of a child whose work ended with an error that says what failed and where.
+REFUSED = 78
 
-#: Functions of ``os`` after or before which a process may die: all that change what is on disk.
-CHANGING = ("link", "mkdir", "mknod", "open", "rename", "replace", "rmdir", "symlink", "unlink", "write")
+#: Functions of ``os`` that take space on a disk.
+GROWING = ("link", "mkdir", "mknod", "open", "rename", "replace", "symlink", "write")
+#: All that change what is on it.
+CHANGING = (*GROWING, "rmdir", "unlink")
+#: Those that wait for it.
+SYNCING = ("fdatasync", "fsync")
 
 
 class Storage(NamedTuple):
@@ -77,20 +85,23 @@ def add_image(storage: Storage, image: TestImage, *names: str) -> Image:
     return added
 
 
-def in_child(work: Callable[[], object], *, die_at: int | None = None) -> int:
-    """Run ``work`` in a forked child; its exit status: 0, 1 after an exception, :data:`DIED` when it died early.
-
-    :param die_at: end the child, as ``kill -9`` would, right before its change number ``die_at`` on disk.
+def in_child(work: Callable[[], object], fault: Fault | None = None) -> int:
+    """Run ``work`` in a forked child; its exit status: 0, :data:`REFUSED` after an error that says what failed and
+    where, 1 after any other, :data:`KILLED` when ``fault`` ended it.
     """
     sys.stdout.flush()
     pid = os.fork()
     if not pid:
         status = 1
         try:
-            if die_at is not None:
-                _die_before(die_at)
+            if fault is not None:
+                fault.install()
             work()
             status = 0
+        except (LaminaError, OSError) as error:
+            status = REFUSED if isinstance(error, LaminaError) or error.filename else 1
+            if status != REFUSED:
+                traceback.print_exc()
         except BaseException:
             traceback.print_exc()
         finally:
@@ -98,21 +109,41 @@ def in_child(work: Callable[[], object], *, die_at: int | None = None) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _die_before(number: int) -> None:
-    count = 0
+class Fault:
+    """What happens in a child in place of one of its changes on disk.
 
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+    :param number: which change, from 1.
+    :param code: the error that the system call ends with; ``None`` ends the process, as ``kill -9`` would.
+    :param names: functions of ``os`` whose calls are counted.
+    """
+
+    def __init__(self, number: int, code: int | None = None, names: Sequence[str] = CHANGING) -> None:
+        self._number = number
+        self._code = code
+        self._names = names
+        self._count = 0
+        self._memory = mmap.mmap(-1, 1)  # shared with children
+
+    @property
+    def happened(self) -> bool:
+        """Whether a child came to that change."""
+        return self._memory[0] != 0
+
+    def install(self) -> None:
+        """In the child, before its work."""
+        for name in self._names:
+            setattr(os, name, self._watched(name, getattr(os, name)))
+
+    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal count
-            if function is real_open and not arguments[1] & (os.O_CREAT | os.O_TRUNC):
-                return function(*arguments, **options)
-            count += 1
-            if count == number:
-                os._exit(DIED)
+            if name != "open" or arguments[1] & (os.O_CREAT | os.O_TRUNC):
+                self._count += 1
+                if self._count == self._number:
+                    self._memory[0] = 1
+                    if self._code is None:
+                        os._exit(KILLED)
+                    path = arguments[0] if isinstance(arguments[0], str) else None
+                    raise OSError(self._code, os.strerror(self._code), path)
             return function(*arguments, **options)
 
         return call
-
-    real_open = os.open
-    for name in CHANGING:
-        setattr(os, name, counted(getattr(os, name)))

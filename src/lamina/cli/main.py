@@ -6,16 +6,16 @@ Only the chosen verb's module is imported. The environment is read here and nowh
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from io import BufferedWriter, FileIO, TextIOWrapper
 
 from lamina.cli.command import PROGRAM, Command, CommandError, Context, Options
 from lamina.cli.flags import Flag, FlagError, Parsed, Parser, switch, text
 from lamina.cli.verbs import GROUPS, VERBS
-from lamina.errors import LaminaError, exit_code
+from lamina.errors import LaminaError, exit_code, system_reason
 from lamina.typing import Any, NoReturn, TextIO
 
 #: Exit code for flags that don't parse, as docker's.
@@ -24,6 +24,8 @@ _INTERRUPTED = 130
 #: Objects made before the first search for cycles: imports alone make ten times Python's own threshold.
 _GARBAGE_THRESHOLD = 20_000
 _BROKEN_PIPE = 141
+#: How errors name standard output.
+_STDOUT = "/dev/stdout"
 _HELP = switch("help", "Print usage", hidden=True)
 _DEPRECATED_HELP = switch("deprecated help", "", short="h", hidden=True)
 
@@ -57,7 +59,9 @@ def program() -> NoReturn:
 def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code. ``argv`` is without the program's name."""
     words = list(argv)
-    stdout, stderr = _prepare(sys.stdout), _prepare(sys.stderr)
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _fill_standard_streams()
+    stdout, stderr = _named(_prepare(sys.stdout)), _prepare(sys.stderr)
     try:
         code = _guarded(words, stdout, stderr)
         stdout.flush()
@@ -68,9 +72,52 @@ def main(argv: Sequence[str]) -> int:
         os.close(null)
         return _BROKEN_PIPE
     except OSError as error:
-        stderr.write(f"write /dev/stdout: {os.strerror(error.errno or 0).lower()}\n")
+        if error.filename != _STDOUT:
+            raise
+        stderr.write(f"write {system_reason(error)}\n")
         return 1
     return code
+
+
+def _fill_standard_streams() -> None:
+    """Put the null device where the caller closed a standard stream: a file of the root must not be taken for one."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for as long as the process lives
+
+
+class _StandardOutput(FileIO):
+    """Descriptor 1, whose errors name it as those of files name theirs: a full disk behind it is not the root's."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = _STDOUT
+            raise
+
+
+def _named(stream: TextIO) -> TextIO:
+    """``stream`` in its place in ``sys``, with :class:`_StandardOutput` below it where it is the process's own."""
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)
+    if raw.__class__ is not FileIO:
+        return stream
+    output = _StandardOutput(stream.fileno(), "w", closefd=False)
+    sys.stdout = TextIOWrapper(
+        output if raw is buffer else BufferedWriter(output),
+        stream.encoding,
+        stream.errors,
+        "\n",
+        line_buffering=bool(stream.line_buffering),
+        write_through=raw is buffer,
+    )
+    return sys.stdout
 
 
 def _prepare(stream: TextIO) -> TextIO:
@@ -100,24 +147,14 @@ def _guarded(words: list[str], stdout: TextIO, stderr: TextIO) -> int:
         stderr.write(f"Error response from daemon: {error}\n")
         return exit_code(error)
     except OSError as error:
-        if debug or _is_about_output(error):
+        if debug or error.filename == _STDOUT:
             raise
         stdout.flush()
-        stderr.write(f"Error response from daemon: {_system_error(error)}\n")
+        stderr.write(f"Error response from daemon: {system_reason(error)}\n")
         return 1
     except KeyboardInterrupt:
         stderr.write("\n")
         return _INTERRUPTED
-
-
-def _is_about_output(error: OSError) -> bool:
-    """Whether writing to standard output failed: unlike files, streams give no name with their errors."""
-    return error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO)
-
-
-def _system_error(error: OSError) -> str:
-    reason = os.strerror(error.errno).lower() if error.errno else str(error)
-    return f"{error.filename}: {reason}" if error.filename is not None else reason
 
 
 def _dispatch(options: Options, flags: Sequence[Flag], stdout: TextIO, stderr: TextIO) -> int:

@@ -117,11 +117,8 @@ def _load(archive: Archive, one: ArchivedImage, stores: Stores, report: Report) 
         transaction.commit()
         with stores.images.lock():  # nobody may remove the image before it has its names
             image = stores.images.create(one.config.raw, parent=one.parent)
-            replaced = []
-            for reference in one.references:
-                before = stores.images.references.add(reference, image.id)
-                if before is not None and before != image.id:
-                    replaced.append(Replaced(reference, before))
+            before = stores.images.references.add_all(one.references, image.id)
+    replaced = [Replaced(name, old) for name, old in zip(one.references, before, strict=True) if old is not None]
     return LoadedImage(image.id, one.references, replaced)
 
 

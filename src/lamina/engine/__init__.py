@@ -203,7 +203,13 @@ class Engine:
     def image_store(self) -> FileImageStore:
         from lamina.image.store import FileImageStore
 
-        return FileImageStore(self.root, self.layers)
+        return FileImageStore(self.root, self.layers, self._recovered)
+
+    def _recovered(self, images: FileImageStore) -> None:
+        from lamina.distribution import originals
+        from lamina.distribution.stores import Stores
+
+        originals.prune(Stores(self.root, self.layers, images))
 
     @property
     def stores(self) -> Stores:

@@ -202,15 +202,9 @@ class Images:
         from lamina.image.removal import remove
 
         engine = self._engine
-        removed = remove(
-            engine.image_store,
-            engine.layers,
-            name,
-            force=force,
-            prune=prune,
-            in_use=self._in_use,
-        )
-        originals.prune(engine.stores)
+        with engine.layers.operation():
+            removed = remove(engine.image_store, engine.layers, name, force=force, prune=prune, in_use=self._in_use)
+            originals.prune(engine.stores)
         return removed
 
     def prune(self, *, all: bool = False, filters: dict[str, list[str]] | None = None) -> Pruned:
@@ -219,14 +213,9 @@ class Images:
         from lamina.image.prune import prune
 
         engine = self._engine
-        pruned = prune(
-            engine.image_store,
-            engine.layers,
-            all=all,
-            filters=filters or {},
-            in_use=self._in_use,
-        )
-        originals.prune(engine.stores)
+        with engine.layers.operation():
+            pruned = prune(engine.image_store, engine.layers, all=all, filters=filters or {}, in_use=self._in_use)
+            originals.prune(engine.stores)
         return pruned
 
     def _in_use(self) -> Iterator[ContainerUse]:

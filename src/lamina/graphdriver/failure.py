@@ -6,7 +6,16 @@ import errno
 from collections.abc import Iterator
 
 from lamina.contextlib import contextmanager
-from lamina.errors import Conflict, Corrupt, InvalidArgument, NoSpace, NotFound, SystemFailure, Unsupported
+from lamina.errors import (
+    Conflict,
+    Corrupt,
+    InvalidArgument,
+    NoSpace,
+    NotFound,
+    SystemFailure,
+    Unsupported,
+    system_reason,
+)
 
 
 class LayerExists(Conflict):
@@ -56,5 +65,5 @@ def translated(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DriverFull(f"{what}: {error}") from error
-        raise DriverFailure(f"{what}: {error}") from error
+            raise DriverFull(f"{what}: {system_reason(error)}") from error
+        raise DriverFailure(f"{what}: {system_reason(error)}") from error

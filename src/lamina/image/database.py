@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from lamina import atomicfile
 from lamina.characters import is_hex
-from lamina.contextlib import suppress
+from lamina.contextlib import contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound
@@ -121,9 +122,20 @@ class ImageDatabase:
         """RFC 3339 text; ``""`` when the image was never tagged here."""
         return self._text(id, "lastUpdated")
 
-    def set_last_updated(self, id: ImageID) -> None:
-        """Now."""
-        self._write_text(id, "lastUpdated", timestamp.now())
+    @contextmanager
+    def updating(self, id: ImageID) -> Iterator[None]:
+        """``lastUpdated`` is now when the block ends well. All that may fail for want of space is done before it."""
+        done = False
+        try:
+            with atomicfile.replacing(f"{self._with_metadata(id)}/lastUpdated") as file:
+                file.write(timestamp.now().encode())
+                file.flush()
+                os.fdatasync(file.fileno())
+                yield
+                done = True
+        except OSError:
+            if not done:  # else the block's work is done, which only its time does not tell
+                raise
 
     def _text(self, id: ImageID, name: str) -> str:
         try:
@@ -138,10 +150,14 @@ class ImageDatabase:
             os.close(descriptor)
 
     def _write_text(self, id: ImageID, name: str, text: str) -> None:
+        atomicfile.write(f"{self._with_metadata(id)}/{name}", text.encode(), mode=0o600)
+
+    def _with_metadata(self, id: ImageID) -> str:
+        """The directory of an image's metadata, which is there afterwards."""
         directory = self.metadata_path(id)
         with suppress(FileExistsError):
             os.mkdir(directory, 0o700)
-        atomicfile.write(f"{directory}/{name}", text.encode(), mode=0o600)
+        return directory
 
 
 def image_id(hexpart: str) -> ImageID:

@@ -112,9 +112,10 @@ def _journal(images: FileImageStore) -> Iterator[Suspect]:
 
 def _trash(images: FileImageStore) -> Iterator[Suspect]:
     trash = images.root.sub("lamina/trash")
+    free = images.layers.workshop.trash.free
     for name in sorted(list_directory(trash)):
         path = f"{trash}/{name}"
-        yield Suspect(ORPHAN, path, "removed, but not freed yet", images.layers.workshop.trash.empty, size_of(path))
+        yield Suspect(ORPHAN, path, "removed, but not freed yet", partial(free, name), size_of(path))
 
 
 def _names(images: FileImageStore) -> Iterator[Suspect]:

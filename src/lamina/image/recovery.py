@@ -10,7 +10,7 @@ import os
 
 from lamina import atomicfile
 from lamina.digest import ImageID, InvalidDigest
-from lamina.errors import Corrupt, NotFound
+from lamina.errors import Corrupt, LaminaError, NotFound
 from lamina.filelock import FileLock
 from lamina.graphdriver.removal import remove_tree
 from lamina.image.store import IMAGE_NOTE, FileImageStore
@@ -19,13 +19,17 @@ from lamina.layer.journal import Entry
 from lamina.layer.writable import CONTAINER_NOTE
 
 
-def recover(store: FileImageStore) -> None:
-    """Reclaim what all dead journal entries account for. Running operations are not disturbed."""
-    entries = store.layers.dead_entries()
+def recover(store: FileImageStore) -> bool:
+    """Reclaim what all dead journal entries account for; whether images may be gone for it.
+
+    Running operations are not disturbed. What can't be deleted stays in the journal, where the check of the root finds
+    it, and stops nobody.
+    """
+    dead = store.layers.dead_entries()
     try:
-        for entry in entries:
-            store.layers.reclaim(entry)
-        if any(_concerns_images(entry) for entry in entries):
+        entries = [entry for entry in dead if _reclaim(store, entry)]
+        concerned = any(_concerns_images(entry) for entry in entries)
+        if concerned:
             with store.lock():
                 for entry in entries:
                     for hexpart in entry.notes(IMAGE_NOTE):
@@ -33,12 +37,23 @@ def recover(store: FileImageStore) -> None:
                 sweep(store)
                 store.layers.release(store.needed_layers())
     except BaseException:
-        for entry in entries:
+        for entry in dead:
             entry.abandon()
         raise
     for entry in entries:
         entry.close()
     store.layers.workshop.trash.empty()
+    return concerned
+
+
+def _reclaim(store: FileImageStore, entry: Entry) -> bool:
+    """Remove what a dead entry accounts for; else it stays, and this is ``False``."""
+    try:
+        store.layers.reclaim(entry)
+    except (OSError, LaminaError):
+        entry.abandon()
+        return False
+    return True
 
 
 def sweep(store: FileImageStore) -> None:

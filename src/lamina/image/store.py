@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lamina.contextlib import AbstractContextManager
 from lamina.dataroot import DataRoot
@@ -32,12 +32,16 @@ class FileImageStore:
 
     Opening it on a root that can be written reclaims what interrupted operations left.
 
+    :param recovered: called with the store after it did so: others keep things for images that may be gone now.
     :ivar layers: the layer store below it.
     """
 
-    def __init__(self, root: DataRoot, layers: FileLayerStore) -> None:
+    def __init__(
+        self, root: DataRoot, layers: FileLayerStore, recovered: Callable[[FileImageStore], object] | None = None
+    ) -> None:
         self.root = root
         self.layers = layers
+        self._recovered = recovered
         self.database = ImageDatabase(root)
         self.repositories = FileReferenceStore(root, self.lock, self.database.require)
         self.references: ReferenceStore = self.repositories
@@ -50,7 +54,8 @@ class FileImageStore:
         """Finish or undo what interrupted operations left."""
         from lamina.image import recovery
 
-        recovery.recover(self)
+        if recovery.recover(self) and self._recovered is not None:
+            self._recovered(self)
 
     def lock(self) -> AbstractContextManager[None]:
         return self.layers.lock()
@@ -181,8 +186,9 @@ class FileImageStore:
     def tag(self, id: ImageID, reference: Reference) -> ImageID | None:
         """Point ``reference`` at ``id`` on a user's behalf: ``lastUpdated`` changes too. As ``ReferenceStore.add``."""
         with self.layers.operation(), self.lock(), space_checked(self.root.path):
-            before = self.references.add(reference, id)
-            self.database.set_last_updated(id)
+            self.database.require(id)
+            with self.database.updating(id):
+                before = self.references.add(reference, id)
         from lamina.image import telling  # those who only look at images have nothing to tell
 
         telling.by_id(self.root, self.get(id), "tag", name=reference.familiar)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from lamina import atomicfile
 from lamina.characters import is_hex, is_name
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, DiffID, InvalidDigest, chain_id
@@ -207,10 +208,11 @@ def _write(directory: str, name: str, text: str, *, sync: bool = False) -> None:
     path = f"{directory}/{name}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        os.fchmod(descriptor, 0o644)
-        os.write(descriptor, text.encode())
-        if sync:
-            os.fdatasync(descriptor)
+        with atomicfile.naming(path):
+            os.fchmod(descriptor, 0o644)
+            atomicfile.write_all(descriptor, text.encode())
+            if sync:
+                os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 

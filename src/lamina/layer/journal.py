@@ -17,6 +17,7 @@ import os
 from _thread import get_ident
 from collections.abc import Iterator
 
+from lamina.atomicfile import naming
 from lamina.contextlib import contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.filelock import FileLock
@@ -48,8 +49,9 @@ class Entry:
 
     def note(self, kind: str, key: str) -> None:
         """Remember a fact for whoever recovers."""
-        with suppress(FileExistsError):
-            os.mknod(f"{self._directory}/{self.token}.{kind}.{key}", 0o600)
+        path = f"{self._directory}/{self.token}.{kind}.{key}"
+        with suppress(FileExistsError), naming(path):
+            os.mknod(path, 0o600)
 
     def notes(self, kind: str) -> list[str]:
         """Keys of the facts of one kind."""

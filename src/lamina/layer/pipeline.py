@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from lamina.atomicfile import write_all
+from lamina.atomicfile import naming, write_all
 from lamina.contextlib import ExitStack
 from lamina.digest import DiffID, hasher
 from lamina.functools import partial
@@ -51,6 +51,7 @@ class TarSplitFile:
         from isal import isal_zlib
 
         self._compressor = isal_zlib.compressobj(level=_TAR_SPLIT_LEVEL, wbits=31)
+        self._path = path
         self._file = open(path, "wb", buffering=0, opener=_open_metadata)  # noqa: SIM115  # closed by __exit__
 
     def __enter__(self) -> TarSplitFile:
@@ -60,10 +61,14 @@ class TarSplitFile:
         self._file.close()
 
     def write(self, lines: bytes) -> None:
-        write_all(self._file.fileno(), self._compressor.compress(lines))
+        self._append(self._compressor.compress(lines))
 
     def finish(self) -> None:
-        write_all(self._file.fileno(), self._compressor.flush())
+        self._append(self._compressor.flush())
+
+    def _append(self, data: bytes) -> None:
+        with naming(self._path):
+            write_all(self._file.fileno(), data)
 
 
 def _open_metadata(path: str, flags: int) -> int:

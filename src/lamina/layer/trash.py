@@ -11,6 +11,7 @@ import errno
 import os
 
 from lamina.dataroot import DataRoot
+from lamina.errors import LaminaError
 from lamina.filelock import lock_directory
 from lamina.graphdriver.contract import GraphDriver
 from lamina.graphdriver.removal import remove_tree
@@ -27,48 +28,70 @@ class Trash:
         self._root = root
         self._driver = driver
         self._directory = root.sub("lamina/trash")
+        self._own: set[str] = set()
 
     def discard(self, path: str) -> bool:
         """Remove a file or directory at once by moving it here; whether it was there.
 
         A directory that names graph driver ids (``cache-id``, ``mount-id``, ``init-id``) takes those along.
         """
-        target = f"{self._directory}/{os.path.basename(path)}.{os.urandom(8).hex()}"
+        name = f"{os.path.basename(path)}.{os.urandom(8).hex()}"
         try:
-            os.rename(path, target)
+            os.rename(path, f"{self._directory}/{name}")
         except FileNotFoundError:
             return False
         except OSError as error:
             if error.errno not in _RENAME_FAILURES:
                 raise
             self._delete(path)
+        else:
+            self._own.add(name)
         return True
 
     def is_empty(self) -> bool:
         return not list_directory(self._directory)
 
     def empty(self) -> None:
-        """Free the space of all that is here and that nobody reads. Waits for another process that does."""
-        read: set[str] = set()
-        while names := set(list_directory(self._directory)) - read:
-            with self._root.lock("trash"):
-                read.update(name for name in names if not self._free(f"{self._directory}/{name}"))
+        """Free the space of all that is here and that nobody reads. Waits for another process that does.
 
-    def _free(self, path: str) -> bool:
-        """Delete it, unless somebody reads a layer that it names and frees it later. Nobody begins to, here."""
-        if not driver_ids_in(path):
-            self._delete(path)
-            return True
-        try:
-            exclusive = lock_directory(path, wait=False)
-        except FileNotFoundError:  # another process was faster
-            return True
-        if exclusive is None:
-            return False
-        try:
-            self._delete(path)
-        finally:
-            os.close(exclusive)
+        What can't be deleted (an immutable file, a damaged disk) stays and stops nobody: who has discarded it gets the
+        error, once, and the check of the root tells of it.
+        """
+        kept: set[str] = set()
+        failures: list[Exception] = []
+        while names := set(list_directory(self._directory)) - kept:
+            for name in names:
+                try:
+                    if not self.free(name):
+                        kept.add(name)
+                except (OSError, LaminaError) as error:
+                    kept.add(name)
+                    if name in self._own:
+                        failures.append(error)
+        self._own.clear()
+        for failure in failures:
+            raise failure
+
+    def free(self, name: str) -> bool:
+        """Delete one, unless somebody reads a layer that it names and frees it later; whether it is gone.
+
+        Nobody begins to read, here. Raises :class:`OSError` and what the graph driver raises.
+        """
+        path = f"{self._directory}/{name}"
+        with self._root.lock("trash"):
+            if not driver_ids_in(path):
+                self._delete(path)
+                return True
+            try:
+                exclusive = lock_directory(path, wait=False)
+            except FileNotFoundError:  # another process was faster
+                return True
+            if exclusive is None:
+                return False
+            try:
+                self._delete(path)
+            finally:
+                os.close(exclusive)
         return True
 
     def _delete(self, path: str) -> None:

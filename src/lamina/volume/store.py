@@ -6,6 +6,7 @@ to ``_data``, and a volume without the file is one that Docker made, or has neit
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from lamina.characters import is_name
 from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Conflict, InvalidArgument, NotFound
+from lamina.graphdriver.removal import remove_tree
 from lamina.linux import mount
 from lamina.oci import gojson, timestamp
 from lamina.typing import Any, NamedTuple
@@ -105,9 +107,19 @@ class VolumeStore:
         return found, is_new
 
     def _make(self, name: str, labels: dict[str, str] | None, options: dict[str, str] | None) -> Volume:
-        """The caller holds the lock."""
+        """The caller holds the lock. A volume exists when its ``_data`` does, which is last."""
         directory = os.path.join(self._home, name)
+        is_new = not os.path.lexists(directory)
         os.makedirs(directory, 0o701, exist_ok=True)
+        try:
+            self._fill(directory, labels, options)
+        except BaseException:
+            if is_new:
+                remove_tree(directory)
+            raise
+        return self.get(name)
+
+    def _fill(self, directory: str, labels: dict[str, str] | None, options: dict[str, str] | None) -> None:
         created = timestamp.text(int(time.time()) * timestamp.SECOND)
         metadata = gojson.encode({"CreatedAt": created, "Labels": labels, "Options": options})
         atomicfile.write(os.path.join(directory, _METADATA), metadata + b"\n", sync=False)
@@ -122,7 +134,6 @@ class VolumeStore:
         if self._root.owners.are_mapped:
             os.chown(made, *self._root.owners.root)
         os.rename(made, os.path.join(directory, _DATA))  # from here on it exists
-        return self.get(name)
 
     def get(self, name: str) -> Volume:
         """Raises :class:`NoSuchVolume`."""
@@ -152,16 +163,28 @@ class VolumeStore:
         :param users: ids of the containers that refer to it; :class:`VolumeInUse` when there are any.
         :param pruned: it is one of those that nobody uses, of which Docker tells the sum only.
         """
-        from shutil import rmtree
-
         with self._root.lock("volumes"):
             self.get(name)
             if users:
                 raise VolumeInUse(name, users)
             self._detach(name)
-            rmtree(os.path.join(self._home, name))
+            doomed = self._discard(name)
+        remove_tree(doomed)
         if not pruned:
             self._tell(name, "destroy")
+
+    def _discard(self, name: str) -> str:
+        """The path below which all of a volume is that exists no more. In the trash, what this process does not free
+        the next one does; where the trash is on another file system, it goes piece by piece."""
+        directory = os.path.join(self._home, name)
+        doomed = self._root.sub("lamina/trash", f"{name}.{os.urandom(8).hex()}")
+        try:
+            os.rename(directory, doomed)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.ENOENT, errno.EBUSY, errno.ENOSPC, errno.EDQUOT):
+                raise
+            return directory
+        return doomed
 
     def _tell(self, name: str, action: str) -> None:
         events.tell(self._root, events.Actor(events.VOLUME, name, {"driver": "local"}), action)

@@ -154,6 +154,35 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert done.stderr == b"write /dev/stdout: no space left on device\n"
 
 
+def test_a_disk_that_fails_is_not_taken_for_standard_output() -> None:
+    script = """
+from lamina.cli import main, version
+def run(context, options):
+    raise OSError(28, "No space left on device")
+version.run = run
+main.program()
+"""
+    done = subprocess.run([sys.executable, "-c", script, "version"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"Error response from daemon: no space left on device\n"
+
+
+@pytest.mark.parametrize("descriptor", [0, 1, 2])
+def test_a_closed_standard_stream_is_the_null_device(descriptor: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CLOSED, str(descriptor), *lamina("help", "images")], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"" if descriptor == 1 else b"\nUsage:  lamina images")
+
+
+_CLOSED = """
+import os, sys
+os.close(int(sys.argv[1]))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
 def test_output_is_utf8_in_every_locale() -> None:
     environment = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(lamina("é"), capture_output=True, env=environment, check=False)

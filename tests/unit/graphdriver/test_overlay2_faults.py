@@ -211,7 +211,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(driver: Overlay2Driver, monkeypa
         raise OSError(28, "No space left on device", path)
 
     monkeypatch.setattr(layout, "_write", full)
-    with pytest.raises(NoSpace, match="No space left on device"):
+    with pytest.raises(NoSpace, match="no space left on device"):
         driver.create("more", "top")
     assert files_of(driver) == before
     assert not driver.exists("more")

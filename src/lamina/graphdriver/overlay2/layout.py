@@ -192,7 +192,7 @@ class Layout:
         """Mark the layer as a parent: it is shown read-only from now on. Idempotent."""
         path = f"{self.directory(id)}/committed"
         if not os.path.exists(path):
-            _write(path, b"", 0o600)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
     def is_committed(self, id: str) -> bool:
         return os.path.exists(f"{self.directory(id)}/committed")
