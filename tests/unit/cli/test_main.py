@@ -156,7 +156,8 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
 
 def test_a_disk_that_fails_is_not_taken_for_standard_output() -> None:
     script = """
-from lamina.cli import main, version
+from lamina.cli import main
+from lamina.cli.system import version
 def run(context, options):
     raise OSError(28, "No space left on device")
 version.run = run
