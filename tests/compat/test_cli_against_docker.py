@@ -277,6 +277,7 @@ def test_templates_give_what_go_gives(looking: Pair, template: str) -> None:
         "import /dev/null BAD",
         "pull BAD",
         "pull -a plain:1",
+        "pull --platform a/b/c/d plain:1",
         "push BAD",
         "push -a plain:1",
         "push nope",
@@ -290,6 +291,10 @@ def test_templates_give_what_go_gives(looking: Pair, template: str) -> None:
 )
 def test_complaints_are_equal(looking: Pair, words: str) -> None:
     assert looking.same(*words.split()).code in (0, 1)
+
+
+def test_an_image_without_a_name_is_none(looking: Pair) -> None:
+    assert looking.same("rmi", "").code == 1
 
 
 GRAMMAR = (
@@ -441,6 +446,11 @@ def test_import_makes_an_image(changing: Pair, tmp_path: Path) -> None:
     changing.same("import", "-c", "FOO bar", path)
 
 
+def test_nobody_answers(changing: Pair) -> None:
+    changing.same("import", "http://127.0.0.1:1/x")
+    changing.same("pull", "127.0.0.1:1/x")
+
+
 def _progress(answer: Answer) -> Answer:
     """Lines of a pull or push: layers report in any order, and not each state is seen every time."""
     passing = ("Verifying Checksum", "Waiting", "Preparing", "Download complete")
@@ -513,7 +523,16 @@ def test_an_image_comes_by_its_digest(changing: Pair, registry: Callable[..., Re
     changing.lamina("rmi", f"{name}:1")
     changing.same("pull", "-q", f"{name}:1")
     digest = changing.lamina("images", "--digests", "--format", "{{.Digest}}", name).strip()
-    for words in ("rmi NAME:1", "pull -q NAME@DIGEST", "images", "images --digests", "images -q", "rmi NAME@DIGEST"):
+    for words in (
+        "rmi NAME:1",
+        "pull -q NAME@DIGEST",
+        "pull NAME@DIGEST",
+        "pull NAME:1@DIGEST",
+        "images",
+        "images --digests",
+        "images -q",
+        "rmi NAME@DIGEST",
+    ):
         changing.same(*words.replace("NAME", name).replace("DIGEST", digest).split())
 
 
@@ -525,6 +544,7 @@ def test_login_and_logout_say_the_same(changing: Pair, registry: Callable[..., R
         ("login REGISTRY", None),
         ("logout REGISTRY", None),
         ("logout REGISTRY", None),
+        ("logout http://REGISTRY", None),
         ("login REGISTRY", None),
     ):
         sides.same(words, input=typed)

@@ -217,8 +217,7 @@ def open_url(transport: Transport, url: str, headers: Mapping[str, str]) -> Iter
         raise DownloadFailed(str(error)) from error
     with answer:
         if answer.status != 304 and not 200 <= answer.status < 300:
-            said = answer.read_error().decode("utf-8", "replace").strip()[:1000]
-            raise DownloadFailed(f"failed to GET {url} with status {_status(answer.status)}: {said}")
+            raise DownloadFailed(f"failed to GET {url} with status {answer.refusal()}")
         yield answer
 
 
@@ -271,15 +270,6 @@ def _moment(text: str) -> int:
         return max(0, int(email.utils.parsedate_to_datetime(text).timestamp()))
     except (ValueError, TypeError, IndexError, OverflowError):
         return 0
-
-
-def _status(number: int) -> str:
-    from http import HTTPStatus
-
-    try:
-        return f"{number} {HTTPStatus(number).phrase}"
-    except ValueError:
-        return str(number)
 
 
 def _progress(done: int, total: int | None) -> bytes:

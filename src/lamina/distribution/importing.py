@@ -127,7 +127,7 @@ def _download(url: str, settings: Settings | None, report: Report) -> Iterator[_
     report(Event(f"Downloading from {url}"))
     with closing(Transport(settings or Settings())) as transport, transport.send(Request("GET", url)) as answer:
         if answer.status != _OK:
-            raise DownloadFailed(f"failed to GET {url} with status {answer.status}")
+            raise DownloadFailed(f"failed to GET {url} with status {answer.refusal()}")
         yield _Stream(cast("IO[bytes]", answer), url, answer.length or 0)
 
 

@@ -77,7 +77,8 @@ def pull(
     with _translation(reference.tagged()):
         if not all_tags:
             results = [_pull_one(task, reference.tagged())]
-            _report_status(task, reference.tagged().familiar, results)
+            pulled = reference._replace(tag=None) if reference.digest else reference.tagged()
+            _report_status(task, pulled.familiar, results)
             telling.by_name(stores.root, stores.images, reference.tagged(), "pull")
             return results
         tags = client.tags(reference)
@@ -150,7 +151,8 @@ def _pull_one(task: _Pull, reference: Reference) -> PullResult:
 
 def _resolved(task: _Pull, reference: Reference) -> Resolved:
     fetched = task.client.manifest(reference)
-    task.report(Event(f"Pulling from {reference.path}", str(reference.digest or reference.tag)))
+    what = f"{reference.name}@{reference.digest}" if reference.digest else str(reference.tag)
+    task.report(Event(f"Pulling from {reference.path}", what))
     return resolve(task.client, reference, fetched, task.platform or host())
 
 

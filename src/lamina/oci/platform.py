@@ -84,7 +84,9 @@ def from_text(text: str) -> Platform:
     :raises InvalidArgument: more than three parts or an empty one.
     """
     parts = text.split("/")
-    if not 1 <= len(parts) <= 3 or not all(parts):
+    if len(parts) > 3:
+        raise InvalidArgument(f'"{text}": cannot parse platform specifier: invalid argument')
+    if not all(parts):
         raise InvalidArgument(f'"{text}": unknown operating system or architecture: invalid argument')
     here = host()
     if len(parts) == 1:

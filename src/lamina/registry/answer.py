@@ -82,6 +82,16 @@ class Answer:
         except ConnectionFailed:
             return b""
 
+    def refusal(self) -> str:
+        """The status in words and what the server says about it: ``404 Not Found: no such file``."""
+        from http import HTTPStatus
+
+        try:
+            status = f"{self.status} {HTTPStatus(self.status).phrase}"
+        except ValueError:
+            status = str(self.status)
+        return f"{status}: {printable(self.read_error().decode('utf-8', 'replace'))}"
+
     def _read_up_to(self, limit: int) -> bytes:
         body = bytearray()
         while len(body) < limit and (chunk := self.read(min(64 << 10, limit - len(body)))):

@@ -32,7 +32,15 @@ _METADATA = frozenset(ipaddress.ip_address(text) for text in ("fd00:ec2::254", "
 
 
 class Unreachable(ConnectionFailed):
-    """No connection came about, so nothing was sent."""
+    """No connection to ``origin`` came about, so nothing was sent.
+
+    :ivar reason: why, without what was asked for.
+    """
+
+    def __init__(self, what: str, reason: str, origin: Origin) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.reason = reason
+        self.origin = origin
 
 
 class Request(NamedTuple):
@@ -170,7 +178,7 @@ class Transport:
         try:
             response = self._exchange_for(url, origin).send(method, url, headers, body)
         except NoConnection as error:
-            raise Unreachable(f"{what}: {printable(str(error))}") from error
+            raise Unreachable(what, printable(str(error)), origin) from error
         except BrokenExchange as error:
             raise ConnectionFailed(f"{what}: {printable(str(error))}") from error
         self._answered.add(origin)

@@ -100,6 +100,9 @@ def text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
 
 
+_NO_NUMBER = "archive/tar: invalid tar header: there is no number where one should be; is it a tar archive?"
+
+
 def octal(field: bytes) -> int:
     """An octal field; spaces and NULs around it don't count, an empty one is 0."""
     digits = text(field.strip(b" \0"))
@@ -107,11 +110,11 @@ def octal(field: bytes) -> int:
         return 0
     # int() would take signs, underscores and a 0o prefix.
     if not digits.isdigit():
-        raise InvalidTar(f"archive/tar: invalid tar header: number {field!r}")
+        raise InvalidTar(_NO_NUMBER)
     try:
         return int(digits, 8)
     except ValueError:
-        raise InvalidTar(f"archive/tar: invalid tar header: number {field!r}") from None
+        raise InvalidTar(_NO_NUMBER) from None
 
 
 def number(field: bytes) -> int:

@@ -107,7 +107,7 @@ def test_a_url_is_downloaded(stores: Stores, server: str) -> None:
 
 
 def test_a_url_that_has_nothing_is_refused(stores: Stores, server: str) -> None:
-    with pytest.raises(DownloadFailed, match="with status 404"):
+    with pytest.raises(DownloadFailed, match="with status 404 Not Found: "):
         import_image(f"{server}/nothing", stores)
     assert stores.images.ids() == []
 

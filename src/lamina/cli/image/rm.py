@@ -28,6 +28,8 @@ def run(context: Context, options: Options) -> int:
     fatal = False
     for name in options.arguments:
         try:
+            if not name:
+                raise NotFound(name)
             removed = images.remove(name, force=force, prune=not options.on("no-prune"))
         except NotFound:
             complaints.append(f"Error: No such image: {name}")

@@ -14,9 +14,10 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.registry.login import logout
+    from lamina.registry.login import logout, registry_of
 
     server = options.arguments[0] if options.arguments else ""
-    context.print(f"Removing login credentials for {server or DOCKER_HUB_KEY}")
+    name = DOCKER_HUB_KEY if server in ("", DOCKER_HUB_KEY) else registry_of(server)
+    context.print(f"Removing login credentials for {name}")
     logout(DockerConfig(context.docker_config_dir), server)
     return 0
