@@ -115,12 +115,20 @@ class Fault:
     :param number: which change, from 1.
     :param code: the error that the system call ends with; ``None`` ends the process, as ``kill -9`` would.
     :param names: functions of ``os`` whose calls are counted.
+    :param others: methods whose calls are counted too, by their classes and names.
     """
 
-    def __init__(self, number: int, code: int | None = None, names: Sequence[str] = CHANGING) -> None:
+    def __init__(
+        self,
+        number: int,
+        code: int | None = None,
+        names: Sequence[str] = CHANGING,
+        others: Sequence[tuple[type, str]] = (),
+    ) -> None:
         self._number = number
         self._code = code
         self._names = names
+        self._others = others
         self._count = 0
         self._memory = mmap.mmap(-1, 1)  # shared with children
 
@@ -133,6 +141,8 @@ class Fault:
         """In the child, before its work."""
         for name in self._names:
             setattr(os, name, self._watched(name, getattr(os, name)))
+        for owner, name in self._others:
+            setattr(owner, name, self._watched(name, getattr(owner, name)))
 
     def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:

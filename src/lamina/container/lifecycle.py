@@ -350,6 +350,10 @@ def held(parts: Parts, container_id: str) -> Iterator[Container]:
 def reconcile(parts: Parts, container: Container) -> Container:
     """The container with its state put right when its monitor died. The caller holds its lock."""
     run = parts.run_directory(container.id)
+    if run.alive() and container.running and run.is_unsettled() and not parts.root.read_only:
+        from lamina.container import connecting  # hardly ever
+
+        connecting.settle(parts, container)
     if run.alive() or not (container.running or run.exists()) or parts.root.read_only:
         return container
     failure = run.failure()
@@ -381,7 +385,7 @@ def current(parts: Parts, container_id: str) -> Container:
     """The container as it is now, put right first where needed. Raises :class:`NoSuchContainer`."""
     container = parts.store.load(container_id)
     run = parts.run_directory(container_id)
-    if run.alive() or not (container.running or run.exists()):
+    if (run.alive() and not run.is_unsettled()) or not (container.running or run.exists()):
         return container
     with parts.store.lock(container_id):
         container = reconcile(parts, parts.store.load(container_id))

@@ -178,6 +178,9 @@ class Networks(Protocol):
     def disconnect(self, network_id: str, container: str, pid: int) -> None:
         """Take a running container off a network."""
 
+    def settle(self, container: str, pid: int) -> None:
+        """Take away what calls that were killed have left of a running container."""
+
     def endpoints_of(self, container: str) -> Sequence[Endpoint]:
         """Of a running container."""
 

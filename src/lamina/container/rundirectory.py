@@ -6,6 +6,7 @@
     failure       why the monitor ended early, one line; absent unless it did
     attach        socket of the monitor's, on which clients come
     cancelled     there once somebody has stopped the container: it is not started again
+    connecting    there while somebody changes its networks
     config.json   the bundle: runtime-spec document
     pid log state what the runtime keeps
 
@@ -19,15 +20,17 @@ import fcntl
 import os
 import stat
 import time
+from collections.abc import Iterator
 
 from lamina.container import frames
-from lamina.contextlib import suppress
+from lamina.contextlib import contextmanager, suppress
 from lamina.graphdriver.removal import remove_tree
 
 _LOCK = "monitor"
 _FAILURE = "failure"
 _STATE = "state"
 _CANCELLED = "cancelled"
+_CONNECTING = "connecting"
 _NULL = "null"
 _FAILURE_LIMIT = 4096
 _POLL_LONGEST = 0.02
@@ -130,6 +133,27 @@ class RunDirectory:
     def cancelled(self) -> bool:
         """Whether it was cancelled."""
         return os.path.exists(self.sub(_CANCELLED))
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Note that its networks are being changed: who comes after one that was killed looks after them.
+
+        The caller holds the container's lock.
+        """
+        note = self.sub(_CONNECTING)
+        with suppress(FileNotFoundError):  # it has just ended
+            os.close(os.open(note, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        yield
+        self.settled()
+
+    def is_unsettled(self) -> bool:
+        """Whether somebody changes its networks, or was killed meanwhile."""
+        return os.path.exists(self.sub(_CONNECTING))
+
+    def settled(self) -> None:
+        """Nobody needs to look after its networks. Idempotent."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.sub(_CONNECTING))
 
     def leave_failure(self, message: str) -> None:
         """Note why the monitor ends early, for :meth:`failure`. Raises :class:`OSError`."""

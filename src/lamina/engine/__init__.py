@@ -236,7 +236,16 @@ class Engine:
         def alive(container_id: str) -> bool:
             return RunDirectory(root.sub("lamina", "run", container_id)).alive()
 
-        return Networks(root, is_default=root.path == DEFAULT_ROOT, alive=alive, configuration=self.configuration)
+        def settle(container_id: str) -> None:
+            from lamina.container.store import NoSuchContainer
+
+            try:
+                self.container_service.get(container_id)
+            except NoSuchContainer:
+                return
+
+        is_default = root.path == DEFAULT_ROOT
+        return Networks(root, is_default=is_default, alive=alive, settle=settle, configuration=self.configuration)
 
     @cached_property
     def container_service(self) -> ContainerService:

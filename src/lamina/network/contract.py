@@ -235,6 +235,7 @@ class Endpoint(NamedTuple):
     :ivar gateway: where the container's default route goes to when this is the network that has it.
     :ivar prefix: length of the network's prefix, 0 without an address; the same for version 6.
     :ivar names: by which others on the network find it.
+    :ivar planned: name of the interface while it is being made, or taken away.
     """
 
     network: str
@@ -252,6 +253,7 @@ class Endpoint(NamedTuple):
     interface: str = ""
     host_interface: str = ""
     names: tuple[str, ...] = ()
+    planned: str = ""
 
     @classmethod
     def intended(cls, network: Network, container: tuple[str, str], names: tuple[str, ...] = ()) -> Endpoint:
@@ -262,6 +264,10 @@ class Endpoint(NamedTuple):
     def made(self) -> bool:
         """Whether it has come to be; else its addresses and interface may exist, and nobody uses them."""
         return self.interface != ""
+
+    def leaving(self) -> Endpoint:
+        """The same before it is taken away."""
+        return self._replace(interface="", host_interface="", planned=self.interface)
 
     @property
     def link(self) -> str:

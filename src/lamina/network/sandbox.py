@@ -144,7 +144,7 @@ class Plugging(NamedTuple):
             network, bridge = self.bridges.ensure(network, self.links, self.filter)
         try:
             endpoint = self._with_addresses(network, endpoint, wanted)
-            endpoint = endpoint._replace(interface=_free_name(namespace.links))
+            endpoint = endpoint._replace(interface=endpoint.planned or free_name(namespace.links), planned="")
             if network.driver == BRIDGE:
                 endpoint = self._on_bridge(network, endpoint, bridge, namespace)
             else:
@@ -268,7 +268,8 @@ def _broadcast(address: str, prefix: int) -> bytes:
     return Subnet.parse(f"{address}/{prefix}").last.to_bytes(4, "big")
 
 
-def _free_name(links: Rtnetlink) -> str:
+def free_name(links: Rtnetlink) -> str:
+    """What the next interface in a namespace is called."""
     number = 0
     while links.link(f"eth{number}") is not None:
         number += 1

@@ -22,7 +22,7 @@ from lamina.network.contract import (
 from lamina.network.firewall import open_filter
 from lamina.network.ipam import Addresses
 from lamina.network.ports import Bound, bind, overlaps, requests, shown
-from lamina.network.sandbox import Namespace, Plugging, Settings, set_default_routes
+from lamina.network.sandbox import Namespace, Plugging, Settings, free_name, set_default_routes
 from lamina.network.store import NetworkStore
 from lamina.typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -156,11 +156,11 @@ class Sandboxes:
     def connect(
         self, text: str, container: tuple[str, str], pid: int, entry: Mapping[str, Any], names: tuple[str, ...]
     ) -> Endpoint:
-        """Put a running container on one more network. What a call that was killed has left is taken away first."""
+        """Put a running container on one more network. Nothing is unfinished: see :meth:`settle`."""
         network = self.store.find(text)
         with Rtnetlink() as links, open_filter() as filter, Namespace.of(pid) as namespace:
-            holding = self._without_unfinished(container[0], network, links)
-            intended = Endpoint.intended(network, container, names)
+            holding = self.store.holding(container[0])
+            intended = Endpoint.intended(network, container, names)._replace(planned=free_name(namespace.links))
             # Whoever cleans up after this one, should it be killed, knows by it what there may be.
             self.store.hold(container[0], holding._replace(endpoints=(*holding.endpoints, intended)))
             plugging = Plugging(self.store, self.bridges, self._addresses, links, filter)
@@ -174,19 +174,12 @@ class Sandboxes:
         naming.announce(self.store, [network])
         return endpoint
 
-    def _without_unfinished(self, container: str, network: Network, links: Rtnetlink) -> Holding:
-        """What the container has, without what its record does not know: endpoints that were not made to the end, and
-        one on ``network``."""
+    def settle(self, container: str, pid: int) -> None:
+        """Take away what :meth:`connect` and :meth:`disconnect` have left of a running container that were killed."""
         holding = self.store.holding(container)
-        kept = []
-        for endpoint in holding.endpoints:
-            if endpoint.made and endpoint.network != network.id:
-                kept.append(endpoint)
-                continue
-            with suppress(OSError):
-                links.delete_link(endpoint.link)
-            self.store.release_all(endpoint.network, container)
-        return holding._replace(endpoints=tuple(kept))
+        unfinished = [endpoint for endpoint in holding.endpoints if not endpoint.made]
+        if unfinished:
+            self._take_away(container, pid, holding, unfinished)
 
     def disconnect(self, network_id: str, container: str, pid: int) -> None:
         """Take a running container off a network. Nothing when it is not on it."""
@@ -194,20 +187,36 @@ class Sandboxes:
         gone = [endpoint for endpoint in holding.endpoints if endpoint.network == network_id]
         if not gone:
             return
-        left = tuple(endpoint for endpoint in holding.endpoints if endpoint.network != network_id)
-        with Rtnetlink() as links:
+        # Whoever goes on with it, should this one be killed, knows by it what there may be.
+        leaving = tuple(endpoint.leaving() if endpoint in gone else endpoint for endpoint in holding.endpoints)
+        self.store.hold(container, holding._replace(endpoints=leaving))
+        self._take_away(container, pid, holding, gone)
+
+    def _take_away(self, container: str, pid: int, holding: Holding, gone: Sequence[Endpoint]) -> None:
+        left = tuple(endpoint for endpoint in holding.endpoints if endpoint not in gone)
+        with ExitStack() as stack:
+            links = stack.enter_context(Rtnetlink())
+            namespace = None
+            with suppress(OSError):  # it has just ended
+                namespace = stack.enter_context(Namespace.of(pid))
             for endpoint in gone:
-                if endpoint.host_interface:
+                with suppress(OSError):
+                    links.delete_link(endpoint.link)
+                if namespace is not None and self._is_on_parent(endpoint):
                     with suppress(OSError):
-                        links.delete_link(endpoint.host_interface)
-                for address in (endpoint.address, endpoint.address6):
-                    if address:
-                        self.store.release(network_id, address)
-        holding = self._without_ports(holding, gone)._replace(endpoints=left)
-        self.store.hold(container, holding)
-        with suppress(OSError), Namespace.of(pid) as namespace:
-            set_default_routes(list(left), namespace)
+                        namespace.links.delete_link(endpoint.interface or endpoint.planned)
+                self.store.release_all(endpoint.network, container)
+            self.store.hold(container, self._without_ports(holding, gone)._replace(endpoints=left))
+            if namespace is not None:
+                set_default_routes(list(left), namespace)
         naming.announce(self.store, self._known(gone))
+
+    def _is_on_parent(self, endpoint: Endpoint) -> bool:
+        """Whether its interface has no other end on the host, with which it would go."""
+        try:
+            return self.store.find(endpoint.network).driver != BRIDGE
+        except NoSuchNetwork:
+            return False
 
     def names_at(self, container: str) -> str:
         """Address of the server for names that a running container asks; ``""`` for the host's."""

@@ -39,6 +39,7 @@ class Networks:
     any number of threads and processes at once.
 
     :param alive: whether the container's monitor lives; what a dead one left is taken back.
+    :param settle: puts right what a command that was killed has left of a container that runs.
     :param configuration: daemon.json, for what nobody says of a network.
     """
 
@@ -48,11 +49,13 @@ class Networks:
         *,
         is_default: bool,
         alive: Callable[[str], bool],
+        settle: Callable[[str], object],
         configuration: Configuration,
     ) -> None:
         self._root = root
         self._is_default = is_default
         self._alive = alive
+        self._settle = settle
         self._configuration = configuration
         self._default = DefaultBridge.of(configuration)
         self.store = NetworkStore(root, is_default=is_default, options=self._default.options)
@@ -81,7 +84,13 @@ class Networks:
 
     def on(self, root: DataRoot) -> Networks:
         """The same on another :class:`DataRoot` object."""
-        return Networks(root, is_default=self._is_default, alive=self._alive, configuration=self._configuration)
+        return Networks(
+            root,
+            is_default=self._is_default,
+            alive=self._alive,
+            settle=self._settle,
+            configuration=self._configuration,
+        )
 
     # Networks
 
@@ -118,6 +127,9 @@ class Networks:
         if found.config_only:
             self._remove_configuration(found)
             return found  # Docker tells nobody
+        for container, holding in self.store.holdings():
+            if any(endpoint.network == found.id and not endpoint.made for endpoint in holding.endpoints):
+                self._settle(container)
         self._addresses.reclaim(found)
         self.store.remove(found)
         if found.driver == BRIDGE:
@@ -206,6 +218,10 @@ class Networks:
     def disconnect(self, network_id: str, container: str, pid: int) -> None:
         """See :meth:`lamina.network.sandboxes.Sandboxes.disconnect`."""
         self._in_network(lambda: self._sandboxes.disconnect(network_id, container, pid))
+
+    def settle(self, container: str, pid: int) -> None:
+        """See :meth:`lamina.network.sandboxes.Sandboxes.settle`."""
+        self._in_network(lambda: self._sandboxes.settle(container, pid))
 
     def reclaim(self) -> None:
         """Take back what those have who died without giving it back."""
