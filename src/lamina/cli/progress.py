@@ -97,5 +97,4 @@ def _amount(event: Event, columns: int) -> str:
     if columns <= _BAR_WIDTH:
         return numbers
     full = min(event.current * _BAR // event.total, _BAR)
-    head = ">" if full < _BAR else ""
-    return f"[{'=' * full}{head}{' ' * (_BAR - full - len(head))}] {numbers}"
+    return f"[{'=' * full}>{' ' * (_BAR - full)}] {numbers}"

@@ -7,6 +7,7 @@ of the registry has; one that was kept when it was pulled; the layer compressed 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from lamina.digest import Digest
@@ -21,7 +22,7 @@ from lamina.oci.descriptor import Descriptor
 from lamina.progress import Event, Report
 from lamina.reference import Reference, parse
 from lamina.registry.client import RegistryClient
-from lamina.tarball.gzipwriter import compress
+from lamina.tarball.gzipwriter import BLOCK_SIZE, compress
 from lamina.typing import NamedTuple
 
 #: Opens a layer's bytes from the beginning, as they are to travel.
@@ -31,8 +32,8 @@ OpenChunks = Callable[[], Iterable[bytes]]
 _CANDIDATE_LIMIT = 8
 #: Repositories that are tried at most as the source of one blob.
 _MOUNT_LIMIT = 4
-#: Bytes of a layer between two progress events.
-_STEP = 4 << 20
+#: Seconds between two progress events of one layer.
+_INTERVAL = 0.1
 
 
 class Placed(NamedTuple):
@@ -110,11 +111,11 @@ class LayerUpload:
         for candidate in candidates:
             path = originals.kept_blob(self._stores.root, candidate.digest, candidate.size)
             if path:
-                return self._send(layer, candidate, partial(originals.read_chunks, path))
+                return self._send(layer, candidate, partial(self._kept, layer, path, candidate.size))
         return None
 
     def _send_compressed(self, layer: Layer) -> Descriptor:
-        sent = self._send(layer, None, lambda: compress(self._metered(layer, self._stores.layers.tar(layer))))
+        sent = self._send(layer, None, partial(self._compressed, layer))
         return sent._replace(media_type=mediatype.DOCKER_LAYER_GZIP)
 
     def send_config(self, descriptor: Descriptor, raw: bytes) -> None:
@@ -141,15 +142,25 @@ class LayerUpload:
         self._check_cancelled()
         return upload()
 
-    def _metered(self, layer: Layer, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        done = reported = 0
-        for chunk in chunks:
+    def _kept(self, layer: Layer, path: str, size: int) -> Iterator[bytes]:
+        pieces = originals.read_chunks(path)
+        return self._metered(layer, ((piece, len(piece)) for piece in pieces), size)
+
+    def _compressed(self, layer: Layer) -> Iterator[bytes]:
+        pieces = compress(self._stores.layers.tar(layer))
+        return self._metered(layer, ((piece, BLOCK_SIZE) for piece in pieces), layer.size)
+
+    def _metered(self, layer: Layer, pieces: Iterable[tuple[bytes, int]], total: int) -> Iterator[bytes]:
+        """The pieces, with how many of the layer's bytes each stands for, and how far they have been taken."""
+        name, done, reported = layer.diff_id.hex[:12], 0, 0.0
+        for piece, size in pieces:
             self._check_cancelled()
-            yield chunk
-            done += len(chunk)
-            if done - reported >= _STEP:
-                reported = done
-                self._report(Event("Pushing", layer.diff_id.hex[:12], done, max(done, layer.size)))
+            yield piece
+            done += size
+            now = time.monotonic()
+            if now - reported >= _INTERVAL:
+                reported = now
+                self._report(Event("Pushing", name, min(done, total), total))
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():

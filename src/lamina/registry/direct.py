@@ -15,10 +15,11 @@ from urllib.parse import quote, urlsplit
 
 from lamina.registry.endpoint import Origin, is_loopback
 from lamina.registry.http import NOT_TLS, Body, BrokenExchange, NoConnection
-from lamina.typing import TYPE_CHECKING, Any, NamedTuple
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     import ssl
+    from io import BufferedReader
 
 #: Bytes of one line, and lines, of an answer's head.
 _LINE_LIMIT = 64 << 10
@@ -157,7 +158,7 @@ class _Connection:
         self.origin = origin
         self._owner = owner
         self._socket = plain
-        self._file = plain.makefile("rb", _BUFFER)
+        self._file = cast("BufferedReader", plain.makefile("rb", _BUFFER))
 
     def is_open(self) -> bool:
         """Whether the other side is silent: what it says unasked is that it has closed the connection."""
@@ -226,9 +227,8 @@ class _Connection:
         return line
 
     def read(self, size: int) -> bytes:
-        """``size`` bytes, or less at the end of the stream."""
-        data: bytes = self._file.read(size)
-        return data
+        """What has come, up to ``size`` bytes; waits for the first of them, and is empty at the end of the stream."""
+        return self._file.read1(size)
 
     def release(self) -> None:
         """The exchange is over and the connection can carry another one."""

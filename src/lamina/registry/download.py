@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
+from lamina.contextlib import suppress
 from lamina.digest import Digest, DigestMismatch, hasher
 from lamina.errors import Cancelled, Corrupt
 from lamina.oci.descriptor import Descriptor
@@ -16,6 +18,8 @@ from lamina.typing import Self
 
 #: Bytes read at once: large enough that the interpreter's share of the work disappears.
 _CHUNK = 512 << 10
+#: Seconds to wait for the rest of a chunk.
+_MOMENT = 0.1
 #: A connection that brought this much before it broke does not count as a failed attempt.
 _HEADWAY = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)\Z")
@@ -94,7 +98,7 @@ class BlobReader:
         skip = self._position(answer)
         while self._offset < size or skip:
             self._check_cancelled()
-            data = answer.read(min(_CHUNK, skip or size - self._offset))
+            data = _gathered(answer, min(_CHUNK, skip or size - self._offset))
             if not data:
                 raise ConnectionFailed("unexpected end of the answer")
             if skip:
@@ -146,6 +150,19 @@ class BlobReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close_answer()
+
+
+def _gathered(answer: Answer, size: int) -> bytes:
+    """``size`` bytes, or what comes within a moment, so that whoever watches a slow transfer sees it go on."""
+    data = answer.read(size)
+    if not data or len(data) == size:
+        return data
+    pieces, missing, end = [data], size - len(data), time.monotonic() + _MOMENT
+    with suppress(ConnectionFailed):  # what came counts; the next attempt to read fails again
+        while missing and time.monotonic() < end and (data := answer.read(missing)):
+            pieces.append(data)
+            missing -= len(data)
+    return b"".join(pieces)
 
 
 def read_whole(reader: BlobReader) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from lamina.collections import deque
 
@@ -29,19 +30,27 @@ _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 def compress(chunks: Iterable[bytes], *, workers: int | None = None) -> Iterator[bytes]:
     """One gzip member with all of ``chunks``. The same input gives the same bytes, however it is cut.
 
+    Between a head and an end each piece that comes out stands for a block, the last one for what was left.
+
     :param workers: threads; ``None`` takes one per usable core.
     """
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from isal.isal_zlib import crc32
+
+    blocks = _blocks(chunks)
+    first, only = next(blocks)
+    yield _HEADER
+    if only:  # there is nothing to share between threads, which take longer to load than this takes
+        yield _deflate(first, b"", only)
+        yield struct.pack("<II", crc32(first, 0), len(first))
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     workers = workers or len(os.sched_getaffinity(0))
     checksum = length = 0
     dictionary = b""
     pending: deque[Future[bytes]] = deque()
-    yield _HEADER
     with ThreadPoolExecutor(workers, "lamina-gzip") as pool:
-        for block, last in _blocks(chunks):
+        for block, last in chain(((first, only),), blocks):
             pending.append(pool.submit(_deflate, block, dictionary, last))
             checksum = crc32(block, checksum)
             length += len(block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from lamina.digest import ChainID, Digest, ImageID
-from lamina.distribution import originals
+from lamina.distribution import originals, uploads
 from lamina.distribution.metadata import DistributionMetadata
 from lamina.distribution.pull import PullRefused, pull
 from lamina.distribution.push import NothingToPush, push
@@ -249,6 +250,24 @@ def test_without_them_layers_are_compressed_the_same_way_every_time(
     back = stores_at("back")
     assert pull(there, back, client)[0].image_id == layered_image.image_id
     assert b"".join(back.layers.tar(back.layers.get(ChainID(layered_image.chain_ids[0])))) == layered_image.layers[0]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_push_says_how_far_it_is(
+    server: Registry, other: Registry, stores: Stores, client_with: Any, events: Events, monkeypatch: Any, kept: bool
+) -> None:
+    monkeypatch.setattr(uploads, "_INTERVAL", 0.0)
+    content = random.Random(1).randbytes(5 << 20)
+    client = client_with(keep_blobs=kept)
+    pull(parse_tagged(server.upload(TestImage([LayerTar().file("a", content).bytes()]), "app")), stores, client)
+    name = f"{other.address}/app:1"
+    stores.images.tag(stores.images.resolve(f"{server.address}/app").id, parse_tagged(name))
+    push(parse_tagged(name), stores, client, report=events)
+    places = [event.current for event in events if event.status == "Pushing"]
+    assert places[0] == 0
+    assert places == sorted(places)
+    assert len(set(places)) >= 5
+    assert places[-1] == {event.total for event in events if event.status == "Pushing" and event.current}.pop()
 
 
 def test_an_image_that_never_was_in_a_registry_goes_as_docker_sends_it(

@@ -2,6 +2,8 @@
 
 import io
 
+import pytest
+
 from lamina.cli.progress import reporter
 from lamina.progress import Event
 
@@ -49,6 +51,14 @@ def test_a_terminal_keeps_one_line_for_each_layer() -> None:
     assert text.startswith("1: Pulling from x/bb\n\n\x1b[1A\x1b[2K\rd0ffa3937f3a: Pulling fs layer \r\x1b[1B\n")
     assert "\x1b[2A\x1b[2K\rd0ffa3937f3a: Downloading  36.45kB/1.064MB\r\x1b[2B" in text
     assert text.endswith("\x1b[2BDigest: sha256:9258\n")
+
+
+@pytest.mark.parametrize(("done", "bar"), [(1, ">"), (25, "=" * 12 + ">"), (100, "=" * 50 + ">")])
+def test_a_wide_terminal_shows_docker_s_bar(done: int, bar: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamina.cli.progress._size", lambda out: (130, 24))
+    out = Terminal()
+    reporter(out)(Event("Downloading", "d0ffa3937f3a", done, 100))
+    assert f" [{bar:51}] " in out.getvalue()
 
 
 def test_bytes_are_drawn_a_few_times_a_second() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -116,6 +118,26 @@ def test_a_broken_download_goes_on_where_it_stopped(
     fake_registry.on("GET", "/v2/x/blobs/", once(Reply(200, {}, _DATA[: 2 << 20], length=len(_DATA))))
     assert b"".join(client.blob(reference, descriptor())) == _DATA
     assert ranges(fake_registry) == ["", f"bytes={2 << 20}-"]
+
+
+def test_who_watches_a_slow_download_sees_it_go_on(
+    fake_registry: FakeRegistry, client: RegistryClient, reference: Reference
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, 8000, 1000):
+            yield _DATA[start : start + 1000]
+            time.sleep(0.06)
+
+    fake_registry.on("GET", "/v2/x/blobs/", lambda asked: Reply(200, {}, pieces()))
+    assert len(list(client.blob(reference, descriptor(_DATA[:8000])))) >= 3
+
+
+def test_what_came_before_a_break_is_not_asked_for_again(
+    fake_registry: FakeRegistry, client: RegistryClient, reference: Reference
+) -> None:
+    fake_registry.on("GET", "/v2/x/blobs/", once(Reply(200, {}, _DATA[:1_234_567], length=len(_DATA))))
+    assert b"".join(client.blob(reference, descriptor())) == _DATA
+    assert ranges(fake_registry) == ["", "bytes=1234567-"]
 
 
 def test_a_server_without_ranges_sends_it_all_again_and_nothing_is_passed_on_twice(
