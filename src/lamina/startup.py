@@ -80,17 +80,34 @@ def write(path: str) -> int:
 
 
 def _compile(source: bytes, path: str) -> CodeType:
-    """As ``-OO`` does it, but with assertions."""
+    """As ``-OO`` does it, but with assertions, and without what functions and modules say about types."""
     import ast  # for the writer only
 
-    tree = ast.parse(source, path)
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            first, *others = node.body
-            node.body = others or [ast.copy_location(ast.Pass(), first)]
+    class Shorter(ast.NodeTransformer):
+        """Classes keep their annotations: those of named tuples are their members."""
+
+        def generic_visit(self, node: ast.AST) -> ast.AST:
+            super().generic_visit(node)
+            if (
+                isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+                and ast.get_docstring(node, clean=False) is not None
+            ):
+                first, *others = node.body
+                node.body = others or [ast.copy_location(ast.Pass(), first)]
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                node.returns = None
+            elif isinstance(node, ast.arg):
+                node.annotation = None
+            elif isinstance(node, ast.Module):
+                node.body = [_untyped(statement) for statement in node.body]
+            return node
+
+    def _untyped(node: ast.stmt) -> ast.stmt:
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            return ast.copy_location(ast.Assign([node.target], node.value), node)
+        return node
+
+    tree = Shorter().visit(ast.parse(source, path))
     code: CodeType = compile(tree, path, "exec", dont_inherit=True)
     return code
 

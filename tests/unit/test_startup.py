@@ -81,14 +81,16 @@ _DOCUMENTED = '''
 class Silent:
     """Of a class, and all of it."""
 
-def checked(value):
+def checked(value: str) -> "what comes":
     """Of a function."""
     assert value, "is there"
     return value
+
+number: int = 1
 '''
 
 
-def test_docstrings_are_left_out_but_assertions_and_lines_are_there(home: Path) -> None:
+def test_docstrings_and_types_are_left_out_but_assertions_and_lines_are_there(home: Path) -> None:
     (home / "one.py").write_text(_DOCUMENTED)
     startup.write(str(home / "file"))
     program = """
@@ -98,6 +100,7 @@ from lamina.startup import install
 install(sys.argv[2])
 import one
 print(one.__doc__, one.Silent.__doc__, one.checked.__doc__, one.checked("sound"))
+print(one.checked.__annotations__, "__annotations__" in vars(one), one.number)
 try:
     one.checked("")
 except AssertionError as error:
@@ -106,7 +109,7 @@ except AssertionError as error:
     words = [sys.executable, "-c", program, _SOURCES, str(home / "file")]
     environment = {**os.environ, "PYTHONPATH": str(home)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.splitlines() == ["None None None sound", "is there 9"]
+    assert done.stdout.splitlines() == ["None None None sound", "{} False 1", "is there 9"]
 
 
 def test_the_file_of_another_interpreter_is_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
