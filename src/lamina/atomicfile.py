@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lamina.contextlib import ExitStack, contextmanager
 from lamina.typing import IO
@@ -114,6 +114,17 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def sync_together(paths: Iterable[str]) -> None:
+    """Put the content of files on disk. The file system commits once where it is begun before it is waited for."""
+    with ExitStack() as opened:
+        descriptors = [os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) for path in paths]
+        for descriptor in descriptors:
+            opened.callback(os.close, descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # which begins to write
+        for descriptor in descriptors:
+            os.fdatasync(descriptor)
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from lamina.errors import Unsupported
 from lamina.graphdriver import overlayfs
 from lamina.graphdriver.contract import GraphDriver
+from lamina.graphdriver.overlay2 import driver
 from lamina.linux import mount
 from support.mounts import mounts_below
 from support.stacks import Stacks, read, write
@@ -116,7 +117,7 @@ def test_a_group_of_layers_works_where_only_attached_mounts_can_be_layers(
 def test_more_layers_than_overlayfs_can_show_are_refused_before_anything_is_made(
     overlay2: GraphDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overlayfs, "MAXIMUM_LOWERS", 5)
+    monkeypatch.setattr(driver, "MAXIMUM_LOWERS", 5)
     top = fill(overlay2, 5)
     overlay2.create("last", top)
     with pytest.raises(Unsupported, match="max depth exceeded"):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from lamina.atomicfile import TEMPORARY_PREFIX
+from lamina.container import initlayer
 from lamina.distribution import originals
 from lamina.distribution.load import load
 from lamina.distribution.stores import Stores
@@ -20,6 +21,7 @@ from lamina.engine import Engine
 from lamina.image.removal import remove
 from lamina.oci import manifest as manifests
 from lamina.oci.manifest import Manifest
+from lamina.owners import SAME
 from lamina.reference import parse_tagged
 from support.images import LayerTar, TestImage
 from support.mounts import memory_file_system
@@ -69,12 +71,8 @@ def publish_container(storage: Storage) -> None:
 
 def create_container(storage: Storage) -> None:
     image = storage.images.resolve("small")
-
-    def initialise(path: str) -> None:
-        os.mkdir(f"{path}/dev")
-
     with storage.layers.container_operation(CONTAINER):
-        storage.layers.create_writable(CONTAINER, image.config.chain_id, initialise)
+        storage.layers.create_writable(CONTAINER, image.config.chain_id, initlayer.skeleton(SAME))
         publish_container(storage)
     storage.layers.settle(CONTAINER)
 

@@ -17,13 +17,15 @@ from lamina.builder.job import CommandFailed, Job, StepMount
 from lamina.builder.network import Place
 from lamina.builder.warden import Order, Outcome, Pending, Warden
 from lamina.configuration import Configuration
-from lamina.container import defaults, hostfiles, initlayer, rootfs, specification, users
+from lamina.container import controlgroup, defaults, hostfiles, initlayer, rootfs, specification, users
 from lamina.container.parts import StartSettings
 from lamina.container.record import Container
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.specification import Prepared
 from lamina.contextlib import ExitStack
 from lamina.dataroot import DataRoot
+from lamina.functools import cache, partial
+from lamina.layer import skeleton
 from lamina.oci import dockerconfig
 from lamina.owners import SAME, Owners
 from lamina.runtime.program import StandardStreams
@@ -38,7 +40,7 @@ Output = Callable[[bytes], None]
 
 def initialiser(mounts: tuple[StepMount, ...], owners: Owners = SAME) -> Callable[[str], None]:
     """Fills the layer below the step's: what every container has, and the points of ``mounts``."""
-    everywhere = initlayer.initialiser(owners)
+    everywhere = _everywhere(owners)
     if not mounts:
         return everywhere
 
@@ -52,6 +54,12 @@ def initialiser(mounts: tuple[StepMount, ...], owners: Owners = SAME) -> Callabl
             os.close(root)
 
     return initialise
+
+
+@cache
+def _everywhere(owners: Owners) -> Callable[[str], None]:
+    """The same object for the same owners, by which layers are found again."""
+    return partial(skeleton.make, initlayer.skeleton(owners))
 
 
 def _make_point(root: int, mount: StepMount, owners: Owners) -> None:
@@ -106,7 +114,7 @@ def run(
                 raise usernamespace.no_devices(bundle)
         prepared = _prepare(container, merged, bundle, root, place or Place())
         atomicfile.write(f"{bundle}/config.json", specification.encode(container, prepared), sync=False)
-        order = Order(id, bundle, job.command[0], specification.cgroups_path(id, container.host_config["CgroupParent"]))
+        order = Order(id, bundle, job.command[0], controlgroup.path(id, container.host_config["CgroupParent"]))
         read, pending = _start(warden, order, directory.null_device)
         undo.pop_all()  # the warden removes the bundle from now on
     try:
@@ -157,7 +165,7 @@ def _container(job: Job, id: str, configuration: Configuration) -> Container:
     """The record of a container that nobody will see."""
     given = {**job.limits, "NetworkMode": job.network, "Privileged": job.insecure}
     host_config = defaults.host_config(
-        defaults.configured_limits(given, configuration), cgroup_namespace=specification.cgroup_namespace()
+        defaults.configured_limits(given, configuration), cgroup_namespace=controlgroup.default_namespace()
     )
     if job.insecure:
         host_config["MaskedPaths"] = host_config["ReadonlyPaths"] = None

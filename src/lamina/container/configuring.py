@@ -12,6 +12,13 @@ from lamina.errors import InvalidArgument
 from lamina.oci import dockerconfig
 from lamina.typing import Any
 
+#: Names of runtimes that Docker knows, and crun's. Whichever program is installed is used for all of them.
+RUNTIMES = ("runc", "crun", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
+
+
+class UnknownRuntime(InvalidArgument):
+    """``HostConfig.Runtime`` is none of :data:`RUNTIMES`."""
+
 
 class InvalidSetting(InvalidArgument):
     """A member of ``Config`` or ``HostConfig`` that no container can have."""
@@ -78,3 +85,9 @@ def _check(config: Mapping[str, Any]) -> None:
         from lamina.container import signals  # few images say anything about it
 
         signals.number(config["StopSignal"])
+
+
+def check_runtime(host_config: Mapping[str, Any]) -> None:
+    """Raises :class:`UnknownRuntime`."""
+    if host_config["Runtime"] not in RUNTIMES:
+        raise UnknownRuntime(f"Unknown runtime specified {host_config['Runtime']}")

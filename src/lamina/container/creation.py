@@ -1,45 +1,28 @@
 """Making a container: checks, writable layer, volumes, files. All or nothing."""
 
 import os
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from lamina.container import (
     configuring,
+    controlgroup,
     defaults,
     initlayer,
     mounts,
     names,
     networking,
     rare,
-    rootfs,
-    specification,
 )
 from lamina.container.mounts import MountRequest
 from lamina.container.names import NameInUse
 from lamina.container.parts import Parts, Volume
 from lamina.container.record import Container, new_state
+from lamina.container.request import CreateRequest
 from lamina.contextlib import ExitStack
 from lamina.image.contract import Image
 from lamina.oci import timestamp
-from lamina.typing import Any, NamedTuple
+from lamina.typing import Any
 
 _ATTEMPTS = 10
-
-
-class CreateRequest(NamedTuple):
-    """What ``POST /containers/create`` says.
-
-    :ivar config: Docker's ``Config``; ``Image`` is what the user typed.
-    :ivar host_config: Docker's ``HostConfig``; members may be missing.
-    :ivar name: ``""`` for a random one.
-    :ivar endpoints: Docker's ``NetworkingConfig.EndpointsConfig``.
-    """
-
-    config: Mapping[str, Any]
-    host_config: Mapping[str, Any]
-    name: str = ""
-    endpoints: Mapping[str, Any] = MappingProxyType({})
 
 
 def create(parts: Parts, request: CreateRequest) -> Container:
@@ -61,7 +44,7 @@ def create(parts: Parts, request: CreateRequest) -> Container:
         parts.layers.create_writable(
             container.id,
             image.config.chain_id,
-            initlayer.initialiser(parts.root.owners),
+            initlayer.skeleton(parts.root.owners),
             volatile=container.auto_remove,
         )
         undo.callback(parts.layers.remove_writable, container.id)
@@ -75,8 +58,8 @@ def create(parts: Parts, request: CreateRequest) -> Container:
 
 def _describe(parts: Parts, request: CreateRequest, image: Image) -> Container:
     config = configuring.merge(request.config, image.config.config)
-    host_config = defaults.host_config(request.host_config, cgroup_namespace=specification.cgroup_namespace())
-    specification.check_runtime(host_config)
+    host_config = defaults.host_config(request.host_config, cgroup_namespace=controlgroup.default_namespace())
+    configuring.check_runtime(host_config)
     mode = host_config["NetworkMode"] = networking.mode_of(parts, config, host_config)
     path, *arguments = configuring.command(config)
     container_id = os.urandom(32).hex()
@@ -183,6 +166,8 @@ def _prepare_root(parts: Parts, container: Container, requests: list[MountReques
     directory = container.config["WorkingDir"]
     if directory in ("", "/") and not volumes:
         return
+    from lamina.container import rootfs  # many containers have nothing of that
+
     merged = parts.layers.mount(container.id)
     try:
         root = rootfs.open_root(merged)
@@ -227,4 +212,4 @@ def _free_name(parts: Parts) -> str:
     return f"{names.suggest()}_{suffix}"
 
 
-__all__ = ["CreateRequest", "NameInUse", "create"]
+__all__ = ["NameInUse", "create"]

@@ -1,29 +1,20 @@
 """From a container's record to the runtime-spec document of its bundle."""
 
 import os
-import posixpath
 import resource
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lamina.container import hostfiles, mounts, rare
+from lamina.container import controlgroup, hostfiles, mounts, rare
 from lamina.container.record import Container
-from lamina.errors import InvalidArgument
 from lamina.linux import process, userns
 from lamina.oci import runtime as oci
 from lamina.owners import SAME, Owners
-from lamina.runtime import cgroup, filters
+from lamina.runtime import filters
 from lamina.typing import Any, NamedTuple
 
-#: Names of runtimes that Docker knows, and crun's. Whichever program is installed is used for all of them.
-RUNTIMES = ("runc", "crun", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux")
-CGROUP_PARENT = "/lamina"
 _OPEN_FILES = 1 << 20
 _SYSCTL = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
-
-
-class UnknownRuntime(InvalidArgument):
-    """``HostConfig.Runtime`` is none of :data:`RUNTIMES`."""
 
 
 class Prepared(NamedTuple):
@@ -45,16 +36,6 @@ class Prepared(NamedTuple):
     user_namespace: str = ""
 
 
-def cgroups_path(container_id: str, parent: str = "") -> str:
-    """Its control group in each hierarchy. ``parent`` is ``HostConfig.CgroupParent``, which can't climb out."""
-    return f"{posixpath.normpath(f'/{parent}').rstrip('/') if parent else CGROUP_PARENT}/{container_id}"
-
-
-def cgroup_of(container: Container) -> str:
-    """The same for a container."""
-    return cgroups_path(container.id, container.host_config.get("CgroupParent") or "")
-
-
 def encode(container: Container, prepared: Prepared) -> bytes:
     """``config.json``. Raises :class:`~lamina.runtime.seccomp.ProfileUnavailable`."""
     host_config = container.host_config
@@ -74,7 +55,7 @@ def encode(container: Container, prepared: Prepared) -> bytes:
         hostname=container.config["Hostname"],
         mounts=tuple(_mounts(container)),
         namespaces=tuple(namespaces),
-        cgroups_path=cgroup_of(container),
+        cgroups_path=controlgroup.of(container),
         masked_paths=tuple(host_config.get("MaskedPaths") or ()),
         readonly_paths=tuple(host_config.get("ReadonlyPaths") or ()),
         sysctl=sysctl,
@@ -188,14 +169,3 @@ def _mount(point: dict[str, Any]) -> oci.Mount:
 def source(point: dict[str, Any]) -> str:
     """Host path of a bind or volume; a link's target, as the runtime would bind the link's."""
     return os.path.realpath(str(point["Source"])) if point["Type"] == mounts.BIND else str(point["Source"])
-
-
-def cgroup_namespace() -> str:
-    """Docker's default: ``private`` where only cgroup version 2 exists."""
-    return "private" if cgroup.is_unified() else "host"
-
-
-def check_runtime(host_config: Mapping[str, Any]) -> None:
-    """Raises :class:`UnknownRuntime`."""
-    if host_config["Runtime"] not in RUNTIMES:
-        raise UnknownRuntime(f"Unknown runtime specified {host_config['Runtime']}")

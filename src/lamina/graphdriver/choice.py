@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 
-from lamina.graphdriver import overlayfs
 from lamina.graphdriver.contract import GraphDriver
 from lamina.graphdriver.failure import DriverUnavailable
 from lamina.graphdriver.overlay2 import Overlay2Driver
-from lamina.graphdriver.removal import remove_tree
-from lamina.linux import files
 from lamina.owners import SAME, Owners
 from lamina.typing import NamedTuple
 
@@ -176,6 +173,10 @@ def _holds_layers(home: str) -> bool:
 
 def _overlay_obstacle(root: str) -> str | None:
     """Try it: an overlay on the root's file system that is attached nowhere."""
+    from lamina.graphdriver import overlayfs  # only for roots without layers
+    from lamina.graphdriver.removal import remove_tree
+    from lamina.linux import files
+
     if not files.supports_d_type(root):
         return f"the file system of {root} ({files.file_system_name(root)}) has no d_type; make it again with ftype=1"
     probe = os.path.join(root, f"{PROBE_PREFIX}{os.getpid()}{os.urandom(4).hex()}")

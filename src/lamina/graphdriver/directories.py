@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from lamina.contextlib import contextmanager, suppress
 from lamina.graphdriver.failure import DriverFailure, LayerMissing, translated
-from lamina.linux import files, mount
 
 
 def missing(id: str, home: str) -> LayerMissing:
@@ -54,6 +53,8 @@ def detach(point: str) -> None:
 
     Removing the directory takes the mount away in other mount namespaces too.
     """
+    from lamina.linux import mount  # layers are made without
+
     while mount.is_mount_point(point):
         try:
             mount.unmount(point, lazy=True)
@@ -72,11 +73,15 @@ def detach(point: str) -> None:
 
 def backing_file_system(home: str) -> str:
     """The name of the file system that ``home`` is on, or will be."""
+    from lamina.linux import files
+
     return files.file_system_name(home if os.path.isdir(home) else os.path.dirname(home))
 
 
 def synchronize(home: str) -> None:
     """Have every layer below ``home`` on disk."""
+    from lamina.linux import files
+
     if os.path.isdir(home):
         with translated("the layers could not be written to disk"):
             files.syncfs(home)

@@ -15,15 +15,11 @@ import os
 from collections.abc import Iterator
 
 from lamina.contextlib import contextmanager
+from lamina.graphdriver.depth import GROUP, MAXIMUM_LOWERS
 from lamina.graphdriver.failure import TooManyLayers
 from lamina.linux import mount, userns
 from lamina.linux.process import call_in_directory
 from lamina.typing import NamedTuple
-
-#: Lower directories of one overlay.
-_GROUP = 500
-#: Lower directories of an overlay on an overlay: the kernel nests them once (``FILESYSTEM_MAX_STACK_DEPTH``).
-MAXIMUM_LOWERS = 2 * _GROUP - 1
 
 _PARAMETERS = "/sys/module/overlay/parameters"
 
@@ -136,14 +132,14 @@ def _detached(overlay: Overlay, prefix: str) -> int:
 @contextmanager
 def _lowers(context: mount.FileSystemContext, overlay: Overlay, prefix: str) -> Iterator[None]:
     """Give ``context`` its lower directories; inside the block the overlay must be created."""
-    if len(overlay.lowers) <= _GROUP:
+    if len(overlay.lowers) <= GROUP:
         for lower in overlay.lowers:
             context.set_string("lowerdir+", prefix + lower)
         yield
         return
-    for lower in overlay.lowers[: _GROUP - 1]:
+    for lower in overlay.lowers[: GROUP - 1]:
         context.set_string("lowerdir+", prefix + lower)
-    bottom = _detached(Overlay(overlay.home, overlay.lowers[_GROUP - 1 :]), prefix)
+    bottom = _detached(Overlay(overlay.home, overlay.lowers[GROUP - 1 :]), prefix)
     try:
         with _last_lower(context, bottom, overlay):
             yield
@@ -177,7 +173,7 @@ def _last_lower(context: mount.FileSystemContext, bottom: int, overlay: Overlay)
 
 def _attach_by_mount(overlay: Overlay, target: str, first: OSError) -> None:
     """``mount(2)``: with absolute paths where they fit into a page, else relative ones. Raises ``first`` on failure."""
-    if len(overlay.lowers) > _GROUP:
+    if len(overlay.lowers) > GROUP:
         raise TooManyLayers(f"{len(overlay.lowers)} layers need Linux 6.8: {first}") from first
     flags = 0 if overlay.upper else mount.MS_RDONLY
     absolute = _mount_options(overlay, overlay.home + "/")

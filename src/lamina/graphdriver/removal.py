@@ -9,9 +9,6 @@ from __future__ import annotations
 import errno
 import os
 
-from lamina.linux import mount
-from lamina.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
-
 #: How often a directory is listed again that others keep filling.
 _ROUNDS = 16
 
@@ -36,6 +33,8 @@ def remove_tree(path: str) -> None:
     What is mounted below is unmounted first, lazily; what is mounted meanwhile stops the removal (``EXDEV``) rather
     than being emptied: it may be a user's own directory. Raises :class:`OSError`; what is left can be removed again.
     """
+    from lamina.linux import mount  # much is loaded of this package that removes nothing
+
     for point in mount.mount_points(path):
         _unmount(point)
     directory, name = os.path.split(path)
@@ -50,6 +49,8 @@ def remove_tree(path: str) -> None:
 
 
 def _unmount(point: str) -> None:
+    from lamina.linux import mount
+
     try:
         mount.unmount(point, lazy=True)
     except OSError as error:
@@ -74,6 +75,8 @@ def _remove_entry(parent: int, name: str) -> None:
 
 def _enter(parent: int, name: str) -> int:
     """Open a subdirectory that is on the same mount, whatever its mode."""
+    from lamina.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
+
     try:
         return openat2(parent, name, _DIRECTORY, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)
     except PermissionError:

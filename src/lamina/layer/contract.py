@@ -5,10 +5,11 @@ rename happens in a :class:`LayerTransaction`; a transaction that ends without `
 nothing (the journal names what it created; the next process that opens the store removes it).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from lamina.contextlib import AbstractContextManager
 from lamina.digest import ChainID, DiffID
+from lamina.graphdriver.contract import Skeleton
 from lamina.typing import IO, NamedTuple, Protocol
 
 
@@ -145,10 +146,10 @@ class LayerStore(Protocol):
     # Writable layers
 
     def create_writable(
-        self, container_id: str, parent: ChainID | None, initialise: Callable[[str], None] | None = None
+        self, container_id: str, parent: ChainID | None, initial: Skeleton | None = None
     ) -> MountedLayer:
-        """A writable layer for a container; ``initialise`` gets the mounted ``-init`` layer's path to put mount points
-        and files such as ``/etc/hosts`` in. All or nothing."""
+        """A writable layer for a container; ``initial`` is what its ``-init`` layer holds: mount points, and files such
+        as ``/etc/hosts``. All or nothing."""
 
     def writable(self, container_id: str) -> MountedLayer: ...
 

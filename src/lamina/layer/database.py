@@ -106,11 +106,11 @@ class LayerDatabase:
 
     def write(self, directory: str, layer: Layer) -> None:
         """Put a layer's metadata files into ``directory``, not synced."""
-        _write(directory, "cache-id", layer.cache_id)
-        _write(directory, "diff", layer.diff_id)
-        _write(directory, "size", str(layer.size))
+        _write(f"{directory}/cache-id", layer.cache_id)
+        _write(f"{directory}/diff", layer.diff_id)
+        _write(f"{directory}/size", str(layer.size))
         if layer.parent is not None:
-            _write(directory, "parent", layer.parent)
+            _write(f"{directory}/parent", layer.parent)
 
     def containers(self) -> list[str]:
         """Container id of every writable layer, damaged or not."""
@@ -137,12 +137,13 @@ class LayerDatabase:
         return MountedLayer(container_id, mount_id, init_id or "", _read_parent(directory, what))
 
     def write_mount(self, directory: str, mounted: MountedLayer, *, sync: bool) -> None:
-        """Put a writable layer's metadata files into ``directory``."""
-        _write(directory, "mount-id", mounted.mount_id, sync=sync)
-        if mounted.init_id:
-            _write(directory, "init-id", mounted.init_id, sync=sync)
-        if mounted.parent is not None:
-            _write(directory, "parent", mounted.parent, sync=sync)
+        """Put a writable layer's metadata files into ``directory``; with ``sync`` their content is on disk then."""
+        names = {"mount-id": mounted.mount_id, "init-id": mounted.init_id, "parent": mounted.parent}
+        written = {f"{directory}/{name}": text for name, text in names.items() if text}
+        for path, text in written.items():
+            _write(path, text)
+        if sync:
+            atomicfile.sync_together(written)
 
     def staging(self) -> Iterator[str]:
         """Absolute path of everything in ``tmp``."""
@@ -204,15 +205,12 @@ def _read(directory: str, name: str, what: str, *, optional: bool = False) -> st
         os.close(descriptor)
 
 
-def _write(directory: str, name: str, text: str, *, sync: bool = False) -> None:
-    path = f"{directory}/{name}"
+def _write(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         with atomicfile.naming(path):
             os.fchmod(descriptor, 0o644)
             atomicfile.write_all(descriptor, text.encode())
-            if sync:
-                os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -11,7 +11,7 @@ from lamina.contextlib import AbstractContextManager, contextmanager
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import Corrupt
-from lamina.graphdriver.contract import DiffForm, GraphDriver
+from lamina.graphdriver.contract import DiffForm, GraphDriver, Skeleton
 from lamina.layer.contract import Change, Layer, LayerStore, MountedLayer
 from lamina.layer.database import DamagedLayer, LayerNotFound
 from lamina.layer.journal import Entry
@@ -142,11 +142,11 @@ class FileLayerStore:
         self,
         container_id: str,
         parent: ChainID | None,
-        initialise: Callable[[str], None] | None = None,
+        initial: Skeleton | None = None,
         *,
         volatile: bool = False,
     ) -> MountedLayer:
-        return self._writable.create(container_id, parent, initialise, volatile=volatile)
+        return self._writable.create(container_id, parent, initial, volatile=volatile)
 
     def container_operation(self, container_id: str) -> AbstractContextManager[None]:
         return self._writable.container_operation(container_id)

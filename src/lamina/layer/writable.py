@@ -7,13 +7,14 @@ its making stays until the file is there: a crash in between leaves a layer that
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from lamina.atomicfile import sync_directory
 from lamina.contextlib import contextmanager
 from lamina.digest import ChainID
 from lamina.errors import Conflict, InvalidArgument
 from lamina.filelock import lock_directory
+from lamina.graphdriver.contract import Skeleton, prefilling
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.contract import MountedLayer
 from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound
@@ -43,11 +44,11 @@ class WritableLayers:
         self,
         container_id: str,
         parent: ChainID | None,
-        initialise: Callable[[str], None] | None = None,
+        initial: Skeleton | None = None,
         *,
         volatile: bool = False,
     ) -> MountedLayer:
-        """A writable layer on ``parent``, with an ``-init`` layer between them when there is something to initialise.
+        """A writable layer on ``parent``, with an ``-init`` layer between them that holds ``initial``.
 
         ``volatile`` gives up durability: after a power failure the layer may be damaged (``run --rm``).
 
@@ -67,9 +68,9 @@ class WritableLayers:
             entry = workshop.journal.begin()
             entry.note(CONTAINER_NOTE, container_id)
             mount_id = entry.new_id()
-            mounted = MountedLayer(container_id, mount_id, f"{mount_id}-init" if initialise else "", parent)
+            mounted = MountedLayer(container_id, mount_id, f"{mount_id}-init" if initial else "", parent)
             try:
-                self._make(mounted, initialise, volatile=volatile)
+                self._make(mounted, initial, volatile=volatile)
             except BaseException:
                 self._unmake(mounted)
                 entry.close()
@@ -77,28 +78,35 @@ class WritableLayers:
         self._unsettled[container_id] = entry
         return mounted
 
-    def _make(self, mounted: MountedLayer, initialise: Callable[[str], None] | None, *, volatile: bool) -> None:
+    def _make(self, mounted: MountedLayer, initial: Skeleton | None, *, volatile: bool) -> None:
         workshop, driver = self._workshop, self._workshop.driver
         below = workshop.database.cache_id(mounted.parent) if mounted.parent is not None else None
-        if initialise is not None:
+        if initial is not None:
             driver.create_read_write(mounted.init_id, below)
-            # The end of any other mount syncs the whole file system. What is made here are names without content,
-            # which the sync of the directory makes durable.
-            initialise(driver.mount(mounted.init_id, volatile=True))
-            driver.unmount(mounted.init_id)
-            if not volatile:
-                sync_directory(driver.diff_path(mounted.init_id))
+            self._fill(mounted.init_id, initial)
             below = mounted.init_id
         driver.create_read_write(mounted.mount_id, below)
         directory = f"{workshop.database.temporary}/{mounted.mount_id}"
         os.mkdir(directory, 0o755)
         workshop.database.write_mount(directory, mounted, sync=not volatile)
+        if initial is not None and not volatile:  # names without content: the directory's sync makes them durable
+            sync_directory(driver.diff_path(mounted.init_id))
         try:
             os.rename(directory, workshop.database.mount_path(mounted.container_id))
         except OSError as error:
             if workshop.database.has_mount(mounted.container_id):
                 raise MountExists(mounted.container_id) from error
             raise
+
+    def _fill(self, id: str, initial: Skeleton) -> None:
+        driver = self._workshop.driver
+        able = prefilling(driver)
+        if able is not None and able.prefill(id, initial):
+            return
+        from lamina.layer import skeleton  # for drivers and images that leave no quicker way
+
+        skeleton.make(initial, driver.mount(id, volatile=True))  # the end of any other mount syncs the file system
+        driver.unmount(id)
 
     def _unmake(self, mounted: MountedLayer) -> None:
         driver = self._workshop.driver

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 
 from lamina.functools import cache
-from lamina.linux import process
 
 _joined: list[int] = []
 _EVERYBODY = ["0", "0", "4294967295"]
@@ -30,6 +29,8 @@ def maps_range(identifiers: int = 1 << 16) -> bool:
 
 def make() -> None:
     """Move the calling process into a user namespace and a mount namespace of its own; it has no ids there yet."""
+    from lamina.linux import process  # to ask where one is takes less
+
     process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNS)
 
 
@@ -45,6 +46,8 @@ def fresh(uids: Iterable[Sequence[int]], gids: Iterable[Sequence[int]]) -> int:
             with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
                 file.write(lines)
 
+    from lamina.linux import process
+
     return process.opened_of_child(lambda: process.unshare(process.CLONE_NEWUSER), "user", map_ids)
 
 
@@ -55,6 +58,8 @@ def join(handle: int) -> None:
 
     :param handle: pidfd of the other process.
     """
+    from lamina.linux import process
+
     try:
         directory = os.getcwd()
     except FileNotFoundError:

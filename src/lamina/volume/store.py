@@ -17,7 +17,6 @@ from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Conflict, InvalidArgument, NotFound
 from lamina.graphdriver.removal import remove_tree
-from lamina.linux import mount
 from lamina.oci import gojson, timestamp
 from lamina.typing import Any, NamedTuple
 
@@ -196,6 +195,8 @@ class VolumeStore:
 
         :raises NoSuchVolume: :raises lamina.volume.local.NotMounted: the kernel refused.
         """
+        from lamina.linux import mount  # most volumes are directories
+
         volume = self.get(name)
         if not volume.options:
             return False
@@ -224,6 +225,8 @@ class VolumeStore:
             _remove_empty(home)
 
     def _detach(self, name: str) -> None:
+        from lamina.linux import mount
+
         path = os.path.join(self._home, name, _DATA)
         if mount.is_mount_point(path):
             mount.unmount(path)

@@ -10,6 +10,8 @@ import pytest
 
 from lamina.container import initlayer, rootfs
 from lamina.container.rootfs import HostileRoot, NotADirectory
+from lamina.layer import skeleton
+from lamina.owners import SAME
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_a_root_with_links_for_mount_points_is_refused(tree: tuple[Path, int], t
 
 def test_the_init_layer_has_dockers_files(tree: tuple[Path, int]) -> None:
     root, _ = tree
-    initlayer.initialise(str(root))
+    skeleton.make(initlayer.skeleton(SAME), str(root))
     found = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
     assert found == [
         ".dockerenv",
@@ -103,7 +105,7 @@ def test_the_init_layer_replaces_links_instead_of_following_them(tree: tuple[Pat
     for name in ("etc", "dev", "proc", "sys"):
         (root / name).symlink_to(outside)
     (root / ".dockerenv").symlink_to(outside / "victim")
-    initlayer.initialise(str(root))
+    skeleton.make(initlayer.skeleton(SAME), str(root))
     assert list(outside.iterdir()) == []
     assert all((root / name).is_dir() and not (root / name).is_symlink() for name in ("etc", "dev", "proc", "sys"))
 
@@ -112,5 +114,5 @@ def test_the_init_layer_leaves_a_directory_that_an_image_has_for_a_file(tree: tu
     root, _ = tree
     (root / "etc/hosts").mkdir(parents=True)
     (root / "etc/hosts/inside").write_text("")
-    initlayer.initialise(str(root))
+    skeleton.make(initlayer.skeleton(SAME), str(root))
     assert (root / "etc/hosts/inside").exists()

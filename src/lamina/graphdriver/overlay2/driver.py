@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterator
 
 from lamina.contextlib import AbstractContextManager, suppress
-from lamina.graphdriver import directories, overlayfs
-from lamina.graphdriver.contract import DiffForm, Problem
+from lamina.graphdriver import directories
+from lamina.graphdriver.contract import DiffForm, Problem, Skeleton
+from lamina.graphdriver.depth import MAXIMUM_LOWERS
 from lamina.graphdriver.directories import detach, make_directory
 from lamina.graphdriver.failure import LayerDamaged, LayerMissing, TooManyLayers, translated
+from lamina.graphdriver.overlay2 import prefill
 from lamina.graphdriver.overlay2.layout import Layout
-from lamina.graphdriver.overlayfs import Overlay
 from lamina.graphdriver.removal import remove_tree
-from lamina.linux import files, mount, userns
+from lamina.linux import userns
 from lamina.owners import SAME, Owners
 
 #: The mark of a volatile mount, which the kernel refuses to mount over: the last one may not have been synced.
@@ -61,6 +62,12 @@ class Overlay2Driver:
         except LayerMissing:
             self._remove_links(id)
 
+    def prefill(self, id: str, skeleton: Skeleton) -> bool:
+        """See :class:`lamina.graphdriver.contract.Prefilling`."""
+        lowers = [f"{self.home}/l/{name}" for name in self._layout.lowers(id)]
+        with translated(f"layer {id} could not be filled"):
+            return prefill.prefill(self.diff_path(id), lowers, skeleton)
+
     def exists(self, id: str) -> bool:
         return os.path.isdir(self._layout.directory(id))
 
@@ -83,6 +90,8 @@ class Overlay2Driver:
         return self._mount(id, [self._layout.link(between)], read_only=False, volatile=volatile)
 
     def _mount(self, id: str, between: list[str], *, read_only: bool, volatile: bool) -> str:
+        from lamina.linux import mount  # layers are made, looked at and taken down without
+
         with self._locked(id) as directory, translated(f"layer {id} could not be mounted"):
             merged = f"{directory}/merged"
             read_only = read_only or self._layout.is_committed(id)
@@ -111,6 +120,8 @@ class Overlay2Driver:
             return
 
     def is_mounted(self, id: str) -> bool:
+        from lamina.linux import mount
+
         return mount.is_mount_point(f"{self._layout.directory(id)}/merged")
 
     # What it looks like
@@ -123,6 +134,8 @@ class Overlay2Driver:
         return data
 
     def status(self) -> list[tuple[str, str]]:
+        from lamina.linux import files
+
         place = self.home if os.path.isdir(self.home) else os.path.dirname(self.home)
         return [
             ("Backing Filesystem", files.file_system_name(place)),
@@ -160,13 +173,17 @@ class Overlay2Driver:
     @staticmethod
     def _maximum_lowers() -> int:
         """How many layers can be below one."""
-        return overlayfs.MAXIMUM_LOWERS
+        return MAXIMUM_LOWERS
 
     def _locked(self, id: str) -> AbstractContextManager[str]:
         """The layer's directory, locked. Raises ``LayerMissing``."""
         return directories.locked(id, self.home, self._layout.directory(id))
 
     def _attach(self, id: str, lowers: list[str], merged: str, *, read_only: bool, volatile: bool) -> None:
+        from lamina.graphdriver import overlayfs
+        from lamina.graphdriver.overlayfs import Overlay
+        from lamina.linux import mount
+
         directory = self._layout.directory(id)
         below = [f"l/{name}" for name in lowers]
         if not below:
