@@ -119,12 +119,14 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 def sync_together(paths: Iterable[str]) -> None:
     """Put the content of files on disk. The file system commits once where it is begun before it is waited for."""
     with ExitStack() as opened:
-        descriptors = [os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) for path in paths]
-        for descriptor in descriptors:
+        descriptors = {path: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) for path in paths}
+        for path, descriptor in descriptors.items():
             opened.callback(os.close, descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # which begins to write
-        for descriptor in descriptors:
-            os.fdatasync(descriptor)
+            with naming(path):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # which begins to write
+        for path, descriptor in descriptors.items():
+            with naming(path):
+                os.fdatasync(descriptor)
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:

@@ -173,6 +173,21 @@ def test_run_loads_what_few_containers_need_only_for_them(modules_of: Loader) ->
     assert not loaded & _COSTLY
 
 
+def test_making_a_container_loads_nothing_of_running_it(modules_of: Loader) -> None:
+    """That is loaded meanwhile by the process that becomes its monitor."""
+    modules = modules_of(
+        "import lamina.cli.container.run, lamina.container.service, lamina.container.creation\n"
+        "import lamina.container.standby, lamina.container.logdrivers, lamina.graphdriver.choice\n"
+        "import lamina.image.store; print(*sys.modules)"
+    )
+    running = ["clients", "household", "jsonlog", "monitor", "preparing", "rootfs", "specification", "streams", "users"]
+    assert not {f"lamina.container.{name}" for name in running} & modules
+    assert not {"lamina.linux.libc", "lamina.linux.mount", "lamina.runtime.program", "lamina.runtime.filters"} & modules
+    assert not {
+        name for name in modules if name.startswith(("lamina.network", "lamina.volume", "lamina.cli.container.attach"))
+    }
+
+
 def test_start_loads_nothing_about_images(loaded_by: Loader) -> None:
     loaded = loaded_by("start nothing")
     assert "lamina.container.lifecycle" in loaded

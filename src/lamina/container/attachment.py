@@ -45,14 +45,15 @@ class Attachment:
     def fileno(self) -> int:
         return self._descriptor
 
-    def wait_until_started(self) -> None:
-        """Raises :class:`StartFailed`, :class:`MonitorLost`."""
+    def wait_until_started(self) -> bool:
+        """``False`` when it runs already. Raises :class:`StartFailed`, :class:`MonitorLost`."""
         frame = self._receive()
         if frame[:1] == frames.FAILED:
             failure = frames.Failure.decode(frame)
             raise StartFailed(failure.message, failure.code)
-        if frame != frames.STARTED:
+        if frame not in (frames.STARTED, frames.RUNS):
             raise MonitorLost("the container's monitor ended before the container started")
+        return frame == frames.STARTED
 
     def send(self, frame: bytes) -> None:
         """Send one frame, of which none must be under way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lamina import events
-from lamina.container import configuring, opening, specification
+from lamina.container import configuring, controlgroup, opening
 from lamina.container.parts import Parts
 from lamina.container.record import Container
 from lamina.digest import DiffID, ImageID
@@ -41,7 +41,7 @@ def commit(parts: Parts, container: Container, request: CommitRequest) -> Image:
     changed = instructions.apply(container.config, request.changes) if request.changes else {}
     config = configuring.merge(changed, container.config) if changed else container.config
     frozen = request.pause and container.running and not container.state["Paused"]
-    path = specification.cgroup_of(container)
+    path = controlgroup.of(container)
     if frozen:
         cgroup.freeze(path)
         events.note(parts.root, container, "pause")

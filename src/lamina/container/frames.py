@@ -18,7 +18,11 @@ CHUNK = 32 << 10
 
 # From the monitor
 STARTED, FAILED, OUT, ERR, EXITED = b"S", b"F", b"O", b"E", b"X"
+#: In place of :data:`STARTED`: the container runs already.
+RUNS = b"R"
 # From the client
+#: The very first frame: the id of the container to start, for a client that stays, or one that does not.
+BEGIN_ATTACHED, BEGIN = b"B", b"b"
 INPUT, INPUT_END, RESIZE = b"I", b"C", b"W"
 #: The first frame of a client that came later: ``b"A"`` to get output and give input, ``b"a"`` for output only,
 #: ``b"N"`` to learn the next exit code only, ``b"K"`` to end the wait for the next start.

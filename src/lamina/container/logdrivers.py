@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from lamina.container import jsonlog
-from lamina.container.jsonlog import Rotation, Writer
 from lamina.container.record import Container
 from lamina.errors import InvalidArgument, Unsupported
 from lamina.typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from lamina.container.jsonlog import Rotation
     from lamina.container.logs import Form
 
 JSON_FILE, LOCAL, SYSLOG, JOURNALD, NONE = "json-file", "local", "syslog", "journald", "none"
@@ -181,6 +180,8 @@ def open_log(container: Container, path: str) -> Log:
 
 def _open(driver: str, container: Container, options: Mapping[str, str], path: str) -> Log:
     if driver == JSON_FILE:
+        from lamina.container.jsonlog import Writer  # making a container loads no log
+
         return Writer(path, _rotation(options), _attributes(container, options, path))
     from lamina.container import locallog  # few containers need it
 
@@ -231,6 +232,8 @@ def place_of(container: Container, path: str) -> Place:
     """
     driver, options = _parts(container.host_config.get("LogConfig"))
     if driver == JSON_FILE:
+        from lamina.container import jsonlog
+
         return Place(path, jsonlog)
     from lamina.container import locallog  # few containers need it
 
@@ -255,6 +258,8 @@ def _parts(document: Mapping[str, Any] | None) -> tuple[str, dict[str, str]]:
 
 
 def _rotation(options: Mapping[str, str]) -> Rotation:
+    from lamina.container.jsonlog import Rotation
+
     limit = _size(options["max-size"]) if "max-size" in options else 0
     files = _count(options.get("max-file", "1"))
     if files < 1:
@@ -267,6 +272,7 @@ def _rotation(options: Mapping[str, str]) -> Rotation:
 
 def _local_rotation(options: Mapping[str, str]) -> Rotation:
     from lamina.container import locallog  # few containers need it
+    from lamina.container.jsonlog import Rotation
 
     default = locallog.DEFAULT_ROTATION
     limit = _bytes(options["max-size"]) if "max-size" in options else default.limit

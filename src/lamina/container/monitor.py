@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 from collections.abc import Callable
 
@@ -25,10 +24,10 @@ from lamina.container.rundirectory import RunDirectory
 from lamina.container.streams import Streams
 from lamina.contextlib import AbstractContextManager, suppress
 from lamina.errors import LaminaError
-from lamina.linux import daemon, memory
-from lamina.runtime import cgroup
+from lamina.linux import memory
+from lamina.runtime import cgroup, sealing
 from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram
-from lamina.typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+from lamina.typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from lamina.container.checking import Checker
@@ -43,6 +42,10 @@ _DRAIN_SECONDS = 2.0
 
 class Household(Protocol):
     """What the monitor needs of the engine, opened afresh in the monitor's process."""
+
+    def starting(self, id: str, *, attached: bool) -> AbstractContextManager[Plan | None]:
+        """Hold the container, prepared for its start; ``None`` when it runs already. What fails inside is undone, and
+        noted in its state."""
 
     def open_network(self, container: Container) -> None:
         """Make what the container needs for its next run; :meth:`left` ends it."""
@@ -66,7 +69,7 @@ class Household(Protocol):
     def restarting(self, id: str) -> AbstractContextManager[Container | None]:
         """Hold the container, prepared for another start; ``None`` when somebody has stopped or removed it."""
 
-    def failed(self, id: str, code: int, message: str) -> None:
+    def failed(self, id: str, error: Exception) -> None:
         """Another start did not work: that is the end."""
 
     def unmount(self, id: str) -> None: ...
@@ -78,104 +81,88 @@ class Household(Protocol):
 class Plan(NamedTuple):
     """One start.
 
-    :ivar container: its record; the starter holds its lock until it hears from the monitor.
+    :ivar container: its record.
     :ivar run: directory with the bundle.
     :ivar lock: descriptor of the run directory's lock.
-    :ivar client: the monitor's end of the socket pair.
-    :ivar attached: whether the client stays and gets the output.
-    :ivar reopen: makes the :class:`Household` once the start worked.
     """
 
     container: Container
     run: RunDirectory
     runtime: RuntimeProgram
     lock: int
-    client: int
-    attached: bool
     cgroups_path: str
     log_path: str
-    reopen: Callable[[], Household]
 
 
-def fork(plan: Plan) -> int:
-    """Start a monitor; its pid, which the caller must reap some day when it lives on."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    return _main(plan)
+def look_after(container_id: str, household: Household, client: int, *, attached: bool) -> None:
+    """Start a container and stay with it to the end.
 
-
-def _main(plan: Plan) -> NoReturn:
-    code = 1
+    :param client: this process's end of the socket pair to the starter.
+    :param attached: whether the starter stays and gets the output.
+    """
     try:
-        daemon.leave_caller("lamina-monitor", {plan.lock, plan.client})
-        Monitor(plan).run()
-        code = 0
-    finally:
-        os._exit(code)
+        with household.starting(container_id, attached=attached) as plan:
+            if plan is None:
+                os.write(client, frames.RUNS)
+                return
+            monitor = Monitor(plan, household, client, attached=attached)
+            run = monitor.start()
+    except Exception as error:
+        with suppress(OSError):  # nobody is there to hear it
+            os.write(client, _failure(error).encode())
+        if not isinstance(error, LaminaError | OSError):
+            raise
+        return
+    monitor.run(run)
 
 
 class Monitor:
     """All runs of one container from a start by a person to the end."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, household: Household, client: int, *, attached: bool) -> None:
         self._plan = plan
+        self._household = household
         self._id = plan.container.id
         self._clients = Clients(plan.run.path)
-        self._starter = self._clients.add(plan.client, wants_output=plan.attached)
+        self._client = client
+        self._attached = attached
         self._pauses = Pauses()
         self._wakeup = _watch_children()
 
-    def run(self) -> None:
+    def start(self) -> Run:
+        """The first run, noted as running."""
+        plan = self._plan
+        self._household.open_network(plan.container)
+        run = self._start(plan.container)
+        self._plan = plan._replace(runtime=sealing.released(plan.runtime))
+        plan.container.set_running(run.pid)
+        self._household.save(plan.container)
+        return run
+
+    def run(self, run: Run) -> None:
+        """Tell the starter, and stay until the last run has ended."""
+        starter = self._clients.add(self._client, wants_output=self._attached)
+        starter.send(frames.STARTED)
+        if not self._attached:
+            starter.close()
         try:
-            self._run()
+            log = logdrivers.open_log(self._plan.container, self._plan.log_path)
+            code = self._watch(run, log)
+            log.close()
+            self._finish(code)
         except BaseException as error:
-            self._leave_word(error)
+            failure = _failure(error)
+            with suppress(OSError):  # for whoever looks after the container next
+                self._plan.run.leave_failure(failure.message)
+            self._clients.dismiss(failure.encode())
             raise
 
-    def _leave_word(self, error: BaseException) -> None:
-        """Say why this ends early: to the clients, and for whoever looks after the container next."""
-        place = error.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
-        where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
-        message = f"the container's monitor failed: {type(error).__name__}: {error}{where}"
-        with suppress(OSError):
-            self._plan.run.leave_failure(message)
-        self._clients.dismiss(Failure(message, ENGINE_FAILED).encode())
-
-    def _run(self) -> None:
-        plan = self._plan
-        try:
-            household = plan.reopen()
-            try:
-                household.open_network(plan.container)
-                run = self._start(plan.container)
-            except BaseException:
-                cgroup.destroy(plan.cgroups_path)  # the runtime may have been killed
-                household.left(self._id)
-                household.unmount(self._id)
-                raise
-        except (LaminaError, OSError) as error:
-            self._failed(error)
-            return
-        plan.container.set_running(run.pid)
-        household.save(plan.container)
-        self._starter.send(frames.STARTED)
-        if not plan.attached:
-            self._starter.close()
-        log = logdrivers.open_log(plan.container, plan.log_path)
-        code = self._watch(run, log, household)
-        log.close()
-        self._finish(household, code)
-
-    def _watch(self, run: Run, log: Log, household: Household) -> int:
+    def _watch(self, run: Run, log: Log) -> int:
         """Stay with it from run to run; the last exit code."""
+        household = self._household
         while True:
             begun = time.monotonic()
-            code = run.relay(log, self._checker(household))
+            code = run.relay(log, self._checker())
             # The pid is not reaped before the state says that nothing runs: nobody can signal a process that took it.
             oom_killed = cgroup.oom_killed(self._plan.cgroups_path)
             again = household.exited(self._id, code, oom_killed=oom_killed)
@@ -189,12 +176,12 @@ class Monitor:
             self._plan.run.forget_run()
             self._clients.dismiss(frames.exited(code))
             self._pause(self._pauses.after(time.monotonic() - begun))
-            following = self._start_again(household)
+            following = self._start_again()
             if following is None:
                 return code
             run = following
 
-    def _checker(self, household: Household) -> Checker | None:
+    def _checker(self) -> Checker | None:
         check = HealthCheck.of(self._plan.container.config)
         if check is None:
             return None
@@ -202,11 +189,12 @@ class Monitor:
 
         return Checker(
             check,
-            lambda request: household.start_check(self._id, request),
-            lambda result: household.checked(self._id, check, result),
+            lambda request: self._household.start_check(self._id, request),
+            lambda result: self._household.checked(self._id, check, result),
         )
 
-    def _start_again(self, household: Household) -> Run | None:
+    def _start_again(self) -> Run | None:
+        household = self._household
         with household.restarting(self._id) as container:
             if container is None:
                 return None
@@ -214,8 +202,7 @@ class Monitor:
                 household.open_network(container)
                 run = self._start(container)
             except (LaminaError, OSError) as error:
-                code = error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED
-                household.failed(self._id, code, str(error))
+                household.failed(self._id, error)
                 household.left(self._id)
                 return None
             container.set_running(run.pid)
@@ -246,7 +233,6 @@ class Monitor:
         streams = Streams(terminal=terminal, open_stdin=open_stdin, null=plan.run.null_device)
         try:
             console = streams.listen_for_console(plan.run.path) if streams.terminal else None
-            cgroup.stay_warm()  # the network may have taken long
             pid = plan.runtime.run_detached(
                 self._id,
                 plan.run.path,
@@ -263,16 +249,8 @@ class Monitor:
             raise
         return Run(pid, streams, self._clients, self._wakeup, once=bool(config.get("StdinOnce")))
 
-    def _failed(self, error: LaminaError | OSError) -> None:
-        """Undo, and tell the starter, who holds the container's lock and records why."""
-        code = error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED
-        self._plan.run.remove()
-        os.close(self._plan.lock)
-        self._clients.dismiss(Failure(str(error), code).encode())
-        self._clients.linger()
-
-    def _finish(self, household: Household, code: int) -> None:
-        plan = self._plan
+    def _finish(self, code: int) -> None:
+        plan, household = self._plan, self._household
         self._clients.close_listener()
         household.unmount(self._id)
         rundirectory.leave_exit_code(plan.lock, code)
@@ -283,6 +261,17 @@ class Monitor:
         os.close(plan.lock)
         self._clients.dismiss(frames.exited(code))
         self._clients.linger()
+
+
+def _failure(error: BaseException) -> Failure:
+    """What is said of an error that ended a start, or this process."""
+    if isinstance(error, LaminaError | OSError):
+        return Failure(str(error), error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED)
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
+    return Failure(f"the container's monitor failed: {type(error).__name__}: {error}{where}", ENGINE_FAILED)
 
 
 def _between_runs(client: Client, frame: bytes) -> None:

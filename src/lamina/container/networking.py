@@ -32,7 +32,11 @@ _REMEMBERED = ("IPAMConfig", "Links", "Aliases", "DriverOpts")
 
 def is_bridged(container: Container) -> bool:
     """Whether it has interfaces that the engine makes."""
-    mode = container.network_mode
+    return makes_interfaces(container.network_mode)
+
+
+def makes_interfaces(mode: str) -> bool:
+    """Whether the engine makes interfaces for a container with that ``HostConfig.NetworkMode``."""
     return mode not in _OWN and not mode.startswith(_CONTAINER)
 
 
@@ -77,7 +81,8 @@ def describe(parts: Parts, container: Container, wanted: Mapping[str, Any]) -> d
     mode = container.network_mode
     if mode.startswith(_CONTAINER):
         return {**defaults.network_settings("none"), "Networks": {}}
-    parts.networks.check_ports(container.config, container.host_config)
+    if container.host_config.get("PortBindings") or container.host_config.get("PublishAllPorts"):
+        parts.networks.check_ports(container.config, container.host_config)
     container.host_config["Links"] = _links(parts, container) or None
     own = _DEFAULT if mode == "default" else _name_of(parts, mode)
     settings = defaults.network_settings(own)

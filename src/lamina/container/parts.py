@@ -9,15 +9,13 @@ from lamina.container.record import Container
 from lamina.container.rundirectory import RunDirectory
 from lamina.container.store import ContainerStore
 from lamina.dataroot import DataRoot
-from lamina.graphdriver.choice import open_driver
 from lamina.layer.store import FileLayerStore
 from lamina.owners import SAME, Owners
-from lamina.runtime import program
-from lamina.runtime.program import RuntimeProgram
 from lamina.typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from lamina.image.contract import ImageStore
+    from lamina.runtime.program import RuntimeProgram
 
 #: The member of ``SecurityOpt``, alone or with a value.
 _NO_NEW_PRIVILEGES = "no-new-privileges"
@@ -145,6 +143,9 @@ class NetworkOpened(Protocol):
 class Networks(Protocol):
     """The network service, as far as a container cares."""
 
+    def load(self) -> None:
+        """Load the modules that :meth:`open` needs, which takes a while."""
+
     def get(self, text: str) -> Network:
         """Raises ``NotFound``."""
 
@@ -266,10 +267,14 @@ class Parts(NamedTuple):
     def runtime(self) -> RuntimeProgram:
         """The runtime to use. ``HostConfig.Runtime`` says ``runc`` in every container that names none: it is what a
         dockerd on the same root calls its default, and means no more than that."""
+        from lamina.runtime import program  # containers are made and looked at without
+
         return program.find()
 
     def reopened(self) -> Parts:
         """The same for a forked child: nothing that another thread of the parent had locked or open."""
+        from lamina.graphdriver.choice import open_driver
+
         root = DataRoot.open(self.root.path, owners=self.root.owners)
         driver = open_driver(root.path, self.layers.driver.name, root.owners)
         return self._replace(root=root, layers=FileLayerStore(root, driver), store=ContainerStore(root))

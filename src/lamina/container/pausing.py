@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lamina import events
-from lamina.container import specification
+from lamina.container import controlgroup
 from lamina.container.lifecycle import current
 from lamina.container.parts import Parts
 from lamina.container.record import PAUSED, RESTARTING, Container
@@ -27,7 +27,7 @@ def pause(parts: Parts, container_id: str) -> None:
             raise IsPaused(f"Container {container_id} is already paused")
         if container.status == RESTARTING:
             raise IsRestarting(container_id)
-        cgroup.freeze(specification.cgroup_of(container))
+        cgroup.freeze(controlgroup.of(container))
         container.state["Paused"] = True
         parts.store.save(container)
     events.note(parts.root, container, "pause")
@@ -46,7 +46,7 @@ def unpause(parts: Parts, container_id: str) -> None:
 def thaw(parts: Parts, container: Container) -> None:
     """The same for a caller who holds the container's lock and knows that it is paused."""
     with suppress(SystemFailure):  # with its last process gone the group goes, too
-        cgroup.thaw(specification.cgroup_of(container))
+        cgroup.thaw(controlgroup.of(container))
     container.state["Paused"] = False
     parts.store.save(container)
     events.note(parts.root, container, "unpause")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from lamina import events
-from lamina.container import specification
+from lamina.container import controlgroup
 from lamina.container.lifecycle import current
 from lamina.container.parts import Parts
 from lamina.container.record import RESTARTING
@@ -38,7 +38,7 @@ def top(parts: Parts, container_id: str, arguments: Sequence[str]) -> tuple[list
     renamed = _RENAMED.search(" ".join(["ps", *words]))
     if renamed is not None:
         raise InvalidArgument(f'specifying "{renamed[0].strip()}" is not allowed')
-    processes = cgroup.processes(specification.cgroup_of(container)) or in_pid_namespace(container.pid)
+    processes = cgroup.processes(controlgroup.of(container)) or in_pid_namespace(container.pid)
     found = _parse(_ps(words, processes), frozenset(processes))
     events.note(parts.root, container, "top")
     return found

@@ -22,12 +22,13 @@ from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lamina.container.attachment import Attachment
-    from lamina.container.creation import CreateRequest
     from lamina.container.execution import ExecRequest, Execution
     from lamina.container.jsonlog import Entry
     from lamina.container.logs import LogRequest
+    from lamina.container.request import CreateRequest
     from lamina.container.restarting import RestartPolicy
     from lamina.container.restoring import Restored
+    from lamina.container.standby import Standby
     from lamina.image.contract import ContainerUse, ImageStore
     from lamina.layer.contract import Change
 
@@ -46,14 +47,14 @@ class ContainerService:
         root: DataRoot,
         layers: FileLayerStore,
         open_images: Callable[[], ImageStore],
-        volumes: Volumes,
+        open_volumes: Callable[[DataRoot], Volumes],
         open_networks: Callable[[DataRoot], Networks],
         *,
         configuration: Configuration,
     ) -> None:
         self._configuration = configuration
         settings = StartSettings.of(configuration)
-        self._parts = Parts(root, layers, open_images, ContainerStore(root), volumes.on, open_networks, settings)
+        self._parts = Parts(root, layers, open_images, ContainerStore(root), open_volumes, open_networks, settings)
         self._monitors: list[int] = []
 
     @property
@@ -99,15 +100,34 @@ class ContainerService:
         events.note(self._parts.root, container, "create")
         return container
 
-    def start(self, text: str) -> None:
-        """Start it detached; nothing when it runs already."""
-        self._reap()
-        lifecycle.start(self._parts, self.id_of(text), attached=False, started_pids=self._monitors.append)
+    def standby(self, network_mode: str = "") -> Standby:
+        """What makes the next start quick: a process that gets ready to be a monitor beside what is done meanwhile.
 
-    def start_attached(self, text: str) -> Attachment | None:
-        """Start it and exchange bytes with it; ``None`` when it runs already."""
+        For programs without threads. Leave it (``with``) whether it was used or not.
+
+        :param network_mode: what the container's ``HostConfig`` will say, for what is got ready.
+        """
+        from lamina.container import networking
+        from lamina.container.standby import Standby
+
+        return Standby(self._parts, bridged=networking.makes_interfaces(network_mode))
+
+    def start(self, text: str, standby: Standby | None = None) -> None:
+        """Start it detached; nothing when it runs already.
+
+        :param standby: an unused one that is to become its monitor.
+        """
+        self._start(text, attached=False, standby=standby)
+
+    def start_attached(self, text: str, standby: Standby | None = None) -> Attachment | None:
+        """Start it and exchange bytes with it; ``None`` when it runs already. ``standby`` as in :meth:`start`."""
+        return self._start(text, attached=True, standby=standby)
+
+    def _start(self, text: str, *, attached: bool, standby: Standby | None) -> Attachment | None:
         self._reap()
-        return lifecycle.start(self._parts, self.id_of(text), attached=True, started_pids=self._monitors.append)
+        return lifecycle.start(
+            self._parts, self.id_of(text), attached=attached, started_pids=self._monitors.append, standby=standby
+        )
 
     def stop(self, text: str, timeout: int | None = None) -> None:
         """See :func:`lamina.container.ending.stop`."""

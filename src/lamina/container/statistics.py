@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from lamina.container import specification
+from lamina.container import controlgroup
 from lamina.container.record import Container
 from lamina.runtime import usage
 from lamina.runtime.usage import Traffic, Usage
@@ -65,7 +65,7 @@ def take(container: Container) -> Reading:
     if not container.running:
         return Reading(Usage(), {})
     networks = {} if container.network_mode == "host" else usage.traffic(container.pid)
-    return Reading(usage.read(specification.cgroup_of(container)), networks)
+    return Reading(usage.read(controlgroup.of(container)), networks)
 
 
 def measure(containers: Sequence[Container], before: dict[str, Reading] | None = None) -> list[Statistics]:

@@ -251,6 +251,11 @@ class Engine:
     def container_service(self) -> ContainerService:
         from lamina.container.service import ContainerService
 
+        def open_volumes(root: DataRoot) -> VolumeStore:
+            from lamina.volume.store import VolumeStore
+
+            return VolumeStore(root)
+
         def open_images() -> FileImageStore:
             return self.image_store
 
@@ -260,7 +265,7 @@ class Engine:
             self.root,
             self.layers,
             open_images,
-            self.volumes,
+            open_volumes,
             self._open_networks,
             configuration=self.configuration,
         )

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lamina.container.attachment import Attachment
-from lamina.container.creation import CreateRequest
 from lamina.container.execution import ExecRequest
 from lamina.container.logs import LogRequest
 from lamina.container.record import Container as Record
+from lamina.container.request import CreateRequest
 from lamina.errors import Conflict
 from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 

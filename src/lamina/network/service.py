@@ -92,6 +92,10 @@ class Networks:
             configuration=self._configuration,
         )
 
+    def load(self) -> None:
+        """Load the modules that :meth:`open` needs, which takes a while."""
+        from lamina.network import sandboxes  # noqa: F401 - that it is loaded is what it is about
+
     # Networks
 
     def get(self, text: str) -> Network:
@@ -159,10 +163,9 @@ class Networks:
 
     def check_ports(self, config: Mapping[str, Any], host_config: Mapping[str, Any]) -> None:
         """See :func:`lamina.network.ports.requests`."""
-        if host_config.get("PortBindings") or host_config.get("PublishAllPorts"):
-            from lamina.network.ports import requests
+        from lamina.network.ports import requests
 
-            requests(config, host_config)
+        requests(config, host_config)
 
     def check_endpoint(self, text: str, endpoint: Mapping[str, Any]) -> None:
         """See :func:`lamina.network.ipam.check_endpoint`. Raises :class:`~lamina.network.contract.NoSuchNetwork`."""

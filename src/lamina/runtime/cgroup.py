@@ -52,7 +52,7 @@ def warm_up(home: str = _HOME, membership: str = "/proc/self/cgroup", *, seconds
 
     The kernel waits for an RCU grace period (about 10 ms) before such a move, unless there was one just before. Moving
     this process to where it is changes nothing and, begun early, lets that time pass beside other work. It is repeated,
-    for at most ``seconds``, since the move that counts must not come much later; :func:`stay_warm` goes on.
+    for at most ``seconds``, since the move that counts must not come much later.
     """
     stop, done = allocate_lock(), allocate_lock()
     stop.acquire()
@@ -61,9 +61,12 @@ def warm_up(home: str = _HOME, membership: str = "/proc/self/cgroup", *, seconds
 
     def move() -> None:
         try:
-            while stay_warm(home, membership) and time.monotonic() < end:
-                if stop.acquire(timeout=_WARM_SECONDS):
-                    break
+            with open(_own_group(home, membership) + "/cgroup.procs", "wb", buffering=0) as file:
+                while file.write(b"0") and time.monotonic() < end:
+                    if stop.acquire(timeout=_WARM_SECONDS):
+                        break
+        except OSError:
+            pass  # not allowed, or no such hierarchy: then nothing is gained and nothing lost
         finally:
             done.release()
 
@@ -73,16 +76,6 @@ def warm_up(home: str = _HOME, membership: str = "/proc/self/cgroup", *, seconds
 
     start_new_thread(move, ())
     return finish
-
-
-def stay_warm(home: str = _HOME, membership: str = "/proc/self/cgroup") -> bool:
-    """Move this process to where it is; soon after the last move that takes no time. Whether it could be done."""
-    try:
-        with open(_own_group(home, membership) + "/cgroup.procs", "wb", buffering=0) as file:
-            file.write(b"0")
-    except OSError:
-        return False  # not allowed, or no such hierarchy: then nothing is gained and nothing lost
-    return True
 
 
 def _own_group(home: str, membership: str) -> str:

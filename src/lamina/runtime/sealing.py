@@ -19,15 +19,33 @@ _MFD_EXEC = 0x10
 _FIRST = 10
 
 
+class SealedProgram(RuntimeProgram):
+    """A copy of a runtime."""
+
+    def __init__(self, original: RuntimeProgram, descriptor: int) -> None:
+        super().__init__(original.name, f"/proc/self/fd/{descriptor}")
+        self.original = original
+        self.descriptor = descriptor
+
+
 def sealed(runtime: RuntimeProgram) -> RuntimeProgram:
-    """``runtime`` as a copy that lives as long as this process; itself where that can't be, or is of no use to it."""
+    """A copy of ``runtime`` that lives as long as this process, unless it is given to :func:`released`; ``runtime``
+    itself where a copy can't be made, or is of no use to it."""
     if runtime.name != "crun":
         return runtime
     try:
         descriptor = _copy(runtime.path)
     except OSError:  # of memory there is none, or none may be executed
         return runtime
-    return RuntimeProgram(runtime.name, f"/proc/self/fd/{descriptor}")
+    return SealedProgram(runtime, descriptor)
+
+
+def released(runtime: RuntimeProgram) -> RuntimeProgram:
+    """What ``runtime`` is a copy of, and the copy's memory is given back; ``runtime`` itself when it is none."""
+    if not isinstance(runtime, SealedProgram):
+        return runtime
+    os.close(runtime.descriptor)
+    return runtime.original
 
 
 def _copy(path: str) -> int:

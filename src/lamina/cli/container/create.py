@@ -16,7 +16,8 @@ COMMAND = Command(
 
 def run(context: Context, options: Options) -> int:
     try:
-        container = creating.create(context, options, "create", detached=False)
+        request = creating.request(context, options, "create", detached=False)
+        container = creating.create(context, options, request, "create")
     except CommandError as error:
         # Unlike run, create leaves the engine's answer as it is.
         answer = error.text.removeprefix("lamina: ")

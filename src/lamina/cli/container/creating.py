@@ -12,6 +12,7 @@ from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.container.record import Container
+    from lamina.container.request import CreateRequest
 
 #: Exit code of ``run`` and ``create`` when the engine itself refuses.
 ENGINE_FAILED = 125
@@ -29,12 +30,9 @@ FLAGS: tuple[Flag, ...] = (
 )
 
 
-def create(context: Context, options: Options, verb: str, *, detached: bool) -> Container:
-    """Make the container that the command line describes, pulling its image where it may.
-
-    :raises CommandError: with docker's words and exit code 125.
-    """
-    from lamina.container.creation import CreateRequest
+def request(context: Context, options: Options, verb: str, *, detached: bool) -> CreateRequest:
+    """What the command line asks for. Raises :class:`CommandError` with docker's words and exit code 125."""
+    from lamina.container.request import CreateRequest
 
     cid_file = options.text("cidfile")
     try:
@@ -42,7 +40,7 @@ def create(context: Context, options: Options, verb: str, *, detached: bool) -> 
             raise CommandError(
                 f"container ID file found, make sure the other container isn't running or delete {cid_file}"
             )
-        request = CreateRequest(
+        return CreateRequest(
             _config(context, options, detached=detached),
             _host_config(options),
             options.text("name"),
@@ -50,15 +48,22 @@ def create(context: Context, options: Options, verb: str, *, detached: bool) -> 
         )
     except CommandError as error:
         raise failure(verb, error.text) from None
+
+
+def create(context: Context, options: Options, wanted: CreateRequest, verb: str) -> Container:
+    """Make the container, pulling its image where it may.
+
+    :raises CommandError: with docker's words and exit code 125.
+    """
     for warning in limits.advice(options):
         context.warn(f"WARNING: {warning}")
     try:
-        container = _create(context, options, request)
+        container = _create(context, options, wanted)
     except LaminaError as error:
         raise failure(verb, f"Error response from daemon: {error}") from error
     for warning in (*container.warnings, *networking.advice(container.network_mode)):
         context.warn(f"WARNING: {warning}")
-    if cid_file:
+    if cid_file := options.text("cidfile"):
         with open(cid_file, "w", encoding="ascii") as file:
             file.write(container.id)
     return container
@@ -72,13 +77,13 @@ def failure(verb: str, message: str, code: int = ENGINE_FAILED, *, show_help: bo
     return CommandError(text, code)
 
 
-def _create(context: Context, options: Options, request: Any) -> Container:
+def _create(context: Context, options: Options, wanted: CreateRequest) -> Container:
     service = context.engine().container_service
     policy = options.text("pull")
     if policy == "always":
         _pull(context, options)
     try:
-        return service.create(request)
+        return service.create(wanted)
     except NotFound as error:
         if policy == "never" or not str(error).startswith("No such image"):
             raise
@@ -86,7 +91,7 @@ def _create(context: Context, options: Options, request: Any) -> Container:
 
     context.warn(f"Unable to find image '{parse_tagged(options.arguments[0]).familiar}' locally")
     _pull(context, options)
-    return service.create(request)
+    return service.create(wanted)
 
 
 def _pull(context: Context, options: Options) -> None:

@@ -109,10 +109,10 @@ def _container(context: Context, name: str) -> Container:
 def _place(context: Context, container: Container) -> Place:
     from lamina.container.execution import Place
     from lamina.container.rundirectory import RunDirectory
-    from lamina.runtime import program
+    from lamina.runtime import program, sealing
 
     root = context.engine().root
-    return Place(root, RunDirectory(root.sub("lamina", "run", container.id)), program.find())
+    return Place(root, RunDirectory(root.sub("lamina", "run", container.id)), sealing.sealed(program.find()))
 
 
 def _detached(context: Context, container: Container, request: ExecRequest) -> int:

@@ -27,35 +27,32 @@ COMMAND = Command(
 
 
 def run(context: Context, options: Options) -> int:
-    from lamina.runtime import cgroup
-
-    warm = cgroup.warm_up()  # what it waits for passes while the rest is loaded
-    from lamina.cli.container import attaching
-
     detached = options.on("detach")
     if detached and options.texts("attach"):
         raise CommandError("Conflicting options: -a and -d")
-    attaching.check_keys(options.text("detach-keys"))
-    if not detached:
-        attaching.check_terminal(context, stdin=options.on("interactive"), terminal=options.on("tty"))
-    container = creating.create(context, options, "run", detached=detached)
+    if options.text("detach-keys") or options.on("tty"):
+        from lamina.cli.container import attaching
+
+        attaching.check_keys(options.text("detach-keys"))
+        if not detached:
+            attaching.check_terminal(context, stdin=options.on("interactive"), terminal=options.on("tty"))
+    request = creating.request(context, options, "run", detached=detached)
     service = context.engine().container_service
-    warm()
-    try:
-        if detached:
-            service.start(container.id)
-            context.print(container.id)
-            return 0
-        attachment = service.start_attached(container.id)
-        assert attachment is not None, "nobody else knows the container yet"
-        return attaching.relay(
-            context,
-            container,
-            attachment,
-            attaching.Manner(options.on("sig-proxy"), options.text("detach-keys"), silent=True),
-        )
-    except (LaminaError, OSError) as error:
-        raise _start_failed(context, container, error) from error
+    with service.standby(str(request.host_config.get("NetworkMode") or "")) as standby:
+        container = creating.create(context, options, request, "run")
+        try:
+            if detached:
+                service.start(container.id, standby)
+                context.print(container.id)
+                return 0
+            attachment = service.start_attached(container.id, standby)
+            assert attachment is not None, "nobody else knows the container yet"
+            from lamina.cli.container import attaching  # while the container begins
+
+            manner = attaching.Manner(options.on("sig-proxy"), options.text("detach-keys"), silent=True)
+            return attaching.relay(context, container, attachment, manner)
+        except (LaminaError, OSError) as error:
+            raise _start_failed(context, container, error) from error
 
 
 def _start_failed(context: Context, container: Container, error: Exception) -> CommandError:

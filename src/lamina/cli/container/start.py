@@ -23,15 +23,12 @@ def run(context: Context, options: Options) -> int:
         if len(options.arguments) > 1:
             raise CommandError("you cannot start and attach multiple containers at once")
         return _attached(context, options)
-    from lamina.runtime import cgroup
-
-    warm = cgroup.warm_up()  # what it waits for passes while the rest is loaded
     service = context.engine().container_service
-    warm()
     failed = []
     for name in options.arguments:
         try:
-            service.start(name)
+            with service.standby() as standby:
+                service.start(name, standby)
         except LaminaError as error:
             context.warn(f"Error response from daemon: {error}")
             failed.append(name)
