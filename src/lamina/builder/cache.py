@@ -21,7 +21,7 @@ from lamina import atomicfile, json
 from lamina.characters import is_hex
 from lamina.contextlib import suppress
 from lamina.dataroot import DataRoot
-from lamina.digest import ChainID, DiffID, InvalidDigest
+from lamina.digest import ChainID, DiffID, InvalidDigest, chain_id
 from lamina.image.kept import STEPS
 from lamina.typing import Any, NamedTuple
 
@@ -43,6 +43,10 @@ class Step(NamedTuple):
     diff_id: DiffID | None
     history: dict[str, Any]
     size: int = 0
+
+    def fits(self, below: ChainID | None) -> bool:
+        """Whether it was made on the stack ``below``."""
+        return self.chain == (below if self.diff_id is None else chain_id(below, self.diff_id))
 
     def to_json(self) -> dict[str, Any]:
         """All but the key."""

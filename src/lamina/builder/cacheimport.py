@@ -15,7 +15,7 @@ from lamina.builder.cachedocument import CacheDocument
 from lamina.builder.cacheoptions import CacheImport
 from lamina.builder.distant import Blob
 from lamina.builder.stage import StageState
-from lamina.digest import Digest, DigestMismatch, chain_id, hasher
+from lamina.digest import Digest, DigestMismatch, hasher
 from lamina.errors import Corrupt, NotFound
 from lamina.image.contract import ImageStore
 from lamina.oci import image as configurations
@@ -100,9 +100,8 @@ class DocumentLender:
 
 
 def _fits(step: Step, state: StageState, created_by: str) -> bool:
-    expected = state.chain if step.diff_id is None else chain_id(state.chain, step.diff_id)
     empty = bool(step.history.get("empty_layer"))
-    return step.chain == expected and empty == (step.diff_id is None) and step.history.get("created_by") == created_by
+    return step.fits(state.chain) and empty == (step.diff_id is None) and step.history.get("created_by") == created_by
 
 
 def open_lender(

@@ -65,11 +65,11 @@ class Lookup:
         if self._session.request.no_cache:
             return None
         step = self._cache.get(key)
-        if step is not None:
-            if step.chain is None:
-                return Hit(step, None)
-            if step.chain == state.chain:
+        # One of which the steps before were done once more since, with another result, is none of this stack's.
+        if step is not None and step.fits(state.chain):
+            if step.diff_id is None:
                 return Hit(step, state.layer)
+            assert step.chain is not None
             layer = self._session.hold(step.chain)
             if layer is not None:
                 return Hit(step, layer)
