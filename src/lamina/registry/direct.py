@@ -122,7 +122,7 @@ class Connections:
         try:
             return socket.create_connection((name, origin.port), self._connect_timeout)
         except (OSError, UnicodeError) as error:
-            raise NoConnection(_not_connected(error, origin)) from error
+            raise NoConnection(not_connected(error, origin)) from error
 
     def _refuse_plain(self, origin: Origin) -> None:
         """Find out whether somebody on this machine speaks TLS at all before loading OpenSSL: few there do.
@@ -393,7 +393,8 @@ def _in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield b"0\r\n\r\n"
 
 
-def _not_connected(error: Exception, origin: Origin) -> str:
+def not_connected(error: BaseException, origin: Origin) -> str:
+    """Why ``origin`` could not be reached."""
     if isinstance(error, socket.gaierror):
         unknown = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
         return f"dial tcp: lookup {origin.host}: {'no such host' if unknown else error.strerror}"
@@ -408,5 +409,5 @@ def _broken(error: Exception) -> str:
     return "net/http: timeout awaiting an answer" if isinstance(error, TimeoutError) else _text(error)
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return (getattr(error, "strerror", None) or str(error) or "EOF").lower()

@@ -5,19 +5,21 @@ Imported only where a proxy is configured: it takes longer to load than most req
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from urllib.parse import unquote, urlsplit
 
 from urllib3 import BaseHTTPResponse, ProxyManager, Timeout, disable_warnings, exceptions, make_headers
 
+from lamina.registry.certificates import handshake_failure
+from lamina.registry.direct import not_connected
+from lamina.registry.endpoint import Origin
 from lamina.registry.http import Body, BrokenExchange, NoConnection
-from lamina.typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import ssl
 
 _POOL_SIZE = 16
+#: What ``http.client`` says, before the status, about a proxy that makes no tunnel.
+_TUNNEL = "Tunnel connection failed: "
 
 
 class Proxied:
@@ -34,6 +36,7 @@ class Proxied:
         disable_warnings(exceptions.InsecureRequestWarning)  # whoever configured it knows
         parts = urlsplit(proxy)
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+        self._proxy = Origin.of(proxy)
         self._manager = ProxyManager(
             f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
             maxsize=_POOL_SIZE,
@@ -57,12 +60,23 @@ class Proxied:
                 decode_content=False,
             )
         except (exceptions.NewConnectionError, exceptions.ConnectTimeoutError, exceptions.SSLError) as error:
-            raise NoConnection(_reason(error)) from error
+            raise NoConnection(self._not_connected(error, url)) from error
         except (exceptions.ProxyError, exceptions.LocationParseError) as error:
-            raise NoConnection(_reason(error)) from error
+            raise NoConnection(self._not_connected(error, url)) from error
         except (exceptions.HTTPError, OSError, ValueError) as error:
             raise BrokenExchange(_reason(error)) from error
         return ProxiedReply(response)
+
+    def _not_connected(self, error: Exception, url: str) -> str:
+        """Why neither the proxy nor, through it, the host of ``url`` could be reached, in Go's words."""
+        for cause in _causes(error):
+            if isinstance(cause, ssl.SSLError):
+                return handshake_failure(cause, Origin.of(url).host)
+            if str(cause).startswith(_TUNNEL):
+                return str(cause).removeprefix(_TUNNEL).lstrip("0123456789 ")
+            if isinstance(cause, OSError):
+                return f"proxyconnect tcp: {not_connected(cause, self._proxy)}"
+        return _reason(error)
 
     def close(self) -> None:
         """See :class:`~lamina.registry.http.Exchange`."""
@@ -106,6 +120,13 @@ class ProxiedReply:
 
 def _reason(error: Exception) -> str:
     """What a person needs of an exception of urllib3, which names its own objects first."""
-    cause = getattr(error, "reason", None) or error.__cause__ or error
-    text = str(getattr(cause, "reason", None) or cause)
+    text = str(getattr(error, "reason", None) or error.__cause__ or error)
     return text.rpartition(">: ")[2] or text
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what it came of."""
+    while error is not None:
+        yield error
+        reason = getattr(error, "reason", None)
+        error = reason if isinstance(reason, BaseException) else error.__cause__ or error.__context__

@@ -6,6 +6,7 @@ from lamina.errors import InvalidArgument
 from lamina.reference import parse_tagged
 from lamina.registry.client import RegistryClient
 from lamina.registry.endpoint import Origin
+from lamina.registry.errors import ConnectionFailed
 from lamina.registry.proxy import proxy_for
 from lamina.registry.settings import Proxies
 from support.fake_registry import Asked, FakeRegistry, Reply
@@ -68,7 +69,17 @@ def test_requests_go_through_the_proxy_with_its_password(fake_registry: FakeRegi
     fake_registry.on("GET", "http://mirror.example/v2/library/x/manifests/latest", answer)
     client: RegistryClient = client_with(
         mirrors=(("docker.io", ("http://mirror.example",)),),
-        proxies=Proxies(http=f"http://user:secret@{fake_registry.address}"),
+        proxies=Proxies(http=f"http://us%20er:p%40%3Ass@{fake_registry.address}"),
     )
     assert client.manifest(parse_tagged("x")).raw == b"{}"
-    assert seen[0].headers["proxy-authorization"] == "Basic dXNlcjpzZWNyZXQ="
+    assert seen[0].headers["proxy-authorization"] == "Basic dXMgZXI6cEA6c3M="  # "us er" and "p@:ss"
+
+
+def test_why_a_proxy_is_of_no_use(fake_registry: FakeRegistry, client_with) -> None:
+    for proxy, reason in (
+        ("http://127.0.0.1:1", r"proxyconnect tcp: dial tcp 127\.0\.0\.1:1: connect: connection refused"),
+        (fake_registry.url, "Unsupported method"),  # no proxy: it makes no tunnels
+    ):
+        client = client_with(proxies=Proxies(https=proxy))
+        with pytest.raises(ConnectionFailed, match=f'^Get "https://a.example/v2/": {reason}'):
+            client.manifest(parse_tagged("a.example/x"))
