@@ -89,6 +89,7 @@ def _main(parts: Parts, client: int, bridged: bool) -> NoReturn:
         from lamina.linux import daemon
 
         daemon.leave_caller("lamina-monitor", {client})
+        cgroup.leave_unit()
         _load(parts, bridged)
         from lamina.container.household import EngineHousehold
         from lamina.container.monitor import look_after

@@ -1,6 +1,6 @@
 """Mounting overlayfs: a stack of up to 999 lower directories, with or without an upper one.
 
-The descriptor mount API takes lower directories one by one (``lowerdir+``, Linux 6.8) and attaches the mount as the
+The descriptor mount API takes lower directories one by one (``lowerdir+``, Linux 6.7) and attaches the mount as the
 very last step. Older kernels get ``mount(2)``, whose options end at one page: about 130 layers.
 
 One overlay has at most 500 lower directories (``OVL_MAX_STACK`` of ``fs/overlayfs/params.h``). Of a deeper stack the
@@ -104,10 +104,18 @@ def probe(overlay: Overlay, target: str) -> None:
 
 def detached(overlay: Overlay) -> int:
     """A descriptor of the mounted but nowhere attached overlay. Raises :class:`OSError`."""
+    if not _takes_single_lowers(os.uname().release):
+        raise OSError(errno.EINVAL, "the kernel does not take lower directories one by one", overlay.home)
     longest = max(map(len, (overlay.upper or "", overlay.work or "", *overlay.lowers)))
     if len(overlay.home) + 1 + longest > mount.STRING_LIMIT or _SPECIAL.intersection(overlay.home):
         return call_in_directory(overlay.home, lambda: _detached(overlay, ""))
     return _detached(overlay, overlay.home + "/")
+
+
+def _takes_single_lowers(release: str) -> bool:
+    """Whether a kernel of that release has ``lowerdir+``. One that has not writes each attempt to the system's log."""
+    numbers = [int(number) for number in release.partition("-")[0].split(".")[:2] if number.isdecimal()]
+    return numbers >= [6, 7]
 
 
 def _detached(overlay: Overlay, prefix: str) -> int:
@@ -174,7 +182,7 @@ def _last_lower(context: mount.FileSystemContext, bottom: int, overlay: Overlay)
 def _attach_by_mount(overlay: Overlay, target: str, first: OSError) -> None:
     """``mount(2)``: with absolute paths where they fit into a page, else relative ones. Raises ``first`` on failure."""
     if len(overlay.lowers) > GROUP:
-        raise TooManyLayers(f"{len(overlay.lowers)} layers need Linux 6.8: {first}") from first
+        raise TooManyLayers(f"{len(overlay.lowers)} layers need Linux 6.7: {first}") from first
     flags = 0 if overlay.upper else mount.MS_RDONLY
     absolute = _mount_options(overlay, overlay.home + "/")
     try:

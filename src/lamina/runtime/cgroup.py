@@ -16,6 +16,10 @@ from lamina.contextlib import suppress
 from lamina.errors import SystemFailure
 
 _HOME = "/sys/fs/cgroup"
+#: The group of what watches over containers, on hosts with systemd.
+MONITORS = "/lamina/monitors"
+#: Controllers of the hierarchies in which systemd has its units, as ``/proc/<pid>/cgroup`` names them.
+_UNITS = ("", "name=systemd")
 _FREEZE_TIMEOUT = 10.0
 #: How long the end of killed processes is waited for, and how long between two looks.
 _END_SECONDS, _PAUSE = 1.0, 0.005
@@ -76,6 +80,26 @@ def warm_up(home: str = _HOME, membership: str = "/proc/self/cgroup", *, seconds
 
     start_new_thread(move, ())
     return finish
+
+
+def leave_unit(home: str = _HOME, membership: str = "/proc/self/cgroup") -> None:
+    """Move this process out of the systemd unit that it is in, if it is in one: it is to outlive it.
+
+    systemd kills what is left in a service's group when the service ends, and in a session's where it is told to. It
+    knows its units' processes by version 2's hierarchy, or by its own of version 1.
+    """
+    with suppress(OSError), open(membership, encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if controllers not in _UNITS or not path.endswith((".service", ".scope")):
+                continue
+            place = "" if is_unified(home) else "/unified" if not controllers else "/systemd"
+            group = f"{home}{place}{MONITORS}"
+            # Only where there are such groups, and where this process may move to another one: not an ordinary user's.
+            with suppress(OSError):
+                os.makedirs(group, 0o755, exist_ok=True)
+                with open(f"{group}/cgroup.procs", "wb", buffering=0) as procs:
+                    procs.write(b"0")
 
 
 def _own_group(home: str, membership: str) -> str:

@@ -47,12 +47,14 @@ class Controllers(NamedTuple):
 _NOTHING = Controllers(False, False, False, False, False, False, False, False, False, False, False, False, False)
 
 
-def read(home: str = _HOME, membership: str = "/proc/self/cgroup") -> Controllers:
+def read(home: str = _HOME, membership: str = "/proc/self/cgroup", modules: str = "/sys/module") -> Controllers:
     """The host's facts now."""
     processors = len(os.sched_getaffinity(0))
     if not cgroup.is_writable(home):
         return _NOTHING._replace(processors=processors, cpus=f"0-{processors - 1}")
-    return _version_2(home, membership, processors) if cgroup.is_unified(home) else _version_1(home, processors)
+    if cgroup.is_unified(home):
+        return _version_2(home, membership, modules, processors)
+    return _version_1(home, processors)
 
 
 def _version_1(home: str, processors: int) -> Controllers:
@@ -80,13 +82,15 @@ def _version_1(home: str, processors: int) -> Controllers:
     )
 
 
-def _version_2(home: str, membership: str, processors: int) -> Controllers:
+def _version_2(home: str, membership: str, modules: str, processors: int) -> Controllers:
     words = frozenset(text_of(f"{home}/cgroup.controllers").split())
     own = ""  # the root of the hierarchy has no limits: whether there is one for swap is seen in a group
     for line in text_of(membership).splitlines():
         if line.startswith("0::"):
             own = line[3:]
     memory = "memory" in words
+    # Weights are not the controller's own: iocost has them, which only the root group has files of, or bfq.
+    weight = "io" in words and (os.path.exists(f"{home}/io.cost.qos") or os.path.isdir(f"{modules}/bfq"))
     return Controllers(
         memory=memory,
         swap=memory and (own == "/" or os.path.exists(f"{home}{own}/memory.swap.max")),
@@ -98,8 +102,8 @@ def _version_2(home: str, membership: str, processors: int) -> Controllers:
         shares="cpu" in words,
         quota="cpu" in words,
         cpuset="cpuset" in words,
-        block_weight="io" in words,
-        block_weight_device="io" in words,
+        block_weight=weight,
+        block_weight_device=weight,
         block_throttle="io" in words,
         processors=processors,
         cpus=text_of(f"{home}/cpuset.cpus.effective").strip(),

@@ -10,17 +10,22 @@ from pathlib import Path
 import pytest
 
 from lamina.linux import mount, process
-from lamina.runtime import cgroup
+from lamina.runtime import cgroup, controllers
 from support.command import Lamina
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
 
 MB = 1 << 20
-version_1 = pytest.mark.skipif(cgroup.is_unified(), reason="needs control groups of version 1")
+HOME = "/sys/fs/cgroup"
 
 
-def group(controller: str, container_id: str, name: str, parent: str = "lamina") -> str:
-    return Path(f"/sys/fs/cgroup/{controller}/{parent}/{container_id}/{name}").read_text().strip()
+def group(container_id: str, *names: str, parent: str = "lamina") -> list[str]:
+    """Contents of files of the container's groups: ``<controller>/<file>`` of version 1, ``<file>`` of version 2."""
+    found = []
+    for name in names:
+        controller, slash, file = name.rpartition("/")
+        found.append(Path(f"{HOME}/{controller}{slash}{parent}/{container_id}/{file}").read_text().strip())
+    return found
 
 
 def started(box: Lamina, *flags: str) -> str:
@@ -31,29 +36,38 @@ def said(box: Lamina, *words: str) -> list[str]:
     return box("run", "--rm", *words).splitlines()
 
 
-@version_1
 def test_limits_reach_the_control_groups(box: Lamina) -> None:
     flags = ["-m", "64m", "--memory-reservation", "32m", "--cpus", "0.5", "-c", "512", "--pids-limit", "20"]
-    id = started(box, *flags, "--cpuset-cpus", "0")
-    assert group("memory", id, "memory.limit_in_bytes") == str(64 * MB)
-    assert group("memory", id, "memory.soft_limit_in_bytes") == str(32 * MB)
-    assert group("cpu", id, "cpu.cfs_quota_us") == "50000"
-    assert group("cpu", id, "cpu.shares") == "512"
-    assert group("pids", id, "pids.max") == "20"
-    assert group("cpuset", id, "cpuset.cpus") == "0"
+    id = started(box, *flags, "--memory-swap", "96m")
+    if cgroup.is_unified():
+        files = ["memory.max", "memory.low", "cpu.max", "cpu.weight", "pids.max"]
+        assert group(id, *files) == [str(64 * MB), str(32 * MB), "50000 100000", "20", "20"]
+        if controllers.read().swap:
+            assert group(id, "memory.swap.max") == [str(32 * MB)]
+        return
+    files = ["memory/memory.limit_in_bytes", "memory/memory.soft_limit_in_bytes", "cpu/cpu.cfs_quota_us"]
+    assert group(id, *files) == [str(64 * MB), str(32 * MB), "50000"]
+    assert group(id, "cpu/cpu.shares", "pids/pids.max") == ["512", "20"]
 
 
-@version_1
+@pytest.mark.skipif(not controllers.read().cpuset, reason="this host has no cpuset")
+def test_processors_can_be_chosen(box: Lamina) -> None:
+    id = started(box, "--cpuset-cpus", "0")
+    assert group(id, "cpuset.cpus" if cgroup.is_unified() else "cpuset/cpuset.cpus") == ["0"]
+
+
 def test_the_parent_group_can_be_chosen_and_not_climbed_out_of(box: Lamina) -> None:
+    homes = [HOME] if cgroup.is_unified() else [f"{HOME}/{name}" for name in os.listdir(HOME)]
     try:
         id = started(box, "--cgroup-parent", "../lamina-test/x/..")
-        assert group("pids", id, "cgroup.procs", "lamina-test")
+        processes = "cgroup.procs" if cgroup.is_unified() else "pids/cgroup.procs"
+        assert group(id, processes, parent="lamina-test") != [""]
         box("rm", "-f", id)
+        assert not any(os.path.exists(f"{home}/lamina-test/{id}") for home in homes)
     finally:
-        for controller in os.listdir("/sys/fs/cgroup"):
-            path = f"/sys/fs/cgroup/{controller}/lamina-test"
-            if os.path.isdir(path):
-                os.rmdir(path)
+        for home in homes:
+            if os.path.isdir(f"{home}/lamina-test"):
+                os.rmdir(f"{home}/lamina-test")
 
 
 def test_too_much_memory_ends_it_and_is_told(box: Lamina) -> None:
@@ -239,27 +253,30 @@ def test_what_can_not_propagate_is_refused(box: Lamina, tmp_path: Path) -> None:
 # update
 
 
-@version_1
 def test_limits_of_a_running_container_change(box: Lamina) -> None:
     id = started(box, "--name", "changing")
     assert box("update", "-m", "64m", "--memory-swap", "128m", "--cpus", "0.3", "-c", "77", "changing") == "changing\n"
-    assert group("memory", id, "memory.limit_in_bytes") == str(64 * MB)
-    assert group("memory", id, "memory.memsw.limit_in_bytes") == str(128 * MB)
-    assert group("cpu", id, "cpu.cfs_quota_us") == "30000"
+    if cgroup.is_unified():
+        files = ["memory.max", "cpu.max", "pids.max"]
+        assert group(id, *files) == [str(64 * MB), "30000 100000", "max"]
+    else:
+        files = ["memory/memory.limit_in_bytes", "memory/memory.memsw.limit_in_bytes", "cpu/cpu.cfs_quota_us"]
+        assert group(id, *files) == [str(64 * MB), str(128 * MB), "30000"]
     box("update", "-m", "256m", "--memory-swap", "-1", "--pids-limit", "9", "changing")
-    assert group("memory", id, "memory.limit_in_bytes") == str(256 * MB)
-    assert int(group("memory", id, "memory.memsw.limit_in_bytes")) > 1 << 60
-    assert group("pids", id, "pids.max") == "9"
+    if cgroup.is_unified():
+        assert group(id, *files) == [str(256 * MB), "30000 100000", "9"]
+    else:
+        assert group(id, files[0], files[2], "pids/pids.max") == [str(256 * MB), "30000", "9"]
+        assert int(*group(id, files[1])) > 1 << 60
     host_config = json.loads(box("inspect", "changing"))[0]["HostConfig"]
     wanted = {"Memory": 256 * MB, "MemorySwap": -1, "NanoCpus": 300_000_000, "CpuShares": 77, "PidsLimit": 9}
     assert {name: host_config[name] for name in wanted} == wanted
 
 
-@version_1
 def test_a_stopped_container_starts_with_its_new_limits(box: Lamina) -> None:
     id = box("create", "--name", "stopped", "busybox", "sleep", "600").strip()
     box("update", "--pids-limit", "11", "--restart", "on-failure:3", "stopped")
     box("start", "stopped")
-    assert group("pids", id, "pids.max") == "11"
+    assert group(id, "pids.max" if cgroup.is_unified() else "pids/pids.max") == ["11"]
     policy = json.loads(box("inspect", "stopped"))[0]["HostConfig"]["RestartPolicy"]
     assert policy == {"Name": "on-failure", "MaximumRetryCount": 3}

@@ -59,3 +59,20 @@ def test_version_2_is_known_by_its_controllers(tmp_path: Path) -> None:
 
 def test_a_host_without_control_groups_limits_nothing(tmp_path: Path) -> None:
     assert not any(controllers.read(str(tmp_path))[:13])
+
+
+def test_weights_of_version_2_need_somebody_who_weighs(tmp_path: Path) -> None:
+    home = make(tmp_path / "cgroup", {"cgroup.controllers": "io memory\n"})
+    (tmp_path / "modules").mkdir()
+
+    def weighs() -> tuple[bool, bool]:
+        found = controllers.read(home, "/dev/null", str(tmp_path / "modules"))
+        assert found.block_throttle
+        return found.block_weight, found.block_weight_device
+
+    assert weighs() == (False, False)
+    (tmp_path / "modules/bfq").mkdir()
+    assert weighs() == (True, True)
+    (tmp_path / "modules/bfq").rmdir()
+    make(tmp_path / "cgroup", {"io.cost.qos": ""})
+    assert weighs() == (True, True)
