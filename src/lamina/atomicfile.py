@@ -17,10 +17,13 @@ from lamina.typing import IO
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
+def write(
+    path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync: bool = True, others: Iterable[str] = ()
+) -> None:
     """Replace ``path``'s content by ``data``.
 
-    With ``sync`` the data is on disk before the name points at it, and the name before this returns.
+    With ``sync`` the data is on disk before the name points at it, and that of the files ``others``; the name is before
+    this returns.
     Raises :class:`OSError` with a path; the old content is untouched then, unless a disk failed with the new name.
     """
     path = os.fspath(path)
@@ -33,7 +36,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600, sync:
         try:
             write_all(descriptor, data)
             if sync:
-                os.fdatasync(descriptor)
+                sync_together((*others, temporary))
             os.rename(temporary, path)
         except BaseException:
             os.unlink(temporary)

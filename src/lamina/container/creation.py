@@ -41,16 +41,18 @@ def create(parts: Parts, request: CreateRequest) -> Container:
     if name:
         parts.store.require_free(name)
     with ExitStack() as undo:
+        unsynced: list[str] = []
         parts.layers.create_writable(
             container.id,
             image.config.chain_id,
             initlayer.skeleton(parts.root.owners),
             volatile=container.auto_remove,
+            unsynced=unsynced,
         )
         undo.callback(parts.layers.remove_writable, container.id)
         container.document["MountPoints"] = {**taken, **_mount_points(parts, requests, undo)}
         _prepare_root(parts, container, requests)
-        _publish(parts, container, name)
+        _publish(parts, container, name, unsynced)
         undo.pop_all()
     parts.layers.settle(container.id)
     return container
@@ -187,7 +189,7 @@ def _prepare_root(parts: Parts, container: Container, requests: list[MountReques
         parts.layers.unmount(container.id)
 
 
-def _publish(parts: Parts, container: Container, name: str) -> None:
+def _publish(parts: Parts, container: Container, name: str, unsynced: list[str]) -> None:
     """Give the name and write the files that make the container exist."""
     store = parts.store
     with store.naming():
@@ -197,7 +199,7 @@ def _publish(parts: Parts, container: Container, name: str) -> None:
             name = _free_name(parts)
         container.document["Name"] = f"/{name}"
         try:
-            store.add(container, sync=not container.auto_remove)
+            store.add(container, sync=not container.auto_remove, unsynced=unsynced)
         except BaseException:
             store.forget(container.id)
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lamina import atomicfile, json
 from lamina.characters import is_hex
@@ -20,6 +20,7 @@ from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt, InvalidArgument, NotFound
 from lamina.graphdriver.removal import remove_tree
 from lamina.oci import gojson
+from lamina.typing import Any
 
 CONFIG = "config.v2.json"
 HOST_CONFIG = "hostconfig.json"
@@ -89,22 +90,27 @@ class ContainerStore:
     def save(self, container: Container, *, sync: bool = False) -> None:
         """Replace ``config.v2.json``. ``sync`` makes it survive a power cut; a process's crash it always survives."""
         path = os.path.join(self.directory(container.id), CONFIG)
-        atomicfile.write(path, gojson.encode(container.document) + b"\n", sync=sync)
+        atomicfile.write(path, _encoded(container.document), sync=sync)
 
     def save_host_config(self, container: Container) -> None:
         """Replace ``hostconfig.json``."""
         path = os.path.join(self.directory(container.id), HOST_CONFIG)
-        atomicfile.write(path, gojson.encode(container.host_config) + b"\n", mode=0o644, sync=False)
+        atomicfile.write(path, _encoded(container.host_config), mode=0o644, sync=False)
 
-    def add(self, container: Container, *, sync: bool) -> None:
-        """Make the directory and write both files. The caller holds :meth:`naming`."""
+    def add(self, container: Container, *, sync: bool, unsynced: Iterable[str] = ()) -> None:
+        """Make the directory and write both files. The caller holds :meth:`naming`.
+
+        :param unsynced: paths of files that are put on disk before the container exists.
+        """
         directory = self.directory(container.id)
         os.makedirs(self._home, 0o710, exist_ok=True)
         os.mkdir(directory, 0o710)
         self._root.let_through(directory)
         os.mkdir(os.path.join(directory, "checkpoints"), 0o700)
         self.save_host_config(container)
-        self.save(container, sync=sync)
+        path = os.path.join(directory, CONFIG)
+        others = [*unsynced, os.path.join(directory, HOST_CONFIG)] if sync else []
+        atomicfile.write(path, _encoded(container.document), sync=sync, others=others)
 
     def mounts_directory(self, id: str) -> str:
         """``containers/<id>/mounts``, for what is mounted for the runtime; made when missing."""
@@ -211,3 +217,7 @@ class ContainerStore:
         if name == CONFIG and not (document.get("ID") == id and isinstance(document.get("State"), dict)):
             raise DamagedContainer(f"{path}: not the configuration of this container")
         return document
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    return gojson.encode(document) + b"\n"

@@ -85,6 +85,9 @@ class AufsDriver:
     def ids(self) -> Iterator[str]:
         return iter(sorted(self._names("diff") | self._names("layers")))
 
+    def written(self, id: str) -> list[str] | None:
+        return [self._path("layers", id)]
+
     def parent_ids(self, id: str) -> list[str]:
         path = self._path("layers", id)
         try:

@@ -89,6 +89,12 @@ class GraphDriver(Protocol):
     def parent_ids(self, id: str) -> list[str]:
         """Ids below ``id``, nearest first. Raises ``Corrupt`` when the metadata is damaged."""
 
+    def written(self, id: str) -> list[str] | None:
+        """Host paths of the files that making the empty layer ``id`` wrote, for a caller who puts them on disk.
+
+        ``None`` where that takes :meth:`sync`.
+        """
+
     def diff_path(self, id: str) -> str:
         """Absolute path of the directory that holds ``id``'s own content in the form that :attr:`form` says."""
 

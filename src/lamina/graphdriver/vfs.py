@@ -79,6 +79,9 @@ class VfsDriver:
                 if entry.is_dir(follow_symlinks=False):
                     yield entry.name
 
+    def written(self, id: str) -> list[str] | None:
+        return None  # a whole tree
+
     def parent_ids(self, id: str) -> list[str]:
         """As far as lamina made them: layers that a dockerd made have no known parents."""
         if not self.exists(id):

@@ -146,10 +146,18 @@ class LayerStore(Protocol):
     # Writable layers
 
     def create_writable(
-        self, container_id: str, parent: ChainID | None, initial: Skeleton | None = None
+        self,
+        container_id: str,
+        parent: ChainID | None,
+        initial: Skeleton | None = None,
+        *,
+        unsynced: list[str] | None = None,
     ) -> MountedLayer:
         """A writable layer for a container; ``initial`` is what its ``-init`` layer holds: mount points, and files such
-        as ``/etc/hosts``. All or nothing."""
+        as ``/etc/hosts``. All or nothing, and on disk.
+
+        :param unsynced: gets the paths of files that the caller puts on disk, together with its own.
+        """
 
     def writable(self, container_id: str) -> MountedLayer: ...
 

@@ -136,14 +136,13 @@ class LayerDatabase:
             _checked_driver_id(init_id, "init-id", what)
         return MountedLayer(container_id, mount_id, init_id or "", _read_parent(directory, what))
 
-    def write_mount(self, directory: str, mounted: MountedLayer, *, sync: bool) -> None:
-        """Put a writable layer's metadata files into ``directory``; with ``sync`` their content is on disk then."""
+    def write_mount(self, directory: str, mounted: MountedLayer) -> list[str]:
+        """Put a writable layer's metadata files into ``directory``, not synced; their names."""
         names = {"mount-id": mounted.mount_id, "init-id": mounted.init_id, "parent": mounted.parent}
-        written = {f"{directory}/{name}": text for name, text in names.items() if text}
-        for path, text in written.items():
-            _write(path, text)
-        if sync:
-            atomicfile.sync_together(written)
+        written = {name: text for name, text in names.items() if text}
+        for name, text in written.items():
+            _write(f"{directory}/{name}", text)
+        return list(written)
 
     def staging(self) -> Iterator[str]:
         """Absolute path of everything in ``tmp``."""

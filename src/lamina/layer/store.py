@@ -145,8 +145,9 @@ class FileLayerStore:
         initial: Skeleton | None = None,
         *,
         volatile: bool = False,
+        unsynced: list[str] | None = None,
     ) -> MountedLayer:
-        return self._writable.create(container_id, parent, initial, volatile=volatile)
+        return self._writable.create(container_id, parent, initial, volatile=volatile, unsynced=unsynced)
 
     def container_operation(self, container_id: str) -> AbstractContextManager[None]:
         return self._writable.container_operation(container_id)

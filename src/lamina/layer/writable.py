@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from lamina.atomicfile import sync_directory
+from lamina.atomicfile import sync_directory, sync_together
 from lamina.contextlib import contextmanager
 from lamina.digest import ChainID
 from lamina.errors import Conflict, InvalidArgument
@@ -47,6 +47,7 @@ class WritableLayers:
         initial: Skeleton | None = None,
         *,
         volatile: bool = False,
+        unsynced: list[str] | None = None,
     ) -> MountedLayer:
         """A writable layer on ``parent``, with an ``-init`` layer between them that holds ``initial``.
 
@@ -70,7 +71,9 @@ class WritableLayers:
             mount_id = entry.new_id()
             mounted = MountedLayer(container_id, mount_id, f"{mount_id}-init" if initial else "", parent)
             try:
-                self._make(mounted, initial, volatile=volatile)
+                made = self._make(mounted, initial)
+                if not volatile:
+                    self._sync(mounted, made, unsynced)
             except BaseException:
                 self._unmake(mounted)
                 entry.close()
@@ -78,7 +81,8 @@ class WritableLayers:
         self._unsettled[container_id] = entry
         return mounted
 
-    def _make(self, mounted: MountedLayer, initial: Skeleton | None, *, volatile: bool) -> None:
+    def _make(self, mounted: MountedLayer, initial: Skeleton | None) -> list[str]:
+        """Paths of the files that hold the metadata."""
         workshop, driver = self._workshop, self._workshop.driver
         below = workshop.database.cache_id(mounted.parent) if mounted.parent is not None else None
         if initial is not None:
@@ -88,15 +92,31 @@ class WritableLayers:
         driver.create_read_write(mounted.mount_id, below)
         directory = f"{workshop.database.temporary}/{mounted.mount_id}"
         os.mkdir(directory, 0o755)
-        workshop.database.write_mount(directory, mounted, sync=not volatile)
-        if initial is not None and not volatile:  # names without content: the directory's sync makes them durable
-            sync_directory(driver.diff_path(mounted.init_id))
+        names = workshop.database.write_mount(directory, mounted)
+        place = workshop.database.mount_path(mounted.container_id)
         try:
-            os.rename(directory, workshop.database.mount_path(mounted.container_id))
+            os.rename(directory, place)
         except OSError as error:
             if workshop.database.has_mount(mounted.container_id):
                 raise MountExists(mounted.container_id) from error
             raise
+        return [f"{place}/{name}" for name in names]
+
+    def _sync(self, mounted: MountedLayer, made: list[str], unsynced: list[str] | None) -> None:
+        """Put all of a new layer on disk, or add to ``unsynced`` what is left to be put there."""
+        driver = self._workshop.driver
+        for id in filter(None, (mounted.init_id, mounted.mount_id)):
+            written = driver.written(id)
+            if written is None:
+                driver.sync()
+            else:
+                made += written
+        if unsynced is None:
+            sync_together(made)
+        else:
+            unsynced += made
+        if mounted.init_id:  # names without content: the directory's sync makes them durable
+            sync_directory(driver.diff_path(mounted.init_id))
 
     def _fill(self, id: str, initial: Skeleton) -> None:
         driver = self._workshop.driver

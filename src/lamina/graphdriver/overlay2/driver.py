@@ -77,6 +77,9 @@ class Overlay2Driver:
     def parent_ids(self, id: str) -> list[str]:
         return self._layout.lower_ids(id)
 
+    def written(self, id: str) -> list[str] | None:
+        return self._layout.files(id)
+
     def diff_path(self, id: str) -> str:
         return f"{self._layout.directory(id)}/diff"
 

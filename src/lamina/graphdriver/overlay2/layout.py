@@ -180,6 +180,11 @@ class Layout:
             else:
                 return chosen
 
+    def files(self, id: str) -> list[str]:
+        """Absolute paths of the files that have content."""
+        directory = self.directory(id)
+        return [path for path in (f"{directory}/link", f"{directory}/lower") if os.path.exists(path)]
+
     def write_link(self, id: str, name: str) -> None:
         """Write the file ``link``."""
         _write(f"{self.directory(id)}/link", name.encode(), 0o644)
