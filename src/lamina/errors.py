@@ -8,6 +8,9 @@ on them.
 
 import os
 
+#: What messages about damage end with.
+TELLS_MORE = "; 'lamina system fsck' tells more"
+
 
 class LaminaError(Exception):
     """Base of every error that the library raises on purpose."""

@@ -11,8 +11,8 @@ from lamina.builder.stored import DOWNLOADS, REPOSITORIES
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
 from lamina.errors import InvalidArgument
-from lamina.layer.content import directory_size
 from lamina.layer.database import list_directory
+from lamina.layer.sizes import directory_size
 from lamina.oci import timestamp
 from lamina.typing import NamedTuple
 

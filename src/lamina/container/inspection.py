@@ -10,7 +10,8 @@ from lamina.container.parts import Parts
 from lamina.container.store import DamagedContainer, NoSuchContainer
 from lamina.errors import Corrupt, NotFound
 from lamina.functools import partial
-from lamina.layer.finding import DAMAGED, ORPHAN, Suspect, size_of
+from lamina.layer.finding import DAMAGED, ORPHAN, Suspect
+from lamina.layer.sizes import size_of
 from lamina.linux import mount
 
 

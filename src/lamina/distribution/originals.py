@@ -18,7 +18,8 @@ from lamina.distribution.stores import Stores
 from lamina.errors import LaminaError
 from lamina.functools import partial
 from lamina.graphdriver.removal import remove_tree
-from lamina.layer.finding import ORPHAN, Suspect, size_of
+from lamina.layer.finding import ORPHAN, Suspect
+from lamina.layer.sizes import size_of
 from lamina.oci import manifest as manifests
 from lamina.oci.document import MANIFEST_LIMIT
 from lamina.oci.manifest import Manifest

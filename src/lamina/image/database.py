@@ -17,7 +17,7 @@ from lamina.characters import is_hex
 from lamina.contextlib import contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.digest import ImageID, InvalidDigest
-from lamina.errors import Corrupt, NotFound
+from lamina.errors import TELLS_MORE, Corrupt, NotFound
 from lamina.oci import timestamp
 from lamina.oci.document import CONFIG_LIMIT
 
@@ -39,7 +39,7 @@ class DamagedImage(Corrupt):
     """An image's configuration is missing, changed or malformed."""
 
     def __init__(self, id: str, why: str) -> None:
-        super().__init__(f"image {id} is damaged: {why}; 'lamina system fsck' tells more")
+        super().__init__(f"image {id} is damaged: {why}{TELLS_MORE}")
 
 
 class ImageDatabase:

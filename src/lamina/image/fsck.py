@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from lamina import atomicfile
 from lamina.contextlib import AbstractContextManager, nullcontext
 from lamina.digest import ImageID
-from lamina.errors import Corrupt, LaminaError, NotFound
+from lamina.errors import TELLS_MORE, Corrupt, LaminaError, NotFound
 from lamina.functools import partial
 from lamina.graphdriver.removal import remove_tree
 from lamina.image.database import DamagedImage, ImageNotFound
@@ -21,9 +21,10 @@ from lamina.image.references import DamagedReferences
 from lamina.image.store import FileImageStore
 from lamina.layer import inspection
 from lamina.layer.database import list_directory
-from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Finding, Report, Suspect, size_of
+from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Finding, Report, Suspect
 from lamina.layer.liveness import Running
 from lamina.layer.scratch import scratch
+from lamina.layer.sizes import size_of
 
 Check = Callable[[], Iterable[Suspect]]
 #: What to hold during a repair.
@@ -87,7 +88,8 @@ def _repaired(check: Check, lock: Lock) -> Iterator[Finding]:
 
 
 def _found(suspect: Suspect) -> Finding:
-    return Finding(suspect.kind, suspect.path, suspect.what, suspect.mend is not None, suspect.size)
+    what = suspect.what.removesuffix(TELLS_MORE)
+    return Finding(suspect.kind, suspect.path, what, suspect.mend is not None, suspect.size)
 
 
 def _mended(suspect: Suspect, lock: Lock) -> Finding:

@@ -14,7 +14,7 @@ from lamina import atomicfile, json
 from lamina.contextlib import AbstractContextManager
 from lamina.dataroot import DataRoot
 from lamina.digest import Digest, ImageID, InvalidDigest
-from lamina.errors import Corrupt, InvalidArgument, NotFound
+from lamina.errors import TELLS_MORE, Corrupt, InvalidArgument, NotFound
 from lamina.layer.failure import space_checked
 from lamina.reference import DEFAULT_DOMAIN, Reference
 
@@ -31,7 +31,7 @@ class DamagedReferences(Corrupt):
     """``repositories.json`` is not what Docker writes."""
 
     def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path} is damaged: {why}; 'lamina system fsck' tells more")
+        super().__init__(f"{path} is damaged: {why}{TELLS_MORE}")
 
 
 class ReferenceNotFound(NotFound):

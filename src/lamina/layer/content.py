@@ -11,6 +11,7 @@ from lamina.layer import difference
 from lamina.layer.changes import overlay_changes, snapshot_changes
 from lamina.layer.contract import Change, Layer, MountedLayer
 from lamina.layer.database import TAR_SPLIT
+from lamina.layer.sizes import directory_size
 from lamina.layer.unionchanges import union_changes
 from lamina.layer.workshop import Workshop
 from lamina.tarball import tarsplit
@@ -58,24 +59,3 @@ def content_size(workshop: Workshop, layer: Layer) -> int:
     if workshop.driver.form is not DiffForm.SNAPSHOT:
         return directory_size(workshop.driver.diff_path(layer.cache_id))
     return sum(entry.size for entry in tarsplit.read(f"{workshop.database.path(layer.chain_id)}/{TAR_SPLIT}"))
-
-
-def directory_size(path: str) -> int:
-    """Bytes of all that is not a directory below ``path``, each inode once. What vanishes meanwhile does not count."""
-    seen: set[int] = set()
-    size = 0
-    for directory, _, _, descriptor in os.fwalk(path):
-        del directory
-        for entry in os.scandir(descriptor):
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISDIR(status.st_mode) or not status.st_size:
-                continue
-            if status.st_nlink > 1:
-                if status.st_ino in seen:
-                    continue
-                seen.add(status.st_ino)
-            size += status.st_size
-    return size

@@ -24,7 +24,7 @@ from lamina import atomicfile
 from lamina.characters import is_hex, is_name
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, DiffID, InvalidDigest, chain_id
-from lamina.errors import Corrupt, NotFound
+from lamina.errors import TELLS_MORE, Corrupt, NotFound
 from lamina.layer.contract import Layer, MountedLayer
 
 TAR_SPLIT = "tar-split.json.gz"
@@ -39,7 +39,7 @@ class DamagedLayer(Corrupt):
     """A layer's metadata is missing or malformed."""
 
     def __init__(self, what: str, why: str) -> None:
-        super().__init__(f"{what} is damaged: {why}; 'lamina system fsck' tells more")
+        super().__init__(f"{what} is damaged: {why}{TELLS_MORE}")
 
 
 class LayerNotFound(NotFound):

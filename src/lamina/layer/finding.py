@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from lamina.typing import NamedTuple
@@ -60,17 +59,3 @@ class Report(NamedTuple):
     def is_clean(self) -> bool:
         """Whether nothing is wrong any more."""
         return all(finding.repaired for finding in self.findings)
-
-
-def size_of(path: str) -> int:
-    """Bytes of the regular files in ``path``, which may be one; 0 for what is not there."""
-    size = 0
-    try:
-        if not os.path.isdir(path) or os.path.islink(path):
-            return os.lstat(path).st_size
-        for directory, _, names in os.walk(path):
-            for name in names:
-                size += os.lstat(f"{directory}/{name}").st_size
-    except OSError:
-        pass  # it vanishes meanwhile, or its depth can't be named: the figure is for a person
-    return size

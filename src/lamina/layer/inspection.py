@@ -15,10 +15,11 @@ from lamina.layer import release
 from lamina.layer.buildcache import BuildCache
 from lamina.layer.contract import Layer
 from lamina.layer.database import TAR_SPLIT, DamagedLayer, LayerNotFound, MountNotFound, driver_ids_in, list_directory
-from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Suspect, size_of
+from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Suspect
 from lamina.layer.liveness import Running
 from lamina.layer.mending import content_problem, mend, mended
 from lamina.layer.recovery import referenced_ids
+from lamina.layer.sizes import size_of
 from lamina.layer.workshop import Workshop
 
 

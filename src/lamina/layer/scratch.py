@@ -11,7 +11,8 @@ from lamina.functools import partial
 from lamina.graphdriver.choice import PROBE_PREFIX
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.database import list_directory
-from lamina.layer.finding import ORPHAN, Suspect, size_of
+from lamina.layer.finding import ORPHAN, Suspect
+from lamina.layer.sizes import size_of
 from lamina.layer.workshop import Workshop
 
 #: A trial takes milliseconds, and who needs a file in ``tmp`` for longer than this writes to it or has a lock on it.

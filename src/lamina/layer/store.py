@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from lamina.contextlib import AbstractContextManager, contextmanager
 from lamina.dataroot import DataRoot
 from lamina.digest import ChainID
-from lamina.errors import Corrupt
+from lamina.errors import TELLS_MORE, Corrupt
 from lamina.graphdriver.contract import DiffForm, GraphDriver, Skeleton
 from lamina.layer.contract import Change, Layer, LayerStore, MountedLayer
 from lamina.layer.database import DamagedLayer, LayerNotFound
@@ -27,7 +27,7 @@ class CyclicLayers(Corrupt):
     """A layer is its own ancestor."""
 
     def __init__(self, chain_id: ChainID) -> None:
-        super().__init__(f"layer {chain_id} is below itself; 'lamina system fsck' tells more")
+        super().__init__(f"layer {chain_id} is below itself{TELLS_MORE}")
 
 
 class FileLayerStore:

@@ -27,6 +27,9 @@ MAX_SEGMENT = 1 << 20
 #: Longest line that is believed: a segment of 1 MiB in base 64; Docker's own may be larger for long PAX headers.
 _MAX_LINE = 64 << 20
 
+#: Bytes of a file that are read at a time.
+_PIECE = 1 << 20
+
 #: What is written to the sink at a time.
 _BATCH = 1 << 18
 
@@ -236,7 +239,7 @@ def _pieces(lines: Iterable[Entry], open_file: Callable[[bytes], int]) -> Iterat
 
 
 def _content(entry: Entry, open_file: Callable[[bytes], int]) -> Iterator[bytes]:
-    """A file's content, verified. At most the recorded size is read: the file may have grown."""
+    """A file's content, verified. One byte more is asked for than was recorded: the file may have grown."""
     from fastcrc.crc64 import go_iso
 
     name = os.fsdecode(entry.name)
@@ -248,7 +251,9 @@ def _content(entry: Entry, open_file: Callable[[bytes], int]) -> Iterator[bytes]
         crc: int | None = None
         left = entry.size
         while left:
-            piece = os.read(descriptor, min(left, 1 << 20))
+            piece = os.read(descriptor, left + 1 if left <= _PIECE else _PIECE)
+            if len(piece) > left:
+                raise CorruptTarSplit(f"file integrity checksum failed for {name!r}: it has grown")
             if not piece:
                 raise CorruptTarSplit(f"file integrity checksum failed for {name!r}: {left} bytes are missing")
             left -= len(piece)

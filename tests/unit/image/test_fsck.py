@@ -98,6 +98,31 @@ def test_changed_content_is_found_by_a_deep_check(storage: Storage) -> None:
     assert "file integrity checksum failed for 'd/a'" in finding
 
 
+def test_a_file_that_grew_is_found_by_a_deep_check(storage: Storage) -> None:
+    storage.add(IMAGE, "name")
+    layer = storage.layers.get(ChainID(IMAGE.chain_ids[0]))
+    with open(f"{storage.layers.driver.diff_path(layer.cache_id)}/d/a", "a") as file:
+        file.write("more")
+    (finding,) = storage.findings(deep=True)
+    assert "file integrity checksum failed for 'd/a': it has grown" in finding
+
+
+def test_a_repair_counts_a_file_with_two_names_once(storage: Storage) -> None:
+    storage.add(IMAGE, "name")
+    storage.layers.driver.create("f" * 64, None)
+    place = storage.layers.driver.diff_path("f" * 64)
+    with open(f"{place}/file", "wb") as file:
+        file.write(bytes(1000))
+    os.link(f"{place}/file", f"{place}/link")
+    assert fsck(storage.images, repair=True).reclaimed == 1000
+
+
+def test_a_finding_does_not_send_to_the_check_that_made_it(storage: Storage) -> None:
+    storage.add(IMAGE, "name")
+    truncate(storage.images.database.path(storage.images.resolve("name").id))
+    assert not [finding for finding in storage.findings() if "tells more" in finding]
+
+
 def orphan_directory(storage: Storage) -> None:
     storage.layers.driver.create("f" * 64, None)
 

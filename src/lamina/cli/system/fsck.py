@@ -71,6 +71,8 @@ def _print_text(context: Context, report: Report, *, repair: bool) -> None:
         context.print(f"Total reclaimed space: {human_size(report.reclaimed)}")
     elif repairable := sum(finding.repairable for finding in report.findings):
         context.print(f"{repairable} of {len(report.findings)} can be repaired with --repair")
+    if any(not finding.repairable for finding in report.findings):
+        context.print("What can't be repaired: remove the images that need it, and pull or load them again")
 
 
 def _print_json(context: Context, report: Report) -> None:
