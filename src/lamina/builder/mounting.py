@@ -123,8 +123,8 @@ class Mounts:
         from shutil import rmtree
 
         path = self._session.root.sub("lamina", "run", self._session.new_id())
-        os.makedirs(path, 0o755)
         self._stack.callback(rmtree, path, ignore_errors=True)
+        os.makedirs(path, 0o755)
         self._session.root.let_through(path)
         return path
 

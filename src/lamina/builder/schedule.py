@@ -16,6 +16,8 @@ from lamina.typing import Generic, TypeVar
 _T = TypeVar("_T")
 #: Stages that are built at the same time.
 _WORKERS = 16
+#: Seconds after which a signal is seen that came just before the wait, which it did not end.
+_LOOK = 0.5
 
 
 class Schedule(Generic[_T]):
@@ -38,6 +40,7 @@ class Schedule(Generic[_T]):
         self._waiting: dict[int, int] = {}
         self._failure: BaseException | None = None
         self._threads: list[Thread] = []
+        self._begun = self._ended = 0
 
     @property
     def results(self) -> list[_T]:
@@ -57,30 +60,39 @@ class Schedule(Generic[_T]):
             for thread in self._threads:
                 thread.start()
             if threads:
-                self._join()  # or this thread would begin at the end, as deep in calls as there are stages
+                self._wait(
+                    len(self._threads)
+                )  # or this thread would begin at the end, as deep in calls as there are stages
             else:
                 for number in pending:
                     self.get(number)
             result = self.get(order[-1])
         except BaseException as error:
             self._fail(error)
-            self._join()
+            self._wait()
             assert self._failure is not None
             if self._failure is not error:
                 raise self._failure from None
             raise
         return result
 
-    def _join(self) -> None:
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
+    def _wait(self, begun: int = 0) -> None:
+        """Wait until so many threads have begun to work, and all that have have ended.
+
+        ``Thread.join`` would not do: once interrupted it takes the thread for one that has ended. One that begins after
+        a failure ends at once.
+        """
+        with self._changed:
+            while self._begun < begun or self._ended < self._begun:
+                self._changed.wait(_LOOK)
 
     def _work(self, pending: Iterator[int]) -> None:
         """What a thread does: the next one, until there is none. :meth:`run` raises what goes wrong.
 
         Since they are taken in order, the first of those that are being built waits for nothing.
         """
+        with self._changed:
+            self._begun += 1
         try:
             while True:
                 with self._changed:
@@ -90,6 +102,10 @@ class Schedule(Generic[_T]):
                 self.get(number)
         except BaseException as error:  # also what nobody expects: it would be lost in here
             self._fail(error)
+        finally:
+            with self._changed:
+                self._ended += 1
+                self._changed.notify_all()
 
     def get(self, number: int) -> _T:
         """One stage, built now unless that has been done or is being done.

@@ -199,8 +199,8 @@ class Session:
         with self._lock:
             if id not in self._agents:
                 directory = self.root.sub("lamina", "run", self.new_id())
-                os.makedirs(directory, 0o700)
                 self._resources.callback(remove_tree, directory)
+                os.makedirs(directory, 0o700)
                 self._agents[id] = keyagent.start(self.warden, directory, source)
             return self._agents[id]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from _thread import allocate_lock
 from collections.abc import Callable
 
 from lamina.linux import ctypes
@@ -158,21 +159,35 @@ def opened_of_child(enter: Callable[[], None], namespace: str, prepare: Callable
 def call_in_thread(function: Callable[[], _T], name: str) -> _T:
     """Run ``function`` in a thread of its own and wait for it: what it unshares or enters, which can't be undone, ends
     with the thread. What ``function`` raises is raised here.
+
+    An interruption waits for its end too: whoever undoes what was done must not be overtaken by it.
     """
     from threading import Thread
 
     results: list[_T] = []
     errors: list[BaseException] = []
+    done = allocate_lock()
+    done.acquire()
 
     def body() -> None:
         try:
             results.append(function())
         except BaseException as error:
             errors.append(error)
+        finally:
+            done.release()
 
     thread = Thread(target=body, name=name)
     thread.start()
+    interruption: BaseException | None = None
+    while not (results or errors):
+        try:
+            done.acquire()  # an interrupted Thread.join would take the thread for one that has ended
+        except BaseException as error:
+            interruption = error
     thread.join()
+    if interruption is not None:
+        raise interruption
     if errors:
         raise errors[0]
     return results[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from threading import Barrier, Event
 
@@ -90,3 +93,21 @@ def test_one_that_waits_for_itself_fails() -> None:
     made: Schedule[int] = schedule(lambda number: made.get(number + 0))
     with pytest.raises(Circle):
         made.run([0], threads=False)
+
+
+def test_an_interruption_waits_until_nothing_is_built_any_more() -> None:
+    meeting, cancelled = Barrier(3, timeout=_PATIENCE), Event()
+    ended = []
+
+    def build(number: int) -> int:
+        if meeting.wait() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert cancelled.wait(_PATIENCE)
+        time.sleep(0.2)  # it takes a while to give up
+        ended.append(number)
+        raise Cancelled("context canceled")
+
+    made = schedule(build, cancelled.set)
+    with pytest.raises(KeyboardInterrupt):
+        made.run([0, 1, 2], threads=True)
+    assert sorted(ended) == [0, 1, 2]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,17 @@ def test_a_refused_option_says_what_the_kernel_said(tmp_path: Path) -> None:
             context.set_flag("nonsense")
     with pytest.raises(OSError, match="No such device"):
         mount.FileSystemContext("no-such-fs")
+
+
+def test_who_is_interrupted_while_a_thread_works_waits_for_its_end() -> None:
+    ended = []
+
+    def work() -> None:
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        process.call_in_thread(work, "test")
+    assert ended
