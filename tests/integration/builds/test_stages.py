@@ -57,7 +57,10 @@ def test_a_stage_that_fails_ends_the_others_and_is_the_one_that_is_told(built: L
 
 
 @pytest.mark.crash
-def test_an_interrupt_ends_all_stages_and_leaves_nothing(built: Lamina, context: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)]
+)
+def test_an_interrupt_ends_all_stages_and_leaves_nothing(number: int, code: int, built: Lamina, context: Path) -> None:
     command = "RUN echo begun; sleep 600\n"
     (context / "Dockerfile").write_text(
         f"FROM busybox AS a\n{command}FROM busybox AS b\nRUN true\n{command}FROM a\nCOPY --from=b / /\n"
@@ -69,9 +72,9 @@ def test_an_interrupt_ends_all_stages_and_leaves_nothing(built: Lamina, context:
         begun += line.rstrip().endswith(b" begun") and b"RUN" not in line
         if begun == 2:
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.communicate(timeout=120)
-    assert process.returncode
+    assert process.returncode == code
     assert not left_over(built)
     assert built.run("system", "fsck").returncode == 0
 

@@ -71,6 +71,7 @@ def run(context: Context, options: Options) -> int:
     from lamina.cli.builder.output import deliver, names_of, wanted_outputs, write_files
     from lamina.cli.builder.progress import reporter
     from lamina.cli.builder.request import requested
+    from lamina.cli.builder.stopping import stopping
 
     source = options.arguments[0]
     mode = options.text("progress")
@@ -83,6 +84,7 @@ def run(context: Context, options: Options) -> int:
     report = reporter(context.stderr, mode, quiet=quiet)
     steps = Steps(report)
     with ExitStack() as stack:
+        stack.enter_context(stopping())
         stack.callback(report.close)
         prepared = _prepared(context, options, source, steps, stack)
         request = requested(context, options, prepared, tags)
