@@ -72,6 +72,7 @@ class FakeRegistry:
     """One registry on the loopback interface; a context manager.
 
     :param certificate: paths of a certificate and its key: then it speaks TLS.
+    :param client_authority: path of the certificate that vouches for clients, who must show one then.
 
     :ivar blobs: content by digest, for all repositories.
     :ivar owners: which repositories have a blob.
@@ -79,7 +80,7 @@ class FakeRegistry:
     :ivar asked: every request, in order.
     """
 
-    def __init__(self, *, certificate: tuple[str, str] | None = None) -> None:
+    def __init__(self, *, certificate: tuple[str, str] | None = None, client_authority: str = "") -> None:
         self.blobs: dict[str, bytes] = {}
         self.owners: dict[str, set[str]] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -90,6 +91,9 @@ class FakeRegistry:
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
+            if client_authority:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(client_authority)
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )

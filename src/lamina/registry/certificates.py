@@ -69,7 +69,7 @@ def _load_directory(context: ssl.SSLContext, directory: str) -> None:
             try:
                 context.load_cert_chain(path, os.path.join(directory, key))
             except (OSError, ssl.SSLError) as error:
-                raise BadCertificate(f"client certificate {path}: {error}") from error
+                raise BadCertificate(f"client certificate {path}: {_words(error)}") from error
         elif name.endswith(".key") and name.removesuffix(".key") + ".cert" not in names:
             raise BadCertificate(f"missing client certificate {name.removesuffix('.key')}.cert for key {name}")
 
@@ -78,7 +78,7 @@ def _trust(context: ssl.SSLContext, path: str) -> None:
     try:
         context.load_verify_locations(cafile=path)
     except (OSError, ssl.SSLError) as error:
-        raise BadCertificate(f"CA file {path}: {error}") from error
+        raise BadCertificate(f"CA file {path}: {_words(error)}") from error
 
 
 def handshake_failure(error: Exception, host: str) -> str:
@@ -92,7 +92,8 @@ def handshake_failure(error: Exception, host: str) -> str:
     if isinstance(error, ssl.SSLError):
         if error.reason in _PLAIN:
             return NOT_TLS
-        return f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        what = _words(error)
+        return f"remote error: tls: {what.partition('alert ')[2]}" if "alert " in what else f"tls: {what}"
     return str(getattr(error, "strerror", None) or error).lower()
 
 
@@ -104,3 +105,8 @@ def _verification(error: ssl.SSLCertVerificationError, host: str) -> str:
     if error.verify_code in _OTHER_NAME:
         return f"certificate is not valid for {host}"
     return error.verify_message
+
+
+def _words(error: OSError) -> str:
+    """What OpenSSL or the system says, without the places in their sources."""
+    return str(getattr(error, "reason", None) or error.strerror or error).lower().replace("_", " ")

@@ -70,6 +70,10 @@ class Connections:
             return connection.receive(method)
         except OSError as error:
             connection.close()
+            if type(error).__module__ == "ssl":  # the handshake's end: a server refuses a certificate after it
+                from lamina.registry.certificates import handshake_failure
+
+                raise NoConnection(handshake_failure(error, origin.host)) from error
             raise BrokenExchange(_broken(error)) from error
         except BaseException:
             connection.close()
