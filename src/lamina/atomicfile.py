@@ -22,8 +22,8 @@ def write(
 ) -> None:
     """Replace ``path``'s content by ``data``.
 
-    With ``sync`` the data is on disk before the name points at it, and that of the files ``others``; the name is before
-    this returns.
+    With ``sync`` the data is on disk before the name points at it, and that of the files and directories
+    ``others``; the name is before this returns.
     Raises :class:`OSError` with a path; the old content is untouched then, unless a disk failed with the new name.
     """
     path = os.fspath(path)
@@ -120,7 +120,10 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 
 
 def sync_together(paths: Iterable[str]) -> None:
-    """Put the content of files on disk. The file system commits once where it is begun before it is waited for."""
+    """Put the content of files, and names in directories, on disk.
+
+    The file system commits once where all of it is begun before any is waited for.
+    """
     with ExitStack() as opened:
         descriptors = {path: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) for path in paths}
         for path, descriptor in descriptors.items():

@@ -100,7 +100,7 @@ class ContainerStore:
     def add(self, container: Container, *, sync: bool, unsynced: Iterable[str] = ()) -> None:
         """Make the directory and write both files. The caller holds :meth:`naming`.
 
-        :param unsynced: paths of files that are put on disk before the container exists.
+        :param unsynced: paths of files and directories that are put on disk before the container exists.
         """
         directory = self.directory(container.id)
         os.makedirs(self._home, 0o710, exist_ok=True)

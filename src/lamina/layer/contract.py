@@ -156,7 +156,7 @@ class LayerStore(Protocol):
         """A writable layer for a container; ``initial`` is what its ``-init`` layer holds: mount points, and files such
         as ``/etc/hosts``. All or nothing, and on disk.
 
-        :param unsynced: gets the paths of files that the caller puts on disk, together with its own.
+        :param unsynced: gets the paths of files and directories that the caller puts on disk, together with its own.
         """
 
     def writable(self, container_id: str) -> MountedLayer: ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from lamina.atomicfile import sync_directory, sync_together
+from lamina.atomicfile import sync_together
 from lamina.contextlib import contextmanager
 from lamina.digest import ChainID
 from lamina.errors import Conflict, InvalidArgument
@@ -111,12 +111,12 @@ class WritableLayers:
                 driver.sync()
             else:
                 made += written
+        if mounted.init_id:  # names without content: the directory's sync makes them durable
+            made.append(driver.diff_path(mounted.init_id))
         if unsynced is None:
             sync_together(made)
         else:
             unsynced += made
-        if mounted.init_id:  # names without content: the directory's sync makes them durable
-            sync_directory(driver.diff_path(mounted.init_id))
 
     def _fill(self, id: str, initial: Skeleton) -> None:
         driver = self._workshop.driver
