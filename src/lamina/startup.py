@@ -8,8 +8,9 @@ A monitor keeps for as long as its container lives what it was loaded with, so t
 without columns in its tables of lines, and the index is small.
 
 Format: records, each a length (4 bytes, little endian) and an object as :mod:`marshal` writes it. The first is what the
-code is good for and the index, names of modules with the places of their records behind it; the others are
-:class:`Record`.
+code is good for and the index, names of modules with the places of their records behind it. Each of the others is a
+module: path, time and size of its source, whether it is a package, the names of modules in the file that its top level
+imports, and its code.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+from _thread import _count
 
-from lamina.typing import TYPE_CHECKING, Any, NamedTuple
+from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
 
-_VERSION = 2
+_VERSION = 3
 _OTHERS = """
     __future__ _weakrefset base64 collections collections.abc contextlib copyreg ctypes ctypes._endian enum functools
     hashlib heapq importlib ipaddress json json.decoder json.encoder json.scanner keyword operator queue re re._casefix
@@ -37,16 +39,6 @@ _OTHERS = """
 _LENGTH_BYTES = 4
 #: What reading a damaged file raises.
 _UNREADABLE = OSError, EOFError, ValueError, TypeError
-
-
-class Record(NamedTuple):
-    """A module's code, and the source that it was made of."""
-
-    path: str
-    modified: int
-    size: int
-    is_package: bool
-    code: CodeType
 
 
 def _interpreter() -> tuple[Any, ...]:
@@ -62,12 +54,14 @@ def write(path: str) -> int:
     index: dict[str, int] = {}
     records = []
     offset = 0
-    for name, source in _sources():
+    sources = dict(_sources())
+    for name, source in sources.items():
         before = os.stat(source)
         with open(source, "rb") as file:
-            code = _compile(file.read(), source)
+            text = file.read()
         is_package = source.endswith("__init__.py")
-        record = _encode((source, before.st_mtime_ns, before.st_size, is_package, code))
+        needs = tuple(one for one in _imports(text, source) if one in sources and one != name)
+        record = _encode((source, before.st_mtime_ns, before.st_size, is_package, needs, _compile(text, source)))
         index[name] = offset
         records.append(record)
         offset += len(record)
@@ -110,6 +104,18 @@ def _compile(source: bytes, path: str) -> CodeType:
     tree = Shorter().visit(ast.parse(source, path))
     code: CodeType = compile(tree, path, "exec", dont_inherit=True)
     return code
+
+
+def _imports(source: bytes, path: str) -> Iterator[str]:
+    """What may be modules of those that the top level imports whatever happens, in order."""
+    import ast
+
+    for node in ast.parse(source, path).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _encode(value: Any) -> bytes:
@@ -163,45 +169,55 @@ def install(path: str) -> bool:
 
 
 class Finder:
-    """Finds modules in the file, and loads them. Keeps nothing open: a monitor closes what it does not know."""
+    """Finds modules in the file, and loads them.
+
+    While there is one thread, what a module's top level imports is loaded before it without :mod:`importlib`, whose
+    locks and searches take as long as small modules do. Nothing is kept open: a monitor closes what it does not know.
+    """
 
     def __init__(self, path: str, here: os.stat_result, start: int, index: dict[str, int]) -> None:
         self._path = path
         self._here = here.st_ino, here.st_mtime_ns
         self._start = start
         self._index = index
+        # Of the file, while modules are loaded for others.
+        self._descriptor = -1
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """See :class:`importlib.abc.MetaPathFinder`."""
         offset = self._index.get(name)
-        if offset is None:
-            return None
-        record = self._record(offset)
-        if record is None:
-            return None
-        kind: type[ModuleSpec] = type(sys.__spec__)  # importing its own module takes a while
-        spec = kind(name, self, origin=record.path, loader_state=record.code, is_package=record.is_package)  # type: ignore[arg-type] # all of a loader that is used
-        if record.is_package:
-            spec.submodule_search_locations = [os.path.dirname(record.path)]
-        return spec
+        return None if offset is None else self._specification(name, offset)
 
-    def _record(self, offset: int) -> Record | None:
+    def _specification(self, name: str, offset: int) -> ModuleSpec | None:
         """``None`` when the source or the file is another than it was."""
+        opened = -1
+        descriptor = self._descriptor
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            here = os.fstat(descriptor)
-            if (here.st_ino, here.st_mtime_ns) != self._here:
-                return None
-            record = Record(*_read(descriptor, self._start + offset)[0])
-            source = os.stat(record.path)
+            if descriptor < 0:
+                descriptor = opened = self._open()
+            path, modified, size, is_package, needs, code = _read(descriptor, self._start + offset)[0]
+            source = os.stat(path)
         except _UNREADABLE:
             return None
         finally:
+            if opened >= 0:
+                os.close(opened)
+        if (source.st_mtime_ns, source.st_size) != (modified, size):
+            return None
+        kind: type[ModuleSpec] = type(sys.__spec__)  # importing its own module takes a while
+        spec = kind(name, self, origin=path, loader_state=(needs, code), is_package=is_package)  # type: ignore[arg-type] # all of a loader that is used
+        if is_package:
+            spec.submodule_search_locations = [os.path.dirname(path)]
+        return spec
+
+    def _open(self) -> int:
+        """Raises :data:`_UNREADABLE` when it is another file."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        here = os.fstat(descriptor)
+        if (here.st_ino, here.st_mtime_ns) != self._here:
             os.close(descriptor)
-        return record if (source.st_mtime_ns, source.st_size) == (record.modified, record.size) else None
+            raise EOFError(self._path)
+        return descriptor
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """See :class:`importlib.abc.Loader`."""
@@ -210,9 +226,55 @@ class Finder:
     def exec_module(self, module: ModuleType) -> None:
         """See :class:`importlib.abc.Loader`."""
         assert module.__spec__ is not None
-        code = module.__spec__.loader_state
+        needs, code = module.__spec__.loader_state
         module.__spec__.loader_state = None
         module.__file__ = module.__spec__.origin  # "has_location" would do it, and find out where a cache would be
+        if needs and not _count():
+            self._load_all(needs)
         exec(code, module.__dict__)  # noqa: S102 - this is how a module is loaded
         if module.__name__ == "collections":
             module.abc = sys.modules["collections.abc"]  # type: ignore[attr-defined] # as a package has its modules
+
+    def _load_all(self, names: Sequence[str]) -> None:
+        if self._descriptor >= 0:
+            for name in names:
+                if name not in sys.modules:
+                    self._load(name)
+            return
+        try:
+            self._descriptor = self._open()
+        except _UNREADABLE:
+            return
+        try:
+            self._load_all(names)
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _load(self, name: str) -> None:
+        """What ``import`` would do with a module that has not been loaded; nothing where that is not as simple."""
+        parent, _, child = name.rpartition(".")
+        if parent and parent not in sys.modules:
+            self._load(parent)
+        above = sys.modules.get(parent)
+        spec = (
+            None
+            if name not in self._index or (parent and above is None)
+            else self._specification(name, self._index[name])
+        )
+        if spec is None:
+            return
+        module = type(sys)(name)
+        module.__spec__ = spec
+        module.__loader__ = self  # type: ignore[assignment]
+        module.__package__ = spec.parent
+        if spec.submodule_search_locations is not None:
+            module.__path__ = spec.submodule_search_locations
+        sys.modules[name] = module
+        try:
+            self.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        if above is not None:
+            setattr(above, child, module)

@@ -112,6 +112,77 @@ except AssertionError as error:
     assert done.stdout.splitlines() == ["None None None sound", "{} False 1", "is there 9"]
 
 
+_NESTED = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+from lamina.startup import install
+install(sys.argv[2])
+done = threading.Event()
+if sys.argv[3] == "thread":
+    threading.Thread(target=done.wait).start()
+try:
+    import outer
+    inner = sys.modules["box.inner"]
+    loader = type(inner.__loader__).__name__
+    print(outer.ORDER, outer.box.inner is inner, inner.__spec__.parent, inner.__package__, loader)
+    print(outer.box.__path__, inner.__file__, outer.again is outer)
+except ZeroDivisionError:
+    print("failed", [name for name in ("outer", "box.inner", "box") if name in sys.modules])
+done.set()
+"""
+
+
+@pytest.fixture
+def nested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Modules that import one another, in a circle too."""
+    (tmp_path / "box").mkdir()
+    sources = {
+        "outer": "import box\nfrom box.inner import ORDER\nORDER.append('outer')\nfrom box.inner import again\n",
+        "box": "",
+        "box.inner": "ORDER = ['inner']\nimport outer as again\n",
+    }
+    paths = {name: tmp_path / f"{name.replace('.', '/')}.py" for name in sources} | {
+        "box": tmp_path / "box/__init__.py"
+    }
+    for name, text in sources.items():
+        paths[name].write_text(text)
+    monkeypatch.setattr(startup, "_sources", lambda: iter((name, str(path)) for name, path in paths.items()))
+    startup.write(str(tmp_path / "file"))
+    return tmp_path
+
+
+def load_nested(home: Path, how: str = "") -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", _NESTED, _SOURCES, str(home / "file"), how],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(home)},
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("how", ["", "thread"])
+def test_what_a_module_needs_is_as_if_it_had_been_imported(nested: Path, how: str) -> None:
+    assert load_nested(nested, how) == [
+        "['inner', 'outer'] True box box Finder",
+        f"['{nested}/box'] {nested}/box/inner.py True",
+    ]
+
+
+@pytest.mark.parametrize("how", ["", "thread"])
+def test_what_a_module_needs_and_has_changed_is_loaded_from_its_source(nested: Path, how: str) -> None:
+    (nested / "box/inner.py").write_text("ORDER = ['changed']\nimport outer as again\n")
+    assert load_nested(nested, how)[0] == "['changed', 'outer'] True box box SourceFileLoader"
+
+
+@pytest.mark.parametrize("how", ["", "thread"])
+def test_a_module_that_fails_is_not_there(nested: Path, how: str) -> None:
+    (nested / "box/inner.py").write_text("1 / 0\n")
+    startup.write(str(nested / "file"))
+    assert load_nested(nested, how) == ["failed ['box']"]
+
+
 def test_the_file_of_another_interpreter_is_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "_interpreter", lambda: ("another",))
     startup.write(str(home / "file"))
