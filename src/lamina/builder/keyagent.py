@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lamina.builder.agent import short_address
 from lamina.builder.keyfile import KeyFile
@@ -25,17 +25,18 @@ class NoAgent(Unsupported):
     """OpenSSH is not installed."""
 
 
-def start(warden: Warden, directory: str, keys: Iterable[KeyFile]) -> str:
+def start(warden: Warden, directory: str, keys: Iterable[KeyFile], check: Callable[[], None]) -> str:
     """Start an agent with ``keys``; the path of its socket.
 
     :param directory: an empty one.
+    :param check: raises when there is no use in waiting any longer.
     :raises InvalidArgument: it does not take a key.
     :raises NoAgent: there is none to start.
     """
     agent, adder = _program("ssh-agent"), _program("ssh-add")
     warden.start_agent(agent, directory)
     path = f"{directory}/{AGENT_SOCKET}"
-    _wait(path)
+    _wait(path, check)
     for key in keys:
         _add(adder, directory, key)
     return path
@@ -49,9 +50,10 @@ def _program(name: str) -> str:
     raise NoAgent(f"unable to find '{name}', which --ssh with a key needs: install openssh-client")
 
 
-def _wait(path: str) -> None:
+def _wait(path: str, check: Callable[[], None]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
+        check()
         with socket.socket(socket.AF_UNIX) as probe, short_address(path) as address:
             try:
                 probe.connect(address)

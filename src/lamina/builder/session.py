@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from threading import RLock
+from threading import Lock, RLock
 
 from lamina.builder.arguments import BuildArguments, platform_arguments
 from lamina.builder.distant import AnyLayer
@@ -87,6 +87,7 @@ class Session:
         self._warden: Warden | None = None
         self._workers: ThreadPoolExecutor | None = None
         self._agents: dict[str, str] = {}
+        self._starting_agent = Lock()  # apart from the other, which who cancels the build needs
         self._garbage: list[Callable[[], None]] = []
         self._context: Tree | None = None
         self._sums: list[FileSums] = []
@@ -196,12 +197,12 @@ class Session:
             return source
         from lamina.builder import keyagent
 
-        with self._lock:
+        with self._starting_agent:
             if id not in self._agents:
                 directory = self.root.sub("lamina", "run", self.new_id())
                 self._resources.callback(remove_tree, directory)
                 os.makedirs(directory, 0o700)
-                self._agents[id] = keyagent.start(self.warden, directory, source)
+                self._agents[id] = keyagent.start(self.warden, directory, source, self.check)
             return self._agents[id]
 
     def context(self) -> Tree:

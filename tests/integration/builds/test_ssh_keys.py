@@ -6,12 +6,19 @@ import os
 import signal
 import socket
 import subprocess
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from support.building import build, left_over, refused
+from lamina.builder.keyfile import parse
+from lamina.builder.progress import Steps
+from lamina.builder.request import BuildRequest
+from lamina.builder.session import Session
+from lamina.errors import Cancelled
+from support.building import LocalBuilder, build, left_over, refused
 from support.command import Lamina
 from support.processes import wait_until
 
@@ -133,3 +140,29 @@ def test_sockets_and_keys_do_not_mix(
     dockerfile = "FROM busybox\n"
     assert "only single socket allowed" in refused(built, context, dockerfile, f"--ssh=x={path},{path}")
     assert "invalid combination of keys and sockets" in refused(built, context, dockerfile, f"--ssh=x={keys[0]},{path}")
+
+
+class Deaf:
+    """A warden whose agents never answer."""
+
+    def start_agent(self, program: str, directory: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_build_that_is_cancelled_does_not_wait_for_an_agent(
+    builder: LocalBuilder, keys: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = builder.storage
+    request = BuildRequest(b"", agents={"work": (parse(str(keys[0]), keys[0].read_bytes()),)})
+    with Session(storage.root, storage.layers, storage.images, request, Steps()) as session:
+        monkeypatch.setattr(session, "_warden", Deaf())
+        begun = time.monotonic()
+        cancelling = threading.Timer(0.1, session.cancel)
+        cancelling.start()
+        with pytest.raises(Cancelled):
+            session.agent("work")
+        assert time.monotonic() - begun < 5
+        cancelling.join()
