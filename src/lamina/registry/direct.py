@@ -372,6 +372,8 @@ def _head(method: str, url: str, origin: Origin, headers: Mapping[str, str], bod
     if _UNSAFE_TARGET.search(target):
         target = _UNSAFE_TARGET.sub(lambda match: quote(match[0]), target)
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    if not host.isascii():
+        host = _in_ascii(host)
     if origin.port != _DEFAULT_PORTS[origin.scheme]:
         host += f":{origin.port}"
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers.items())]
@@ -384,6 +386,14 @@ def _head(method: str, url: str, origin: Origin, headers: Mapping[str, str], bod
         if _LINE_BREAK.search(line):
             raise NoConnection(f"net/http: invalid header field in the request: {line!r}")
     return "\r\n".join((*lines, "\r\n")).encode("latin-1", "replace")
+
+
+def _in_ascii(host: str) -> str:
+    """A name in another script as the network knows it (RFC 3490)."""
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise NoConnection(f"dial tcp: lookup {host}: no such host") from None
 
 
 def _has(headers: Mapping[str, str], name: str) -> bool:

@@ -173,6 +173,32 @@ def test_an_address_is_sent_as_the_protocol_has_it(scripted, connections: Connec
     assert lines[:3] == [b"GET /a%20b/%C3%BC?q=1%202 HTTP/1.1", f"Host: {server.url[7:]}".encode(), b"X: y"]
 
 
+@pytest.mark.parametrize(
+    ("host", "sent"),
+    [("b\u00fccher.example", "xn--bcher-kva.example"), ("[::1]:80", "[::1]"), ("h.example:81", "h.example:81")],
+)
+def test_a_host_is_named_as_the_network_knows_it(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch, host: str, sent: str
+) -> None:
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(socket, "create_connection", lambda *place: _Tcp(ours))
+    with theirs:
+        theirs.sendall(OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+        connections.send("GET", f"http://{host}/", {}, None).close()
+        assert f"\r\nHost: {sent}\r\n".encode() in theirs.recv(1000)
+
+
+class _Tcp:
+    """One end of a pair of sockets, which takes TCP's options."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self.makefile, self.close, self.settimeout = real.makefile, real.close, real.settimeout
+        self.sendall = real.sendall
+
+    def setsockopt(self, *option: int) -> None:
+        pass
+
+
 @pytest.mark.parametrize("break_", ["\r\n", "\n", "\0"])
 def test_a_header_cannot_bring_another(connections: Connections, break_: str) -> None:
     with pytest.raises(NoConnection, match="invalid header"):
@@ -205,17 +231,14 @@ def test_a_server_that_answers_early_is_heard(connections: Connections, monkeypa
         assert (reply.status, read_all(reply)) == (413, b"big")
 
 
-class _Deaf:
-    """A socket of which the other side takes a request's head and no more."""
+class _Deaf(_Tcp):
+    """The other side takes a request's head and no more."""
 
     def __init__(self, real: socket.socket) -> None:
-        self._real = real
-        self.makefile, self.close, self.settimeout = real.makefile, real.close, real.settimeout
+        super().__init__(real)
+        self.sendall = self._sendall
 
-    def setsockopt(self, *option: int) -> None:
-        pass
-
-    def sendall(self, data: bytes) -> None:
+    def _sendall(self, data: bytes) -> None:
         if b"HTTP/1.1" not in data:
             raise BrokenPipeError
 
