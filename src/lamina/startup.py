@@ -9,8 +9,8 @@ without columns in its tables of lines, and the index is small.
 
 Format: records, each a length (4 bytes, little endian) and an object as :mod:`marshal` writes it. The first is what the
 code is good for and the index, names of modules with the places of their records behind it. Each of the others is a
-module: path, time and size of its source, whether it is a package, the names of modules in the file that its top level
-imports, and its code.
+module: path, time and size of its source, whether it is a package, the names of modules in the file that it imports
+first of all, and its code.
 """
 
 from __future__ import annotations
@@ -107,15 +107,21 @@ def _compile(source: bytes, path: str) -> CodeType:
 
 
 def _imports(source: bytes, path: str) -> Iterator[str]:
-    """What may be modules of those that the top level imports whatever happens, in order."""
+    """What may be modules of those that are imported before anything else is done, in order.
+
+    Only these come to the same when they are loaded before the module itself: what stands further down may need what is
+    between, as modules do that import one another.
+    """
     import ast
 
     for node in ast.parse(source, path).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            return
 
 
 def _encode(value: Any) -> bytes:
@@ -171,7 +177,7 @@ def install(path: str) -> bool:
 class Finder:
     """Finds modules in the file, and loads them.
 
-    While there is one thread, what a module's top level imports is loaded before it without :mod:`importlib`, whose
+    While there is one thread, what a module begins with importing is loaded before it without :mod:`importlib`, whose
     locks and searches take as long as small modules do. Nothing is kept open: a monitor closes what it does not know.
     """
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import importlib.util
 import marshal
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +176,24 @@ def test_what_a_module_needs_is_as_if_it_had_been_imported(nested: Path, how: st
 def test_what_a_module_needs_and_has_changed_is_loaded_from_its_source(nested: Path, how: str) -> None:
     (nested / "box/inner.py").write_text("ORDER = ['changed']\nimport outer as again\n")
     assert load_nested(nested, how)[0] == "['changed', 'outer'] True box box SourceFileLoader"
+
+
+def test_what_is_imported_further_down_may_need_what_is_between(nested: Path) -> None:
+    (nested / "box/inner.py").write_text("from outer import VALUE\nORDER = [VALUE]\nimport outer as again\n")
+    (nested / "outer.py").write_text("VALUE = 1\nimport box\nfrom box.inner import ORDER, again\n")
+    startup.write(str(nested / "file"))
+    assert load_nested(nested)[0] == "[1] True box box Finder"
+
+
+def test_every_module_of_others_loads_first(tmp_path: Path) -> None:
+    """Modules that import one another are in what does not come in order."""
+    startup.write(str(tmp_path / "file"))
+    program = f"import sys; sys.path[:0] = [sys.argv[1], {sysconfig.get_path('purelib')!r}]\n"
+    program += "from lamina.startup import install\nassert install(sys.argv[2])\n__import__(sys.argv[3])"
+    for module in startup._OTHERS:
+        if importlib.util.find_spec(module) is not None:
+            words = [sys.executable, "-IS", "-c", program, _SOURCES, str(tmp_path / "file"), module]
+            subprocess.run(words, check=True)
 
 
 @pytest.mark.parametrize("how", ["", "thread"])
