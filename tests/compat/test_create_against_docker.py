@@ -70,6 +70,15 @@ REFUSED = """
 --isolation process
 --volumes-from nosuch
 --volumes-from nosuch:bad
+-p ::1:18081:80
+-p [::1:80
+-p 80:80:80:80
+-p localhost:1:80
+-p 65536:80
+-p 80-81:80-85
+-p [::1]x:80:80
+--cidfile /nosuch/dir
+--name a
 """
 
 #: What both take.

@@ -65,6 +65,22 @@ pause nosuch made
 kill made
 kill -s NOPE up
 kill -s 0 up
+kill -s 99 up
+update --pids-limit -1 up
+create --name up busybox true
+create nosuch/UPPER true
+ps --filter exited=0 --format {{.Names}}
+ps -a --filter exited=x
+ps -a --filter publish=x
+ps -a --filter expose=70000
+ps -a --filter health=bogus
+ps -a --filter is-task=true --format {{.Names}}
+ps -a --filter is-task=nope
+ps --format {{.Nosuch}}
+ps --format {{.Names
+stats --no-stream --format {{.Nosuch}} up
+port up x
+port up 80
 kill nosuch
 top made
 top nosuch
@@ -97,6 +113,7 @@ logs --since 1h talk
 logs --until 1h talk
 logs --since nonsense talk
 logs --until 3x talk
+logs --since 0 --until 0 talk
 logs -f talk
 logs nosuch
 logs

@@ -62,6 +62,20 @@ class Listing(NamedTuple, Generic[Row]):
         column = next(column for column in self.columns if column.name == name)
         out.writelines(f"{column.text(row)}\n" for row in rows)
 
+    def check(self, source: str, type_name: str) -> None:
+        """What docker's ``ps`` says of a template before it asks for containers. Raises :class:`CommandError`."""
+        from lamina.template import Record, TemplateError, TemplateSyntaxError, parse
+
+        methods = None if self.labels is None else {"Label": lambda name: ""}
+        try:
+            template = parse(source)
+        except TemplateSyntaxError as error:
+            raise CommandError(f"failed to parse template: {error}") from None
+        try:
+            template.execute(Record({column.name: lambda: "" for column in self.columns}, type_name, methods))
+        except TemplateError as error:
+            raise CommandError(f"failed to execute template: {error}") from None
+
     def _record(self, row: Row) -> Record:
         from lamina.template import Record
 

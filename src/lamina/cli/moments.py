@@ -8,9 +8,9 @@ from lamina.oci import timestamp
 
 
 def moment(options: Options, flag: str) -> int | None:
-    """The flag's moment in nanoseconds, ``None`` when it was not given. Raises :class:`CommandError`."""
+    """The flag's moment in nanoseconds, ``None`` when it was not given, or is 0. Raises :class:`CommandError`."""
     value = options.text(flag)
     try:
-        return timestamp.moment(value) if value else None
+        return timestamp.moment(value) or None if value else None
     except InvalidArgument as error:
         raise CommandError(f'invalid value for "{flag}": {error}') from error

@@ -68,6 +68,8 @@ def _signal_process(container: Container, number: int) -> None:
 
 def kill(parts: Parts, container_id: str, text: str = "KILL") -> None:
     """``docker kill``: with SIGKILL it returns when the container has ended."""
+    if text.isascii() and text.isdecimal() and int(text) > signals.LAST:
+        raise SystemFailure(f"The linux daemon does not support signal {int(text)}")
     number = signals.number(text)
     send_signal(parts, container_id, number)
     if number == signal.SIGKILL and not parts.run_directory(container_id).wait(_KILL_SECONDS)[0]:

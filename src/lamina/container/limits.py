@@ -249,10 +249,8 @@ def _cpu(wanted: dict[str, Any], host: Controllers) -> dict[str, Any]:
 
 
 def _pids(wanted: dict[str, Any]) -> dict[str, Any]:
-    limit = wanted.get("PidsLimit")
-    if limit is None:
-        return {}
-    return {"limit": limit if limit > 0 else -1}
+    limit = wanted.get("PidsLimit") or 0
+    return {"limit": limit} if limit > 0 else {}  # crun writes -1 to the kernel, which does not take it
 
 
 def _block(wanted: dict[str, Any]) -> dict[str, Any]:

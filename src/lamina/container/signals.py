@@ -6,6 +6,8 @@ from lamina import signal
 from lamina.errors import InvalidArgument
 
 _REAL_TIME = {"RTMIN": int(signal.SIGRTMIN), "RTMAX": int(signal.SIGRTMAX)}
+#: The highest number.
+LAST = _REAL_TIME["RTMAX"]
 DEFAULT_STOP = "SIGTERM"
 
 

@@ -32,6 +32,10 @@ _EXCLUDING = (
 )
 
 
+#: ``PID_MAX_LIMIT`` of linux/threads.h: a limit that is none.
+_MOST_PROCESSES = 4 << 20
+
+
 class CanNotUpdate(Conflict):
     """The container stays as it was."""
 
@@ -93,6 +97,8 @@ def _resources(changes: Mapping[str, Any], after: Mapping[str, Any], host: Contr
     found = limits.resources({member: value for member, value in changes.items() if member in after}, host)
     if after.get("MemorySwap", 0) < 0:  # a new container has no limit without saying so
         found.setdefault("memory", {})["swap"] = -1
+    if after.get("PidsLimit", 1) <= 0:  # likewise
+        found["pids"] = {"limit": _MOST_PROCESSES}
     return found
 
 

@@ -11,6 +11,8 @@ from lamina.oci import timestamp
 
 Filters = Mapping[str, Sequence[str]]
 _STATES = frozenset(("created", "restarting", "running", "removing", "paused", "exited", "dead"))
+_HEALTH = frozenset(("none", "starting", "healthy", "unhealthy"))
+_LAST_PORT = 65535
 _IMAGES = ("ancestor", "is-task", "isolation")
 _TIMES = ("before", "since", "exited", "status", "health")
 _KNOWN = frozenset((*_IMAGES, *_TIMES, "expose", "id", "label", "name", "network", "publish", "volume"))
@@ -42,10 +44,21 @@ def select(
     for status in filters.get("status", ()):
         if status not in _STATES:
             raise InvalidFilter(f"status={status}")
-    every = all or last > 0 or bool(filters.get("status") or filters.get("exited"))
-    found = [one for one in _between(containers, filters) if every or one.running]
+    for health in filters.get("health", ()):
+        if health not in _HEALTH:
+            raise InvalidArgument(f"Unrecognised filter value for health: {health}")
+    tasks = _is_task(filters.get("is-task", ()))
+    every = all or last > 0 or bool(filters.get("status"))
+    found = [] if tasks else [one for one in _between(containers, filters) if every or one.running]
     found = [one for one in found if _matches(one, filters, ancestors)]
     return found[:last] if last > 0 else found
+
+
+def _is_task(values: Sequence[str]) -> bool:
+    """Whether containers of a swarm are wanted, of which there are none."""
+    if not set(values) <= {"true", "1", "false", "0"} or len(set(values)) > 1:
+        raise InvalidFilter(f"is-task=[{' '.join(values)}]")
+    return bool({"true", "1"} & set(values))
 
 
 def _between(containers: Sequence[Container], filters: Filters) -> list[Container]:
@@ -92,7 +105,7 @@ def _exit_code(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise InvalidFilter(f"exited={text}") from None
+        raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
 
 
 def _search(pattern: str, text: str) -> bool:
@@ -110,10 +123,7 @@ def _has_port(container: Container, kind: str, value: str) -> bool:
     """Whether a port (``80``, ``80/udp``, ``80-90``) is published, or exposed."""
     numbers, _, protocol = value.partition("/")
     first, dash, last = numbers.partition("-")
-    try:
-        wanted = range(int(first), int(last if dash else first) + 1)
-    except ValueError:
-        raise InvalidFilter(f"{kind}={value}") from None
+    wanted = range(_port(kind, value, first), _port(kind, value, last if dash else first) + 1)
     for text, places in ((container.document.get("NetworkSettings") or {}).get("Ports") or {}).items():
         number, _, known = text.partition("/")
         if known != (protocol or "tcp"):
@@ -122,6 +132,16 @@ def _has_port(container: Container, kind: str, value: str) -> bool:
         if any(port in wanted for port in ports):
             return True
     return False
+
+
+def _port(kind: str, value: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        reason = f'parsing "{text}": invalid syntax'
+    elif int(text) > _LAST_PORT:
+        reason = f'parsing "{text}": value out of range'
+    else:
+        return int(text)
+    raise InvalidArgument(f"error while looking up for {kind} {value}: strconv.ParseUint: {reason}")
 
 
 def _has_label(container: Container, wanted: str) -> bool:

@@ -36,10 +36,10 @@ def test_limits_become_resources() -> None:
     }
 
 
-def test_unlimited_swap_is_no_limit_and_unlimited_processes_are_one() -> None:
+def test_what_is_unlimited_is_no_limit() -> None:
     host_config = wanted(Memory=64 * MB, MemorySwap=-1, PidsLimit=-1)
     limits.examine(host_config, HOST)
-    assert limits.resources(host_config, HOST) == {"memory": {"limit": 64 * MB}, "pids": {"limit": -1}}
+    assert limits.resources(host_config, HOST) == {"memory": {"limit": 64 * MB}}
 
 
 def test_no_swappiness_is_a_wish() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.container import creating
+from lamina.errors import LaminaError
 
 COMMAND = Command(
     usage="[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -19,10 +20,9 @@ def run(context: Context, options: Options) -> int:
         request = creating.request(context, options, "create", detached=False)
         container = creating.create(context, options, request, "create")
     except CommandError as error:
+        if not isinstance(error.__cause__, (LaminaError, OSError)):
+            raise
         # Unlike run, create leaves the engine's answer as it is.
-        answer = error.text.removeprefix("lamina: ")
-        if answer.startswith("Error response from daemon: "):
-            raise CommandError(answer.partition("\n")[0].removesuffix("."), 1) from error
-        raise
+        raise CommandError(creating.answer(error.__cause__), 1) from error
     context.print(container.id)
     return 0

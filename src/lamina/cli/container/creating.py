@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 
 from lamina.cli.command import PROGRAM, CommandError, Context, Options
 from lamina.cli.container.createflags import isolation, lifecycle, limits, networking, program, storage
 from lamina.cli.flags import Flag, text
+from lamina.contextlib import contextmanager
 from lamina.errors import LaminaError, NotFound
+from lamina.reference import InvalidReference
 from lamina.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,15 +61,36 @@ def create(context: Context, options: Options, wanted: CreateRequest, verb: str)
     for warning in limits.advice(options):
         context.warn(f"WARNING: {warning}")
     try:
-        container = _create(context, options, wanted)
-    except LaminaError as error:
-        raise failure(verb, f"Error response from daemon: {error}") from error
+        with _cid_file(options.text("cidfile")) as write:
+            container = _create(context, options, wanted)
+            write(container.id)
+    except (LaminaError, OSError) as error:
+        raise failure(verb, answer(error)) from error
     for warning in (*container.warnings, *networking.advice(container.network_mode)):
         context.warn(f"WARNING: {warning}")
-    if cid_file := options.text("cidfile"):
-        with open(cid_file, "w", encoding="ascii") as file:
-            file.write(container.id)
     return container
+
+
+def answer(error: LaminaError | OSError) -> str:
+    """What docker says: a name's grammar and files are its client's business."""
+    if isinstance(error, OSError):
+        reason = (error.strerror or "").lower()
+        return f"failed to create the container ID file: open {error.filename}: {reason}"
+    return str(error) if isinstance(error, InvalidReference) else f"Error response from daemon: {error}"
+
+
+@contextmanager
+def _cid_file(path: str) -> Iterator[Callable[[str], object]]:
+    """Something that writes the file, which is made at once and goes again where nothing was written."""
+    if not path:
+        yield lambda _: None
+        return
+    with open(path, "w", encoding="ascii") as file:
+        try:
+            yield file.write
+        except BaseException:
+            os.unlink(path)
+            raise
 
 
 def failure(verb: str, message: str, code: int = ENGINE_FAILED, *, show_help: bool = True) -> CommandError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lamina.cli.command import Command, CommandError, Context, Options, at_least
 from lamina.cli.container.each import for_each
 from lamina.cli.flags import text
-from lamina.errors import Conflict, NotFound
+from lamina.errors import Conflict, NotFound, SystemFailure
 
 COMMAND = Command(
     usage="[OPTIONS] CONTAINER [CONTAINER...]",
@@ -21,7 +21,7 @@ def run(context: Context, options: Options) -> int:
     def kill(name: str) -> str:
         try:
             service.kill(name, options.text("signal"))
-        except (Conflict, NotFound) as error:
+        except (Conflict, NotFound, SystemFailure) as error:
             raise CommandError(f"Error response from daemon: Cannot kill container: {name}: {error}") from error
         return name
 

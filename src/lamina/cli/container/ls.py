@@ -53,8 +53,11 @@ def run(context: Context, options: Options) -> int:
         except LaminaError:
             return frozenset()
 
-    found = select(service.listed(), options.filters(), all=options.on("all"), last=max(last, 0), ancestors=ancestors)
     with_size = options.on("size") or ".Size" in template
+    listing = container_listing(truncate=not options.on("no-trunc"), size=with_size)
+    if "{{" in template:
+        listing.check(template, "*formatter.ContainerContext")
+    found = select(service.listed(), options.filters(), all=options.on("all"), last=max(last, 0), ancestors=ancestors)
     now = time.time()
     rows = []
     # Shortened, names that containers have by links of others are not shown.
@@ -62,7 +65,6 @@ def run(context: Context, options: Options) -> int:
     for container in found:
         size = service.sizes(container) if with_size else None
         rows.append(Row(view.summary(container, now, size, names.get(container.id, ()))))
-    listing = container_listing(truncate=not options.on("no-trunc"), size=with_size)
     if options.on("quiet") and template in ("", "table"):
         listing.write_column(context.stdout, rows, "ID")
     else:

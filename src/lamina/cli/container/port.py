@@ -25,8 +25,8 @@ def run(context: Context, options: Options) -> int:
             context.print(line)
         return 0
     number, _, protocol = wanted[0].partition("/")
-    if not number.isdecimal():
-        raise CommandError(f"Error: Invalid port: {wanted[0]}" if not protocol else f"invalid port {wanted[0]}")
+    if not (number.isascii() and number.isdecimal()):
+        raise CommandError(f'strconv.ParseUint: parsing "{number}": invalid syntax')
     key = f"{number}/{protocol or 'tcp'}"
     if not published.get(key):
         raise CommandError(f"Error: No public port '{key}' published for {name}")

@@ -37,6 +37,8 @@ def _one(text: str) -> list[tuple[str, dict[str, str]]]:
     address, host_ports = host
     if not container:
         raise CommandError(f"No port specified: {text}<empty>")
+    if address:
+        address = _host_of(address)
     if address and not is_address(address):
         raise CommandError(f"Invalid ip address: {address}")
     first, last = _range(container, "containerPort")
@@ -61,9 +63,21 @@ def _split(place: str) -> tuple[tuple[str, str], str]:
     if not colon:
         return ("", ""), container
     address, _, host_ports = rest.rpartition(":")
-    if address.startswith("[") and address.endswith("]"):
-        address = address[1:-1]
     return (address, host_ports), container
+
+
+def _host_of(text: str) -> str:
+    """An address without the brackets that one of version 6 needs; otherwise the words of Go's ``SplitHostPort``."""
+    host = text[1:].partition("]")[0] if text.startswith("[") else text
+    if text.startswith("["):
+        reason = "missing ']' in address" if "]" not in text else ""
+        if not reason and text != f"[{host}]":
+            reason = "missing port in address"
+    else:
+        reason = "too many colons in address" if ":" in text else ""
+    if reason:
+        raise CommandError(f"Invalid ip address {text}: address {text}:: {reason}")
+    return host
 
 
 def _long(text: str) -> str:

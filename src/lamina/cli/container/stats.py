@@ -80,7 +80,7 @@ def _listing(typed: dict[str, str], *, truncate: bool) -> Listing[Statistics]:
         Column("PIDs", "PIDS", lambda row: str(row.now.usage.processes)),
     )
     shown = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
-    return Listing("*formatter.statsContext", columns, shown)
+    return Listing("*container.statsContext", columns, shown)
 
 
 def _both(one: int, other: int) -> str:
