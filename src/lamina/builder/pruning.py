@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from lamina import events
@@ -42,7 +42,7 @@ def prune(
     keep: int = 0,
     filters: Mapping[str, Sequence[str]] = _NONE,
 ) -> Pruned:
-    """Remove build cache.
+    """Remove build cache, but for what a build uses meanwhile.
 
     :param all: also steps whose layers an image has, and what files and layers turned out to be.
     :param until: a duration or a time: only what was last used before it.
@@ -56,7 +56,7 @@ def prune(
     before = timestamp.moment(until) / timestamp.SECOND if until else None
     cache = BuildCache(root)
     with layers.operation(), layers.lock():
-        used = set() if all else _stacks(images, layers)
+        used = set() if all else _stacks(layers, (image.config.chain_id for image in images.all()))
         old = [
             entry
             for entry in sorted(entries(root), key=lambda entry: entry.used, reverse=True)
@@ -68,6 +68,14 @@ def prune(
                 cache.remove(entry.id)
         candidates = {entry.chain for entry in gone if entry.chain is not None}
         released = layers.release(images.needed_layers(), [chain for chain in candidates if layers.exists(chain)])
+        held = {chain for chain in candidates if layers.exists(chain)}
+        if held:
+            held -= _stacks(layers, images.needed_layers())
+            # What only a build uses just now would be nobody's once that has ended: the next one to prune asks again.
+            for entry in gone:
+                if entry.record is not None and entry.chain in held:
+                    cache.put(entry.record.step)
+            gone = [entry for entry in gone if entry.chain not in held]
     reclaimed = sum(layer.size for layer in released)
     removed = []
     for entry in gone:
@@ -88,11 +96,10 @@ def _needed(entry: CacheEntry, used: set[ChainID | None]) -> bool:
     return entry.record is not None and entry.chain in used
 
 
-def _stacks(images: FileImageStore, layers: FileLayerStore) -> set[ChainID | None]:
-    """Every layer that an image has, as the top of a stack."""
+def _stacks(layers: FileLayerStore, tops: Iterable[ChainID | None]) -> set[ChainID | None]:
+    """Every layer of these stacks, as the top of one; those that are not there are left out."""
     found: set[ChainID | None] = set()
-    for image in images.all():
-        chain = image.config.chain_id
+    for chain in tops:
         if chain is not None and chain not in found and layers.exists(chain):
             found.update(layer.chain_id for layer in layers.stack(chain))
     return found

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from support.building import build, refused
+from lamina.builder.pruning import prune
+from support.building import LocalBuilder, build, refused
 from support.command import Lamina
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
@@ -29,3 +30,17 @@ def test_steps_after_one_that_was_done_again_are_done_again(built: Lamina, conte
     one, other = built("run", "--rm", "--network", "none", "made", "cat", "/one", "/other").split()
     assert one == other
     assert build(built, context, _DOCKERFILE).count("CACHED") == 2
+
+
+def test_what_a_build_uses_is_pruned_once_it_has_ended(builder: LocalBuilder) -> None:
+    before = builder.layers()
+    result = builder.build("FROM busybox AS a\nRUN echo a > /a\nFROM busybox\nCOPY --from=a /a /b\n")
+    storage = builder.storage
+    stage = builder.layers() - before - {str(result.image.config.chain_id)}
+    (layer,) = (one for one in storage.layers.all() if str(one.chain_id) in stage)
+    with storage.layers.begin() as transaction:
+        transaction.hold(layer.chain_id)
+        assert len(prune(storage.root, storage.layers, storage.images, all=True).removed) == 1
+    assert str(layer.chain_id) in builder.layers()
+    assert len(prune(storage.root, storage.layers, storage.images, all=True).removed) == 1
+    assert builder.layers() == before | {str(result.image.config.chain_id)}
