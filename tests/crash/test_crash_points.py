@@ -193,7 +193,7 @@ def test_death_before_any_change_leaves_the_state_before_or_after(name: str, dri
 def test_an_error_at_any_change_is_told_and_leaves_nothing(name: str, driver: str, code: int, memory: str) -> None:
     """A full disk changes nothing. A removal goes on where it was, and so does what a broken disk may have written."""
     operation = OPERATIONS[name]
-    names = GROWING if code == errno.ENOSPC else (*CHANGING, *SYNCING)
+    names = GROWING if code == errno.ENOSPC else (*CHANGING, *SYNCING, "read")
     finished = open_storage(f"{memory}/finished", driver)
     operation.prepare(finished)
     before = state(finished)

@@ -42,6 +42,10 @@ class DamagedImage(Corrupt):
         super().__init__(f"image {id} is damaged: {why}{TELLS_MORE}")
 
 
+class UnreadableImage(DamagedImage):
+    """The disk does not give a configuration back, which may be intact: nobody can say what it needs."""
+
+
 class ImageDatabase:
     """Reads and writes the files of one ``imagedb``."""
 
@@ -81,7 +85,7 @@ class ImageDatabase:
         except FileNotFoundError:
             raise ImageNotFound(id) from None
         except OSError as error:
-            raise DamagedImage(id, f"its configuration can't be read: {error.strerror}") from error
+            raise UnreadableImage(id, f"its configuration can't be read: {error.strerror}") from error
         if ImageID.of(raw) != id:
             raise DamagedImage(id, "its configuration has another digest")
         return raw

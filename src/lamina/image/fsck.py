@@ -15,12 +15,12 @@ from lamina.digest import ImageID
 from lamina.errors import TELLS_MORE, Corrupt, LaminaError, NotFound
 from lamina.functools import partial
 from lamina.graphdriver.removal import remove_tree
-from lamina.image.database import DamagedImage, ImageNotFound
+from lamina.image.database import DamagedImage, ImageNotFound, UnreadableImage
 from lamina.image.recovery import leftovers, ownerless
 from lamina.image.references import DamagedReferences
 from lamina.image.store import FileImageStore
 from lamina.layer import inspection
-from lamina.layer.database import list_directory
+from lamina.layer.database import UnreadableLayer, list_directory
 from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Finding, Report, Suspect
 from lamina.layer.liveness import Running
 from lamina.layer.scratch import scratch
@@ -147,6 +147,9 @@ def _images(images: FileImageStore) -> Iterator[Suspect]:
             image = images.get(id)
         except ImageNotFound:
             continue
+        except UnreadableImage as error:
+            yield Suspect(DAMAGED, path, str(error))
+            continue
         except DamagedImage as error:
             yield Suspect(DAMAGED, path, str(error), partial(_forget_image, images, id), size_of(path))
             continue
@@ -194,4 +197,7 @@ def _containers(images: FileImageStore) -> Iterator[Suspect]:
 
 
 def _unneeded_layers(images: FileImageStore) -> Iterator[Suspect]:
-    return inspection.unneeded(images.layers.workshop, images.needed_layers())
+    try:
+        yield from inspection.unneeded(images.layers.workshop, images.needed_layers())
+    except (UnreadableImage, UnreadableLayer):
+        return  # the checks of images and layers name it

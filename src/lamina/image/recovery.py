@@ -13,8 +13,9 @@ from lamina.digest import ImageID, InvalidDigest
 from lamina.errors import Corrupt, LaminaError, NotFound
 from lamina.filelock import FileLock
 from lamina.graphdriver.removal import remove_tree
+from lamina.image.database import UnreadableImage
 from lamina.image.store import IMAGE_NOTE, FileImageStore
-from lamina.layer.database import list_directory
+from lamina.layer.database import UnreadableLayer, list_directory
 from lamina.layer.journal import Entry
 from lamina.layer.writable import CONTAINER_NOTE
 
@@ -26,22 +27,24 @@ def recover(store: FileImageStore) -> bool:
     it, and stops nobody.
     """
     dead = store.layers.dead_entries()
+    concerned = False
     try:
         entries = [entry for entry in dead if _reclaim(store, entry)]
-        concerned = any(_concerns_images(entry) for entry in entries)
-        if concerned:
+        if any(_concerns_images(entry) for entry in entries):
             with store.lock():
                 for entry in entries:
                     for hexpart in entry.notes(IMAGE_NOTE):
                         _remove_nameless(store, hexpart)
                 sweep(store)
                 store.layers.release(store.needed_layers())
-    except BaseException:
+            concerned = True
+        for entry in entries:
+            entry.close()
+    except (UnreadableImage, UnreadableLayer):
+        pass  # what is not needed can't be told: next time
+    finally:
         for entry in dead:
             entry.abandon()
-        raise
-    for entry in entries:
-        entry.close()
     store.layers.workshop.trash.empty()
     return concerned
 

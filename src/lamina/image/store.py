@@ -9,7 +9,7 @@ from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, Digest, ImageID, InvalidDigest
 from lamina.errors import Corrupt, NotFound
 from lamina.image.contract import Image, ImageSummary, ReferenceStore
-from lamina.image.database import DamagedImage, ImageDatabase, ImageNotFound, image_id
+from lamina.image.database import DamagedImage, ImageDatabase, ImageNotFound, UnreadableImage, image_id
 from lamina.image.index import UNKNOWN, Entry, ImageIndex
 from lamina.image.references import FileReferenceStore, ReferenceNotFound
 from lamina.layer.database import LayerNotFound
@@ -149,15 +149,20 @@ class FileImageStore:
         ]
 
     def needed_layers(self) -> set[ChainID]:
-        """Tops of the layer stacks of all images, damaged ones as far as they can be read, and of the build cache.
+        """Tops of the layer stacks of all images and of the build cache.
 
-        A configuration that can't be read keeps nothing: it does not say what it needs.
+        A damaged configuration keeps nothing: it does not say what it needs. Raises :class:`UnreadableImage`.
         """
         from lamina.image.kept import cached_layers
 
         tops = {chain for chain in cached_layers(self.root) if self.layers.exists(chain)}
-        for image in self.all():
-            top = image.config.chain_id
+        for id in self.ids():
+            try:
+                top = self.get(id).config.chain_id
+            except UnreadableImage:
+                raise
+            except (DamagedImage, ImageNotFound):
+                continue
             if top is not None:
                 tops.add(top)
         return tops

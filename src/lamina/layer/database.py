@@ -17,6 +17,7 @@ No file ends with a newline. Modes: files 0644, a layer's directory 0700, a moun
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -26,6 +27,9 @@ from lamina.dataroot import DataRoot
 from lamina.digest import ChainID, DiffID, InvalidDigest, chain_id
 from lamina.errors import TELLS_MORE, Corrupt, NotFound
 from lamina.layer.contract import Layer, MountedLayer
+
+#: Reasons that something else is in a file's place.
+_NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
 
 TAR_SPLIT = "tar-split.json.gz"
 
@@ -40,6 +44,10 @@ class DamagedLayer(Corrupt):
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"{what} is damaged: {why}{TELLS_MORE}")
+
+
+class UnreadableLayer(DamagedLayer):
+    """The disk does not give a layer's metadata back, which may be intact: nobody can say what is not needed."""
 
 
 class LayerNotFound(NotFound):
@@ -159,11 +167,16 @@ def list_directory(path: str) -> list[str]:
 
 
 def driver_ids_in(directory: str) -> list[str]:
-    """The graph driver ids that a directory of layer metadata names, whatever state it is in, top layer first."""
+    """The graph driver ids that a directory of layer metadata names, whatever state it is in, top layer first.
+
+    Raises :class:`UnreadableLayer`.
+    """
     found = []
     for name in ("cache-id", "mount-id", "init-id"):
         try:
             text = _read(directory, name, directory, optional=True)
+        except UnreadableLayer:
+            raise
         except DamagedLayer:
             continue
         if text is not None and _is_driver_id(text):
@@ -195,13 +208,18 @@ def _read(directory: str, name: str, what: str, *, optional: bool = False) -> st
             return None
         raise DamagedLayer(what, f"its {name!r} is missing") from error
     except OSError as error:
-        raise DamagedLayer(what, f"its {name!r} can't be read: {error.strerror}") from error
+        raise _unread(what, name, error) from error
     try:
         return os.read(descriptor, _LIMIT).decode("utf-8", "replace").strip()
     except OSError as error:
-        raise DamagedLayer(what, f"its {name!r} can't be read: {error.strerror}") from error
+        raise _unread(what, name, error) from error
     finally:
         os.close(descriptor)
+
+
+def _unread(what: str, name: str, error: OSError) -> DamagedLayer:
+    kind = DamagedLayer if error.errno in _NO_FILE else UnreadableLayer
+    return kind(what, f"its {name!r} can't be read: {error.strerror}")
 
 
 def _write(path: str, text: str) -> None:

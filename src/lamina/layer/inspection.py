@@ -14,11 +14,19 @@ from lamina.graphdriver.removal import remove_tree
 from lamina.layer import release
 from lamina.layer.buildcache import BuildCache
 from lamina.layer.contract import Layer
-from lamina.layer.database import TAR_SPLIT, DamagedLayer, LayerNotFound, MountNotFound, driver_ids_in, list_directory
+from lamina.layer.database import (
+    TAR_SPLIT,
+    DamagedLayer,
+    LayerNotFound,
+    MountNotFound,
+    UnreadableLayer,
+    driver_ids_in,
+    list_directory,
+)
 from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Suspect
 from lamina.layer.liveness import Running
 from lamina.layer.mending import content_problem, mend, mended
-from lamina.layer.recovery import referenced_ids
+from lamina.layer.recovery import homeless, referenced_ids, remove_unreferenced
 from lamina.layer.sizes import size_of
 from lamina.layer.workshop import Workshop
 
@@ -108,29 +116,16 @@ def directories(workshop: Workshop) -> Iterator[Suspect]:
     """What the graph driver finds in its own directory."""
     running = Running(workshop)
     referenced = frozenset(_with_parents(workshop, referenced_ids(workshop)))
-    homeless = _layers_without_directory(workshop)
+    unknown = homeless(workshop)
     cache = BuildCache(workshop.root)
     for problem in workshop.driver.problems(referenced):
         if running.owns(problem.path) or (problem.kind == ORPHAN and cache.keeps(os.path.basename(problem.path))):
             continue
         suspect = _driver_suspect(workshop, problem)
-        if homeless and problem.kind == ORPHAN:
-            what = f"{problem.what} that can be read; it may be that of layer {homeless[0]}"
+        if unknown and problem.kind == ORPHAN:
+            what = f"{problem.what} that can be read; it may be that of {unknown[0]}"
             suspect = suspect._replace(what=what, mend=None)
         yield suspect
-
-
-def _layers_without_directory(workshop: Workshop) -> list[ChainID]:
-    """Layers that do not say where their content is: nothing that might be theirs may be deleted."""
-    found = []
-    for chain in workshop.database.chain_ids():
-        try:
-            workshop.database.cache_id(chain)
-        except LayerNotFound:
-            continue
-        except DamagedLayer:
-            found.append(chain)
-    return found
 
 
 def _driver_suspect(workshop: Workshop, problem: Problem) -> Suspect:
@@ -186,10 +181,10 @@ def _garbage(workshop: Workshop, path: str, what: str) -> Suspect:
     def reclaim() -> None:
         named = driver_ids_in(path)
         remove_tree(path)  # first, so that it does not count as a reference
-        referenced = referenced_ids(workshop) if named else set()
-        for id in named:
-            if id not in referenced:
-                workshop.driver.remove(id)
+        remove_unreferenced(workshop, named)
 
-    size = size_of(path) + sum(size_of(workshop.driver.diff_path(id)) for id in driver_ids_in(path))
+    try:
+        size = size_of(path) + sum(size_of(workshop.driver.diff_path(id)) for id in driver_ids_in(path))
+    except UnreadableLayer as error:
+        return Suspect(ORPHAN, path, f"{what}; {error}")
     return Suspect(ORPHAN, path, what, reclaim, size)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from lamina.atomicfile import TEMPORARY_PREFIX
+from lamina.errors import Corrupt
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound, list_directory
 from lamina.layer.journal import Entry
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import CONTAINER_NOTE
 from lamina.runtime import program
+
+
+class UnknownContent(Corrupt):
+    """Nobody can say whose directory it is, so it is not deleted."""
+
+    def __init__(self, home: str, whose: str) -> None:
+        super().__init__(f"{home}: what nothing refers to may be the content of {whose}, which is damaged")
 
 
 def reclaim(workshop: Workshop, entry: Entry) -> None:
@@ -59,12 +68,18 @@ def _end_run(directory: str) -> None:
 def _remove_directories(workshop: Workshop, token: str) -> None:
     """Directories of the graph driver that have the token's name and that no layer refers to."""
     found = [id for id in workshop.driver.ids() if id.startswith(token)]
-    if not found:
-        return
-    referenced = referenced_ids(workshop)
-    for id in sorted(found):
-        if id not in referenced:
-            workshop.driver.remove(id)
+    if found:
+        remove_unreferenced(workshop, found)
+
+
+def remove_unreferenced(workshop: Workshop, ids: Iterable[str]) -> None:
+    """Remove those directories of the graph driver that no layer refers to. Raises :class:`UnknownContent`."""
+    unreferenced = sorted(set(ids) - referenced_ids(workshop))
+    unknown = homeless(workshop) if unreferenced else []
+    if unknown:
+        raise UnknownContent(workshop.driver.home, unknown[0])
+    for id in unreferenced:
+        workshop.driver.remove(id)
 
 
 def _remove_unfinished_files(workshop: Workshop, token: str) -> None:
@@ -73,6 +88,31 @@ def _remove_unfinished_files(workshop: Workshop, token: str) -> None:
         for name in list_directory(directory):
             if name.startswith(TEMPORARY_PREFIX + token):
                 remove_tree(f"{directory}/{name}")
+
+
+def homeless(workshop: Workshop) -> list[str]:
+    """Layers and containers that do not say where their content is: nothing that might be theirs may be deleted."""
+    database = workshop.database
+    found = []
+    for chain in database.chain_ids():
+        try:
+            database.cache_id(chain)
+        except LayerNotFound:
+            continue
+        except DamagedLayer:
+            found.append(f"layer {chain}")
+    writable = frozenset(database.containers())
+    for container_id in {*writable, *list_directory(workshop.root.sub("containers"))}:
+        try:
+            if container_id in writable:
+                database.read_mount(container_id)
+            elif workshop.root.has_container(container_id):
+                found.append(f"container {container_id}")
+        except MountNotFound:
+            continue
+        except DamagedLayer:
+            found.append(f"container {container_id}")
+    return sorted(found)
 
 
 def referenced_ids(workshop: Workshop) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from lamina.digest import ChainID
 from lamina.layer.buildcache import BuildCache
 from lamina.layer.contract import Layer
-from lamina.layer.database import DamagedLayer, LayerDatabase, LayerNotFound, MountNotFound
+from lamina.layer.database import DamagedLayer, LayerDatabase, LayerNotFound, MountNotFound, UnreadableLayer
 from lamina.layer.workshop import Workshop
 
 
@@ -20,6 +20,7 @@ def release(workshop: Workshop, keep: Iterable[ChainID], candidates: Iterable[Ch
 
     :param keep: tops of the stacks that images need.
     :param candidates: only these and what is below them may go; ``None`` for all. Damaged layers stay.
+    :raises UnreadableLayer: what is needed can't be told; nothing was removed.
     """
     removed = []
     in_use: set[ChainID | None] = set()
@@ -57,6 +58,8 @@ def unneeded(workshop: Workshop, keep: Iterable[ChainID], candidates: Iterable[C
     for chain in _top_first(considered - needed, parents):
         try:
             found.append(database.read(chain))
+        except UnreadableLayer:
+            raise
         except (DamagedLayer, LayerNotFound):
             continue
     return found
@@ -65,6 +68,8 @@ def unneeded(workshop: Workshop, keep: Iterable[ChainID], candidates: Iterable[C
 def _parent(database: LayerDatabase, chain: ChainID) -> ChainID | None:
     try:
         return database.parent(chain)
+    except UnreadableLayer:
+        raise
     except DamagedLayer:
         return None
 
@@ -75,6 +80,8 @@ def _mounted(workshop: Workshop) -> list[ChainID]:
     for container_id in workshop.database.containers():
         try:
             parent = workshop.database.read_mount(container_id).parent
+        except UnreadableLayer:
+            raise
         except (DamagedLayer, MountNotFound):
             continue
         if parent is not None:

@@ -206,18 +206,15 @@ class LayerTransaction:
 
         The one below may have been dropped so, or moved since this one was made: then this one moves too.
         """
-        chain, result = staged.chain_id, staged.result
+        chain = staged.chain_id
         assert chain is not None
-        assert result is not None
         if self._use(chain):
             staged.layer = self._workshop.database.read(chain)
             return
         foundation = staged.foundation
         if foundation is not None and staged.is_displaced:
             staged.rebase(foundation)
-        below = foundation.chain_id if foundation is not None else None
-        layer = Layer(chain, result.diff_id, below, result.size, staged.cache_id)
-        self._workshop.database.write(staged.directory, layer)
+        self._workshop.database.write(staged.directory, _described(staged))
 
     def _publish(self, staged: Staged) -> None:
         """Rename one layer into place: from here on it exists."""
@@ -236,9 +233,10 @@ class LayerTransaction:
             os.close(use)
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) or not self._use(chain):
                 raise
+            staged.layer = self._workshop.database.read(chain)
         else:
             self._uses[chain] = use
-        staged.layer = self._workshop.database.read(chain)
+            staged.layer = _described(staged)  # not read: whatever fails from here on has a published layer to undo
 
     # The end
 
@@ -282,6 +280,14 @@ class LayerTransaction:
 def _own(parent: Layer | StagedLayer | None) -> Layer | Staged | None:
     assert parent is None or isinstance(parent, (Layer, Staged)), "a layer of another store"
     return parent
+
+
+def _described(staged: Staged) -> Layer:
+    """What a filled layer is going to be."""
+    chain, result, foundation = staged.chain_id, staged.result, staged.foundation
+    assert chain is not None
+    assert result is not None
+    return Layer(chain, result.diff_id, foundation.chain_id if foundation else None, result.size, staged.cache_id)
 
 
 def _published(staged: Staged) -> Layer:

@@ -209,6 +209,8 @@ class RuntimeProgram:
         held: int | None = None,
         session: bool = False,
     ) -> int:
+        if self.name == "crun":
+            log = f"file:{log}"  # what comes before a colon says what kind of log it is
         command = [self.path, "--root", os.path.join(bundle, "state"), "--log", log]
         command += ["--log-format", "json"]
         if self.name == "crun" and not cgroup.is_writable():

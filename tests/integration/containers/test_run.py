@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ def wait_for(condition: Any, seconds: float = 10) -> None:
 
 
 # What the caller gets
+
+
+def test_the_root_may_have_any_name(lamina_on: Callable[[str], Lamina], tmp_path: Path, busybox_archive: str) -> None:
+    box = lamina_on(str(tmp_path / 'co:lon, 100%s\\\n "quoted" ü'))
+    box("load", "-i", busybox_archive)
+    assert box("run", "--rm", "--network", "none", "-v", "volume:/data", "busybox", "echo", "out") == "out\n"
+    assert box("run", "--name", "kept", "--network", "none", "busybox", "touch", "/made") == ""
+    assert box("diff", "kept") == "A /made\n"
+    box("rm", "kept")
+    assert box("system", "fsck") == "Nothing is wrong\n"
 
 
 def test_output_errors_and_the_exit_code_come_back(box: Lamina) -> None:

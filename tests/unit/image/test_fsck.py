@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import fcntl
 import os
 import shutil
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from lamina.errors import Corrupt
 from lamina.image.fsck import fsck
 from lamina.image.removal import remove
 from support.images import LayerTar, TestImage
-from support.storage import Storage
+from support.storage import KILLED, Storage, add_image, in_child
 
 TARS = [LayerTar().directory("d").file(f"d/{name}", name * 500).bytes() for name in "abc"]
 IMAGE = TestImage(TARS)
@@ -77,6 +80,59 @@ def test_what_a_damaged_layer_may_need_is_never_deleted(storage: Storage) -> Non
     report = fsck(storage.images, repair=True)
     assert not report.is_clean
     assert sorted(storage.layers.driver.ids()) == before
+
+
+@pytest.mark.parametrize("name", ["mount-id", "parent", ""])
+def test_what_a_damaged_container_may_need_is_never_deleted(storage: Storage, name: str) -> None:
+    image = storage.add(IMAGE, "name")
+    mounted = storage.layers.create_writable("d" * 64, image.config.chain_id)
+    storage.layers.settle("d" * 64)
+    container_without_configuration(storage)
+    truncate(storage.root.sub("containers", "d" * 64, "config.v2.json"))
+    path = f"{storage.layers.workshop.database.mounts}/{'d' * 64}"
+    if name:
+        truncate(f"{path}/{name}")
+    else:
+        shutil.rmtree(path)
+    assert not fsck(storage.images, repair=True).is_clean
+    assert storage.layers.driver.exists(mounted.mount_id)
+
+
+@pytest.mark.parametrize("read", ["image", "layer"])
+def test_nothing_goes_while_the_disk_does_not_say_what_is_needed(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    storage.add(IMAGE, "name")
+
+    def die() -> None:
+        add_image(storage, OTHER)
+        with storage.layers.operation():
+            os._exit(KILLED)
+
+    assert in_child(die) == KILLED
+    before = [layer.chain_id for layer in storage.layers.all()]
+    with monkeypatch.context() as patch:
+        if read == "image":
+            patch.setattr(builtins, "open", failing(open, IMAGE.image_id.removeprefix("sha256:")))
+        else:
+            patch.setattr(os, "open", failing(os.open, layer_path(storage, 2, "parent")))
+        other = storage.again()
+        assert any("can't be read" in line for line in other.findings())
+        fsck(other.images, repair=True)
+    assert [layer.chain_id for layer in storage.layers.all()] == before
+    assert storage.again().findings(deep=True) == []
+    check_contents(storage)
+
+
+def failing(function: Callable[..., Any], end: str) -> Callable[..., Any]:
+    """The same function for all paths but one, which the disk has lost."""
+
+    def call(path: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(path, str) and path.endswith(end):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return function(path, *arguments, **options)
+
+    return call
 
 
 def test_a_layer_without_the_one_below_it_is_named(storage: Storage) -> None:

@@ -220,7 +220,8 @@ def _read(path: str) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        return os.read(descriptor, _LIMIT).decode("latin-1")
+        with atomicfile.naming(path):
+            return os.read(descriptor, _LIMIT).decode("latin-1")
     finally:
         os.close(descriptor)
 
