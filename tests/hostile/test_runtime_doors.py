@@ -111,7 +111,7 @@ def test_a_working_directory_that_is_swapped_with_a_door_leads_nowhere(lamina: L
     script = f"mkdir /work; touch /work/mine; ln -s /proc/self/fd/7 /door; while :; do {swap}; done"
     lamina("run", "-d", "--name", "up", "busybox", "sh", "-c", script)
     seen = set()
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 2
     while time.monotonic() < deadline:
         done = lamina.run("exec", "-w", "/work", "up", "ls")
         seen.add(done.returncode)
@@ -152,7 +152,7 @@ def test_a_container_can_not_write_to_the_runtime_that_enters_it(
             ( exec 9<$p/exe; for i in 1 2 3 4; do echo x > /proc/self/fd/9; sleep 0.01; done ) 2>/dev/null &
         done"""
     lamina("run", "-d", "--name", "up", "hostile", "sh", "-c", f"touch /seen; while :; do {attack}; done")
-    for _ in range(5):
+    for _ in range(3):
         lamina.run("exec", "up", "/evil")
         lamina.run("run", "--rm", "--pid", "container:up", "hostile", "/evil")
     assert "crun" in lamina("exec", "up", "cat", "/seen").split()
