@@ -37,6 +37,9 @@ _OPERATORS = {
 _EPERM = 1
 _EEXIST = 17
 _NO_SUCH_CALL = -1
+#: ``SCMP_FLTATR_CTL_OPTIMIZE``, and its value for a binary tree of system calls: the kernel tries each of them when the
+#: filter is installed, which takes it half the time then. Libraries before 2.5 don't know it.
+_OPTIMIZE, _AS_TREE = 8, 2
 
 
 class NotCompilable(Exception):
@@ -56,10 +59,11 @@ class _Version(ctypes.Structure):
     _fields_ = (("major", ctypes.c_uint), ("minor", ctypes.c_uint), ("micro", ctypes.c_uint))
 
 
-def compile_profile(profile: dict[str, Any]) -> bytes:
+def compile_profile(profile: dict[str, Any], *, as_tree: bool = True) -> bytes:
     """The BPF program (an array of ``struct sock_filter``) of a runtime-spec ``linux.seccomp`` object.
 
-    Raises :class:`NotCompilable`.
+    :param as_tree: look system calls up in a tree, where the library can; else one after the other.
+    :raises NotCompilable:
     """
     library = _load()
     context = library.seccomp_init(_action(profile["defaultAction"], profile.get("defaultErrnoRet")))
@@ -70,6 +74,8 @@ def compile_profile(profile: dict[str, Any]) -> bytes:
             _add_architecture(library, context, name)
         for rule in profile.get("syscalls") or ():
             _add_rule(library, context, rule)
+        if as_tree:
+            library.seccomp_attr_set(context, _OPTIMIZE, _AS_TREE)
         return _export(library, context)
     finally:
         library.seccomp_release(context)
@@ -93,6 +99,7 @@ def _load() -> ctypes.CDLL:
         ctypes.c_uint,
         ctypes.POINTER(_Comparison),
     )
+    library.seccomp_attr_set.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32)
     library.seccomp_export_bpf.argtypes = (ctypes.c_void_p, ctypes.c_int)
     library.seccomp_version.restype = ctypes.POINTER(_Version)
     return library

@@ -19,7 +19,7 @@ from lamina.typing import NamedTuple
 #: What crun calls the annotation (its manual page, section "Extensions to OCI").
 ANNOTATION = "run.oci.seccomp_bpf_data"
 #: Changes when the same inputs give another result.
-_FORM = "1"
+_FORM = "2"
 _LIMIT = 1 << 20
 
 
