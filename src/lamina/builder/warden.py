@@ -178,6 +178,7 @@ def _main(
     code = 1
     try:
         daemon.leave_caller("lamina-warden", {connection.fileno(), *held})
+        cgroup.join()
         try:
             _Server(sealing.sealed(runtime), connection, network).serve()
         finally:

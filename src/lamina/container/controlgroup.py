@@ -12,7 +12,7 @@ PARENT = "/lamina"
 
 def path(container_id: str, parent: str = "") -> str:
     """Its control group in each hierarchy. ``parent`` is ``HostConfig.CgroupParent``, which can't climb out."""
-    return f"{posixpath.normpath(f'/{parent}').rstrip('/') if parent else PARENT}/{container_id}"
+    return f"{cgroup.top()}{posixpath.normpath(f'/{parent}').rstrip('/') if parent else PARENT}/{container_id}"
 
 
 def of(container: Container) -> str:

@@ -24,6 +24,7 @@ from lamina.errors import InvalidArgument
 from lamina.events import Teller
 from lamina.graphdriver.removal import remove_tree
 from lamina.linux import daemon, openat2, process
+from lamina.runtime import cgroup
 from lamina.runtime.program import Entered, FurtherProcess, RuntimeProgram, exec_failed
 from lamina.typing import Any, NamedTuple
 
@@ -226,6 +227,7 @@ def _start(container: Container, place: Place, request: ExecRequest, *, discard:
         further = FurtherProcess(
             container.id, place.run.path, directory, streams.inherited, request.command[0], console
         )
+        cgroup.join()
         entered = place.runtime.enter(further)
         streams.entered(entered.pid)
     except BaseException:

@@ -97,10 +97,14 @@ def _limits(facts: HostFacts) -> Iterator[Finding]:
         )
         if not there
     ]
-    if facts.uid and lacking:
-        yield Finding("control groups", LIMITED, "none for an ordinary user: no limits, no stats, no pause")
+    if facts.uid and not (have.memory or have.pids or have.quota):
+        # A session, or a manager without one, is what systemd gives groups to.
+        remedy = f"loginctl enable-linger {facts.user}" if facts.hierarchy == "2" else ""
+        yield Finding("control groups", LIMITED, "none for an ordinary user: no limits, no stats, no pause", remedy)
         return
     version = "version 1, hybrid" if facts.hierarchy == "hybrid" else f"version {facts.hierarchy}"
+    if facts.uid:
+        version += ", below the user's own"
     if lacking:
         remedy = "add cgroup_enable=memory swapaccount=1 to the kernel's command line" if "memory" in lacking else ""
         yield Finding("control groups", LIMITED, f"{version}, without limits of {', '.join(lacking)}", remedy)

@@ -15,7 +15,7 @@ from lamina import signal
 from lamina.contextlib import suppress
 from lamina.errors import Denied, SystemFailure, Unsupported
 from lamina.linux import daemon, mount, userns
-from lamina.rootless import subordinate
+from lamina.rootless import delegation, subordinate
 from lamina.typing import NamedTuple, NoReturn
 
 _NAME = "namespace"
@@ -62,30 +62,36 @@ def enter(user: User) -> bool:
     lock = os.open(os.path.join(user.directory, f"{_NAME}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _join_existing(user):
-            _join(_make(user))
+        keeper = _join_existing(user)
+        if not keeper:
+            keeper = _make(user)
+            with suppress(SystemFailure, OSError):  # no limits then, as without a session
+                delegation.make(keeper, user.uid)
+            _join(keeper)
+        delegation.use(keeper, user.uid)
     finally:
         os.close(lock)
     _entered.append(user)
     return userns.maps_range()
 
 
-def _join_existing(user: User) -> bool:
+def _join_existing(user: User) -> int:
+    """Join the namespace that another command made; its keeper's pid, 0 when there is none."""
     try:
         with open(os.path.join(user.directory, _NAME), encoding="ascii") as file:
             pid, number = map(int, file.read().split())
         handle = os.pidfd_open(pid)
     except (OSError, ValueError):
-        return False
+        return 0
     try:
         if _number(pid) != number:
-            return False
+            return 0
         userns.join(handle)
     except OSError:  # it ended just now, or is another's
-        return False
+        return 0
     finally:
         os.close(handle)
-    return True
+    return pid
 
 
 def _join(pid: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from lamina import signal
 from lamina.contextlib import suppress
 from lamina.errors import SystemFailure
+from lamina.typing import NamedTuple
 
 _HOME = "/sys/fs/cgroup"
 #: The group of what watches over containers, on hosts with systemd.
@@ -27,14 +28,48 @@ _END_SECONDS, _PAUSE = 1.0, 0.005
 _WARM_SECONDS = 0.003
 
 
+class Delegation(NamedTuple):
+    """A group of version 2 that an ordinary user may divide.
+
+    :ivar path: of the group; containers are below it.
+    :ivar join: has this process moved below it, from where it may start processes there.
+    """
+
+    path: str
+    join: Callable[[], None]
+
+
+#: Of the user whose namespace this process is in.
+_delegations: list[Delegation] = []
+
+
+def use(delegation: Delegation) -> None:
+    """Have the groups of containers below one that was given away, in this process and its children."""
+    _delegations.append(delegation)
+
+
+def top() -> str:
+    """Path of the group that those of containers are below; ``""`` for the root of each hierarchy."""
+    return _delegations[-1].path if _delegations else ""
+
+
+def join() -> None:
+    """Move this process to where it may start processes in containers' groups: an ordinary user's; root's may anyhow.
+
+    Raises :class:`~lamina.errors.SystemFailure`.
+    """
+    if _delegations:
+        _delegations[-1].join()
+
+
 def is_unified(home: str = _HOME) -> bool:
     """Whether the host has version 2 only."""
     return os.path.exists(os.path.join(home, "cgroup.controllers"))
 
 
 def is_writable(home: str = _HOME) -> bool:
-    """Whether this process may make groups: not in an ordinary user's namespace."""
-    return os.access(home if is_unified(home) else f"{home}/pids", os.W_OK)
+    """Whether this process may make groups: in an ordinary user's namespace only where one was given away."""
+    return os.access(f"{home}{top()}" if is_unified(home) else f"{home}/pids", os.W_OK)
 
 
 def oom_killed(path: str, home: str = _HOME) -> bool:
@@ -86,8 +121,13 @@ def leave_unit(home: str = _HOME, membership: str = "/proc/self/cgroup") -> None
     """Move this process out of the systemd unit that it is in, if it is in one: it is to outlive it.
 
     systemd kills what is left in a service's group when the service ends, and in a session's where it is told to. It
-    knows its units' processes by version 2's hierarchy, or by its own of version 1.
+    knows its units' processes by version 2's hierarchy, or by its own of version 1. An ordinary user's process can only
+    :func:`join`.
     """
+    if _delegations:
+        with suppress(SystemFailure):  # the runtime says what it may not do
+            join()
+        return
     with suppress(OSError), open(membership, encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             _, controllers, path = line.rstrip("\n").split(":", 2)
@@ -166,7 +206,7 @@ def thaw(path: str, home: str = _HOME) -> None:
 
 def _set_frozen(path: str, frozen: bool, home: str) -> None:
     if not is_writable(home):
-        raise SystemFailure("there are no control groups for an ordinary user's containers: no pause")
+        raise SystemFailure("there are no control groups for this ordinary user's containers: no pause")
     group = f"{home}/{path.lstrip('/')}" if is_unified(home) else f"{home}/freezer/{path.lstrip('/')}"
     if is_unified(home):
         control, word, report, wanted = (

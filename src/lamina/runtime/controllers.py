@@ -83,7 +83,8 @@ def _version_1(home: str, processors: int) -> Controllers:
 
 
 def _version_2(home: str, membership: str, modules: str, processors: int) -> Controllers:
-    words = frozenset(text_of(f"{home}/cgroup.controllers").split())
+    top = f"{home}{cgroup.top()}"
+    words = frozenset(text_of(f"{top}/cgroup.controllers").split())
     own = ""  # the root of the hierarchy has no limits: whether there is one for swap is seen in a group
     for line in text_of(membership).splitlines():
         if line.startswith("0::"):
@@ -106,6 +107,6 @@ def _version_2(home: str, membership: str, modules: str, processors: int) -> Con
         block_weight_device=weight,
         block_throttle="io" in words,
         processors=processors,
-        cpus=text_of(f"{home}/cpuset.cpus.effective").strip(),
-        mems=text_of(f"{home}/cpuset.mems.effective").strip(),
+        cpus=text_of(f"{top}/cpuset.cpus.effective").strip(),
+        mems=text_of(f"{top}/cpuset.mems.effective").strip(),
     )
