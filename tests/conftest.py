@@ -35,6 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts what runs in the background without interrupts, nohup without hang-ups, and programs inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What ends the tests from outside is to leave nothing behind either: fixtures clean up after an interrupt.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
