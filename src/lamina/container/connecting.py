@@ -56,6 +56,7 @@ def _connect(parts: Parts, container: Container, network: Network, entry: dict[s
     """The same for one that runs."""
     settings = container.document["NetworkSettings"]
     name = network.name
+    parts.networks.settle(container.id, container.pid)
     settings["Networks"][name] = entry
     parts.store.save(container)  # settle() takes it for one that is being made
     try:
