@@ -212,6 +212,7 @@ def test_mounts_propagate_both_ways_where_they_are_shared(box: Lamina, tmp_path:
     os.makedirs(f"{shared}/hosts")
     mount.bind(shared, shared)
     try:
+        mount.set_propagation(shared, mount.MS_PRIVATE)  # out of the root's group, where systemd has made that shared
         mount.set_propagation(shared, mount.MS_SHARED)
         script = "mount -t tmpfs x /s/mine && touch /s/mine/made && until [ -e /s/hosts/made ]; do sleep 0.1; done"
         bind = ["-v", f"{shared}:/s:rshared"]
