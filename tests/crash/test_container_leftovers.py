@@ -18,6 +18,7 @@ from lamina.runtime import cgroup
 from support import networks
 from support.command import Lamina
 from support.mounts import mounts_below
+from support.processes import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("crun")]
 
@@ -108,7 +109,8 @@ def test_connecting_again_takes_away_what_a_killed_connect_has_made(lamina: Lami
     assert made.host_interface in networks.interfaces()
 
     lamina("network", "connect", "other", "box")
-    assert made.host_interface not in networks.interfaces()
+    what = "the end of the interface"  # the kernel needs a moment
+    wait_until(lambda: made.host_interface not in networks.interfaces(), seconds=10, what=what)
     assert len(store.taken(other.id)) == 1
     lamina("rm", "-f", "box")
     assert store.taken(other.id) == set()
