@@ -94,13 +94,14 @@ class Plan(NamedTuple):
     log_path: str
 
 
-def look_after(container_id: str, household: Household, client: int, *, attached: bool) -> None:
+def look_after(container_id: str, open_household: Callable[[], Household], client: int, *, attached: bool) -> None:
     """Start a container and stay with it to the end.
 
     :param client: this process's end of the socket pair to the starter.
     :param attached: whether the starter stays and gets the output.
     """
     try:
+        household = open_household()
         with household.starting(container_id, attached=attached) as plan:
             if plan is None:
                 os.write(client, frames.RUNS)

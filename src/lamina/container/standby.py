@@ -100,8 +100,10 @@ def _main(parts: Parts, client: int, bridged: bool) -> NoReturn:
             runtime = sealing.sealed(parts.runtime())
         frame = os.read(client, frames.CHUNK)
         if frame:
-            household = EngineHousehold(parts.reopened(), runtime)
-            look_after(frame[1:].decode(), household, client, attached=frame[:1] == frames.BEGIN_ATTACHED)
+            attached = frame[:1] == frames.BEGIN_ATTACHED
+            look_after(
+                frame[1:].decode(), lambda: EngineHousehold(parts.reopened(), runtime), client, attached=attached
+            )
         code = 0
     finally:
         os._exit(code)

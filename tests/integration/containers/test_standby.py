@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 
 import pytest
 
 import lamina
-from lamina.container.attachment import MonitorLost, StartFailed
+from lamina.container.attachment import Attachment, MonitorLost, StartFailed
 from support.command import Lamina
 from support.processes import wait_until
 
@@ -95,3 +96,23 @@ def test_a_command_that_makes_no_container_leaves_none(box: Lamina) -> None:
     done = box.run("run", "--pull", "never", "no-such-image")
     assert done.returncode == 125
     assert "No such image" in done.stderr
+
+
+def test_why_the_engine_can_not_be_opened_is_said(box: Lamina) -> None:
+    """A dockerd came between the command and its monitor."""
+    box("create", "--name", "one", "busybox", "true")
+    database = f"{box.root}/network/files/local-kv.db"
+    os.makedirs(os.path.dirname(database), exist_ok=True)
+    with lamina.Engine(box.root) as engine, engine.container_service.standby() as standby:
+        identifier = engine.container_service.id_of("one")
+        descriptor = os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            attachment = Attachment(standby.begin(identifier, attached=False))
+            with pytest.raises(StartFailed, match="in use by a running dockerd"):
+                attachment.wait_until_started()
+            attachment.close()
+        finally:
+            os.close(descriptor)
+            os.unlink(database)
+        os.waitpid(standby.pid, 0)
