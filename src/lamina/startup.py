@@ -35,7 +35,20 @@ _OTHERS = """
     warnings
 
     fastcrc fastcrc.crc8 fastcrc.crc16 fastcrc.crc32 fastcrc.crc64 fastcrc.__info__ isal isal._version isal.igzip_lib
-""".split()  # noqa: SIM905 - a list of fifty quoted names reads worse
+
+    urllib3 urllib3._base_connection urllib3._collections urllib3._request_methods urllib3._version urllib3.connection
+    urllib3.connectionpool urllib3.exceptions urllib3.fields urllib3.filepost urllib3.http2 urllib3.http2.probe
+    urllib3.poolmanager urllib3.response urllib3.util urllib3.util.connection urllib3.util.proxy urllib3.util.request
+    urllib3.util.response urllib3.util.retry urllib3.util.ssl_ urllib3.util.ssl_match_hostname urllib3.util.ssltransport
+    urllib3.util.timeout urllib3.util.url urllib3.util.util urllib3.util.wait
+
+    _compression bisect bz2 calendar csv datetime email email._encoded_words email._parseaddr email._policybase
+    email.base64mime email.charset email.encoders email.errors email.feedparser email.header email.iterators
+    email.message email.parser email.quoprimime email.utils fnmatch hmac http http.client importlib.metadata
+    importlib.metadata._adapters importlib.metadata._collections importlib.metadata._functools
+    importlib.metadata._itertools importlib.metadata._meta importlib.metadata._text linecache locale logging lzma
+    mimetypes pathlib quopri random shutil ssl string tempfile textwrap token tokenize traceback typing weakref zipfile
+""".split()  # noqa: SIM905 - a list of so many quoted names reads worse
 _LENGTH_BYTES = 4
 #: What reading a damaged file raises.
 _UNREADABLE = OSError, EOFError, ValueError, TypeError
@@ -147,7 +160,10 @@ def _sources() -> Iterator[tuple[str, str]]:
             elif name.endswith(".py"):
                 yield f"{package}.{name[:-3]}", os.path.join(directory, name)
     for name in _OTHERS:
-        source = getattr(__import__(name, fromlist=["*"]), "__file__", None)
+        try:
+            source = getattr(__import__(name, fromlist=["*"]), "__file__", None)
+        except ModuleNotFoundError:
+            continue  # another version of Python has it elsewhere
         if source and source.endswith(".py"):
             yield name, source
 

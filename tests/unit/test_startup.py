@@ -185,15 +185,28 @@ def test_what_is_imported_further_down_may_need_what_is_between(nested: Path) ->
     assert load_nested(nested)[0] == "[1] True box box Finder"
 
 
+_EACH = """
+import os, sys
+sys.path[:0] = [sys.argv[1], sys.argv[2]]
+from lamina.startup import install
+assert install(sys.argv[3])
+for name in sys.argv[4:]:
+    child = os.fork()
+    if not child:
+        __import__(name)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print(name)
+"""
+
+
 def test_every_module_of_others_loads_first(tmp_path: Path) -> None:
     """Modules that import one another are in what does not come in order."""
-    startup.write(str(tmp_path / "file"))
-    program = f"import sys; sys.path[:0] = [sys.argv[1], {sysconfig.get_path('purelib')!r}]\n"
-    program += "from lamina.startup import install\nassert install(sys.argv[2])\n__import__(sys.argv[3])"
-    for module in startup._OTHERS:
-        if importlib.util.find_spec(module) is not None:
-            words = [sys.executable, "-IS", "-c", program, _SOURCES, str(tmp_path / "file"), module]
-            subprocess.run(words, check=True)
+    file = tmp_path / "file"
+    startup.write(str(file))
+    there = [name for name in startup._OTHERS if importlib.util.find_spec(name) is not None]
+    words = [sys.executable, "-IS", "-c", _EACH, _SOURCES, sysconfig.get_path("purelib"), str(file), *there]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == ""
 
 
 @pytest.mark.parametrize("how", ["", "thread"])

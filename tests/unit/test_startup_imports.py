@@ -125,11 +125,13 @@ except ConnectionFailed:
 
 
 @pytest.mark.parametrize("verb", ["pull", "push"])
-def test_asking_a_registry_loads_neither_a_http_library_nor_openssl(verb: str, modules_of: Loader) -> None:
+def test_a_http_library_and_openssl_are_loaded_with_the_first_request(verb: str, modules_of: Loader) -> None:
     small = "from lamina.tarball.gzipwriter import compress; list(compress([b'small']))"
-    loaded = {name.split(".")[0] for name in modules_of(f"import {_DISTRIBUTION[verb]}; {small}; {_ASK}")}
+    before = f"import {_DISTRIBUTION[verb]}, lamina.registry.client; {small}"
+    loaded = {name.split(".")[0] for name in modules_of(f"{before}; print(*sys.modules)")}
     assert "lamina" in loaded
     assert loaded & _COSTLY <= {*_PATTERNS, "array", "ipaddress", "isal", "urllib", "warnings"}
+    assert "urllib3" in modules_of(f"{before}; {_ASK}")
 
 
 @pytest.mark.parametrize("verb", ["save", "load", "import"])

@@ -6,8 +6,11 @@ import zlib
 from types import TracebackType
 
 from lamina.registry.errors import ConnectionFailed, ServerFailure, printable
-from lamina.registry.http import BrokenExchange, Response
-from lamina.typing import Self
+from lamina.registry.http import BrokenExchange
+from lamina.typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from lamina.registry.exchange import Response
 
 _GZIP_WINDOW = 31
 #: Most bytes of an error document that are read.

@@ -11,7 +11,6 @@ import ssl
 
 from lamina.errors import InvalidArgument
 from lamina.registry.http import NOT_TLS
-from lamina.registry.settings import Settings
 
 #: OpenSSL's names for an answer that is no TLS at all.
 _PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
@@ -25,9 +24,19 @@ class BadCertificate(InvalidArgument):
     """A file that should hold a certificate or a key does not."""
 
 
-def tls_context(host: str, settings: Settings, *, verify: bool) -> ssl.SSLContext:
-    """The context for connections to ``host`` (with its port, as the user wrote it).
+def directory_of(host: str, directories: tuple[str, ...]) -> str:
+    """The directory with the certificates of ``host`` (with its port, as the user wrote it), ``""`` for none."""
+    for parent in directories:
+        path = os.path.join(parent, host)
+        if os.path.isdir(path):
+            return path
+    return ""
 
+
+def tls_context(directory: str, ca_file: str, *, verify: bool) -> ssl.SSLContext:
+    """The context for connections to hosts with the certificates in ``directory``, ``""`` for none.
+
+    :param ca_file: authorities beside the system's, ``""`` for none.
     :raises BadCertificate: a file is missing or unusable.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -37,20 +46,11 @@ def tls_context(host: str, settings: Settings, *, verify: bool) -> ssl.SSLContex
         context.verify_mode = ssl.CERT_NONE
     else:
         context.load_default_certs()
-        if settings.ca_file:
-            _trust(context, settings.ca_file)
-    directory = _directory(host, settings.certificate_directories)
+        if ca_file:
+            _trust(context, ca_file)
     if directory:
         _load_directory(context, directory)
     return context
-
-
-def _directory(host: str, directories: tuple[str, ...]) -> str:
-    for parent in directories:
-        path = os.path.join(parent, host)
-        if os.path.isdir(path):
-            return path
-    return ""
 
 
 def _load_directory(context: ssl.SSLContext, directory: str) -> None:
@@ -87,7 +87,7 @@ def handshake_failure(error: Exception, host: str) -> str:
         return f"x509: {_verification(error, host)}"
     if isinstance(error, TimeoutError):
         return "net/http: TLS handshake timeout"
-    if isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return "EOF"
     if isinstance(error, ssl.SSLError):
         if error.reason in _PLAIN:

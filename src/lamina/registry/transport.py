@@ -13,16 +13,17 @@ from urllib.parse import urljoin, urlsplit
 
 from lamina.errors import InvalidArgument
 from lamina.registry.answer import Answer
-from lamina.registry.direct import Connections
 from lamina.registry.endpoint import DOCKER_HUB_HOST, Origin, is_insecure, resolve
 from lamina.registry.errors import ConnectionFailed, RefusedRedirect, printable
-from lamina.registry.http import Body, BrokenExchange, Exchange, NoConnection
+from lamina.registry.http import Body, BrokenExchange, NoConnection
 from lamina.registry.proxy import proxy_for
 from lamina.registry.settings import Settings
 from lamina.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import ssl
+
+    from lamina.registry.exchange import Exchange
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECT_LIMIT = 10
@@ -71,6 +72,7 @@ class Transport:
         self._wait = wait
         self._lock = allocate_lock()
         self._exchanges: dict[tuple[str, str], Exchange] = {}
+        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
         self._answered: set[Origin] = set()
 
     def close(self) -> None:
@@ -185,9 +187,9 @@ class Transport:
         return Answer(response, method, url, redirected=redirected)
 
     def _exchange_for(self, url: str, origin: Origin) -> Exchange:
-        """The connections to one host: TLS and proxy differ by host."""
-        host = urlsplit(url).netloc.rpartition("@")[2] if origin.scheme == "https" else ""
+        """The connections that go the same way: through one proxy or none, over TLS with the same certificates."""
         proxy = proxy_for(origin, self.settings.proxies)
+        host = urlsplit(url).netloc.rpartition("@")[2] if origin.scheme == "https" else ""
         with self._lock:
             exchange = self._exchanges.get((host, proxy))
             if exchange is None:
@@ -195,20 +197,27 @@ class Transport:
             return exchange
 
     def _make_exchange(self, host: str, proxy: str) -> Exchange:
+        from lamina.registry.exchange import Exchange
+
         settings = self.settings
-        patience = {"connect_timeout": settings.connect_timeout, "read_timeout": settings.read_timeout}
+        return Exchange(
+            self._context(host) if host else None,
+            proxy=proxy,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+        )
 
-        def context() -> ssl.SSLContext:
-            from lamina.registry.certificates import tls_context
+    def _context(self, host: str) -> ssl.SSLContext:
+        """One for all hosts that have no certificates of their own: authorities take long to load."""
+        from lamina.registry.certificates import directory_of, tls_context
 
-            name = "docker.io" if host == DOCKER_HUB_HOST else host
-            return tls_context(name, settings, verify=not is_insecure(host, settings.insecure))
-
-        if not proxy:
-            return Connections(context, **patience)
-        from lamina.registry.proxied import Proxied
-
-        return Proxied(proxy, context() if host else None, **patience)
+        settings = self.settings
+        verify = not is_insecure(host, settings.insecure)
+        directory = directory_of("docker.io" if host == DOCKER_HUB_HOST else host, settings.certificate_directories)
+        context = self._contexts.get((directory, verify))
+        if context is None:
+            context = self._contexts[(directory, verify)] = tls_context(directory, settings.ca_file, verify=verify)
+        return context
 
 
 def refuse_metadata_address(origin: Origin) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,9 +15,9 @@ import pytest
 from lamina.errors import InvalidArgument
 from lamina.reference import parse_tagged
 from lamina.registry.certificates import tls_context
-from lamina.registry.direct import Connections
+from lamina.registry.errors import ConnectionFailed
+from lamina.registry.exchange import Exchange
 from lamina.registry.http import BrokenExchange, NoConnection
-from lamina.registry.settings import Settings
 from support.fake_registry import FakeRegistry
 from support.images import TestImage
 
@@ -57,14 +59,10 @@ def directory(tmp_path: Path, strict_registry: FakeRegistry) -> Path:
 def test_a_client_shows_the_certificate_of_its_registry(
     strict_registry: FakeRegistry, directory: Path, certificate: tuple[str, str]
 ) -> None:
-    settings = Settings(certificate_directories=(str(directory.parent),))
-
     def ask() -> int:
-        connections = Connections(
-            lambda: tls_context(strict_registry.address, settings, verify=False), connect_timeout=5, read_timeout=5
-        )
-        with closing(connections):
-            answer = connections.send("GET", f"https://{strict_registry.address}/v2/x/manifests/latest", {}, None)
+        context = tls_context(str(directory), "", verify=False)
+        with closing(Exchange(context, connect_timeout=5, read_timeout=5)) as exchange:
+            answer = exchange.send("GET", f"https://{strict_registry.address}/v2/x/manifests/latest", {}, None)
             answer.close()
             return answer.status
 
@@ -94,3 +92,18 @@ def test_what_is_no_certificate_is_named(
         client_with(certificate_directories=(str(directory.parent),)).manifest(
             parse_tagged(f"{strict_registry.address}/x")
         )
+
+
+def test_authorities_are_loaded_once_and_not_for_the_loopback(client_with, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[ssl.SSLContext] = []
+
+    def load(context: ssl.SSLContext) -> None:
+        loaded.append(context)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", load)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked: [])
+    client = client_with()
+    for host, expected in (("127.0.0.1:1", 0), ("a.example", 1), ("b.example", 1)):
+        with pytest.raises(ConnectionFailed):
+            client.manifest(parse_tagged(f"{host}/x"))
+        assert len(loaded) == expected
