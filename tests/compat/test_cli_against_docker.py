@@ -388,7 +388,17 @@ def test_disk_usage_is_equal(looking: Pair) -> None:
 def test_info_has_the_same_members(looking: Pair) -> None:
     docker, lamina = (json.loads(answer.out) for answer in looking.ask("info", "-f", "{{json .}}"))
     assert list(lamina) == list(docker)
-    for member in ("Images", "Containers", "Driver", "DockerRootDir", "NCPU", "MemTotal", "OSType", "CgroupVersion"):
+    for member in (
+        "Images",
+        "Containers",
+        "Driver",
+        "DockerRootDir",
+        "NCPU",
+        "MemTotal",
+        "OSType",
+        "CgroupVersion",
+        "SecurityOptions",
+    ):
         assert lamina[member] == docker[member], member
 
 

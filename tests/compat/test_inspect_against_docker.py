@@ -29,6 +29,7 @@ run --cap-add SYS_ADMIN --cap-drop MKNOD --security-opt no-new-privileges --ulim
 run -d --pid host --uts host --ipc shareable IMAGE sleep 600
 run --device /dev/null --sysctl net.core.somaxconn=10 --shm-size 1m --oom-score-adj 9 --cgroup-parent lamina IMAGE true
 run --stop-signal INT --stop-timeout 3 --group-add 5 --security-opt seccomp=unconfined --cgroupns host IMAGE true
+run --security-opt apparmor=unconfined IMAGE true
 run -i -a stdin -a stdout IMAGE cat
 run --init --security-opt systempaths=unconfined --kernel-memory 10m --blkio-weight 100 IMAGE true
 create --privileged --rm --gpus all --device-read-bps /dev/null:1mb IMAGE true

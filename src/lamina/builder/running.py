@@ -206,4 +206,12 @@ def _prepare(container: Container, merged: str, bundle: str, data_root: DataRoot
     if place.address:
         hostfiles.write_network(container, (place.address,), (), gateway=place.gateway, server="")
     filters = data_root.sub("lamina/index")
-    return Prepared(merged, user, filters, network=place.path, owners=owners, user_namespace=place.user_namespace)
+    return Prepared(
+        merged,
+        user,
+        filters,
+        network=place.path,
+        owners=owners,
+        user_namespace=place.user_namespace,
+        apparmor=specification.apparmor_profile(container.host_config),
+    )

@@ -296,6 +296,11 @@ def _document(container: Container, run: RunDirectory, request: ExecRequest) -> 
         env=_variables(container, document["env"], request),
         terminal=request.terminal,
     )
+    if document.get("apparmorProfile"):
+        from lamina.runtime import apparmor  # many hosts have none
+
+        if not apparmor.ensure(document["apparmorProfile"]):
+            raise exec_failed(apparmor.not_loaded(document["apparmorProfile"]))
     if request.privileged:
         # Docker asks for every capability there is, and fails where the host lacks one.
         every = sorted(process.bounding_capabilities())

@@ -48,6 +48,8 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
         gateway = networking.host_gateway(parts, container)
         hostfiles.write(container, directory, gateway=gateway, owners=parts.root.owners)
     container.document["LogPath"] = logdrivers.shown_path(container, parts.store.log_path(container.id))
+    # As Docker: what was asked for is in HostConfig, this is what the container has.
+    profile = container.document["AppArmorProfile"] = specification.apparmor_profile(container.host_config)
     owners = parts.owners_for(container)
     return Prepared(
         merged,
@@ -57,6 +59,7 @@ def _prepare(parts: Parts, container: Container, merged: str) -> Prepared:
         networking.namespace_path(parts, container),
         owners,
         networking.user_namespace_path(parts, container) if owners.are_mapped else "",
+        profile,
     )
 
 

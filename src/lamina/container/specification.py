@@ -25,6 +25,7 @@ class Prepared(NamedTuple):
     :ivar joined: what :func:`lamina.container.sharing.join` found.
     :ivar owners: who somebody in the container is on the host.
     :ivar user_namespace: path of the one to join when these are mapped; ``""`` for a new one.
+    :ivar apparmor: what :func:`apparmor_profile` gave.
     """
 
     root: str
@@ -34,6 +35,7 @@ class Prepared(NamedTuple):
     network: str = ""
     owners: Owners = SAME
     user_namespace: str = ""
+    apparmor: str = ""
 
 
 def encode(container: Container, prepared: Prepared) -> bytes:
@@ -62,6 +64,8 @@ def encode(container: Container, prepared: Prepared) -> bytes:
         annotations={filters.ANNOTATION: seccomp.program} if seccomp is not None and seccomp.program else None,
     )
     document = oci.document(specification)
+    if prepared.apparmor:
+        document["process"]["apparmorProfile"] = prepared.apparmor
     if prepared.network:
         joined = next(space for space in document["linux"]["namespaces"] if space["type"] == "network")
         joined["path"] = prepared.network
@@ -121,6 +125,25 @@ def _rights(host_config: dict[str, Any], kept: str | None) -> tuple[tuple[str, .
 
     names = tuple(name for name in rights.capabilities(host_config) if name in available)
     return names, rights.seccomp(host_config, names, kept)
+
+
+def apparmor_profile(host_config: dict[str, Any]) -> str:
+    """Name of the AppArmor profile for a start, which is loaded then; ``""`` for none, as wherever the kernel lacks it.
+
+    Rootless Docker goes without, as changing the profile takes rights in the host's namespace.
+
+    :raises RuntimeFailed: it is not loaded. :raises ProfileNotLoadable: the default one can't be.
+    """
+    if not process.has_apparmor() or not userns.is_initial():
+        return ""
+    from lamina.runtime import apparmor  # many hosts have none
+
+    wanted = ""
+    if host_config.get("SecurityOpt"):
+        from lamina.container import rights  # few containers need it
+
+        wanted = rights.profile_names(host_config).get("AppArmorProfile", "")
+    return apparmor.choose(wanted, privileged=bool(host_config.get("Privileged")))
 
 
 def _open_files() -> int:

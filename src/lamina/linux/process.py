@@ -13,6 +13,10 @@ from lamina.typing import TypeVar
 
 _T = TypeVar("_T")
 
+# Documentation/admin-guide/LSM/apparmor.rst
+_APPARMOR_ENABLED = "/sys/module/apparmor/parameters/enabled"
+_APPARMOR = "/sys/kernel/security/apparmor"
+
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -96,6 +100,15 @@ def permitted_capabilities() -> frozenset[str]:
 def bounding_capabilities() -> frozenset[str]:
     """Names that anything executed from here can ever have."""
     return _capability_set("CapBnd:")
+
+
+def has_apparmor() -> bool:
+    """Whether the kernel confines by AppArmor, and its files are here to ask it (as Docker decides)."""
+    try:
+        with open(_APPARMOR_ENABLED, "rb") as file:
+            return file.read(1) == b"Y" and os.path.isdir(_APPARMOR)
+    except OSError:  # a kernel without it
+        return False
 
 
 def umask() -> int:

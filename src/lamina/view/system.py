@@ -6,10 +6,12 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
+from lamina.container import controlgroup
 from lamina.container.processlimits import InitMissing, init_program
 from lamina.digest import ChainID, chain_ids
+from lamina.linux import userns
 from lamina.oci import timestamp
-from lamina.runtime import controllers
+from lamina.runtime import apparmor, controllers
 from lamina.typing import TYPE_CHECKING, Any
 from lamina.version import __version__
 from lamina.view import host
@@ -40,6 +42,7 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
     uname = os.uname()
     system, system_version = host.operating_system()
     configuration = engine.configuration
+    confining, warnings = apparmor.information()
     return {
         "ID": "",
         "Containers": containers.total,
@@ -94,11 +97,8 @@ def info(engine: Engine, containers: ContainerCounts, runtimes: dict[str, str], 
         "ContainerdCommit": {"ID": "", "Expected": ""},
         "RuncCommit": {"ID": "", "Expected": ""},
         "InitCommit": {"ID": "", "Expected": ""},
-        "SecurityOptions": [
-            "name=seccomp,profile=default",
-            *(["name=userns"] if engine.root.owners.are_mapped else []),
-        ],
-        "Warnings": _warnings(engine),
+        "SecurityOptions": _security_options(engine, confining=confining),
+        "Warnings": [*_warnings(engine), *warnings] or None,
     }
 
 
@@ -152,10 +152,25 @@ def _registries(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _warnings(engine: Engine) -> list[str] | None:
+def _security_options(engine: Engine, *, confining: bool) -> list[str]:
+    """What keeps containers from the host, in Docker's order.
+
+    :param confining: whether AppArmor does.
+    """
+    namespace = engine.configuration.default_cgroupns_mode or controlgroup.default_namespace()
+    return [
+        *(["name=apparmor"] if confining else []),
+        "name=seccomp,profile=default",
+        *(["name=userns"] if engine.root.owners.are_mapped else []),
+        *([] if userns.is_initial() else ["name=rootless"]),
+        *(["name=cgroupns"] if namespace == "private" else []),
+    ]
+
+
+def _warnings(engine: Engine) -> list[str]:
     if engine.root.read_only:
         return ["WARNING: The data root can't be written now: a dockerd works on it, or it is read-only"]
-    return None
+    return []
 
 
 def version(components: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
