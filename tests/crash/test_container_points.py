@@ -67,6 +67,22 @@ def _restored(engine: Engine) -> None:
         container.stop(0)
 
 
+def _remove_damaged(engine: Engine) -> None:
+    """Nothing says which layer it has, nor what it is."""
+    (id,) = engine.container_service.store.ids()
+    mount = engine.root.store("layerdb/mounts", id)
+    for path in (engine.root.sub("containers", id, "config.v2.json"), f"{mount}/mount-id", f"{mount}/init-id"):
+        Path(path).write_bytes(b"")
+    engine.container_service.remove(id, force=True)
+
+
+def _gone(engine: Engine) -> None:
+    _ = engine.image_store  # whoever opens it reclaims what is left
+    for id in engine.container_service.store.damaged():
+        engine.container_service.remove(id, force=True)
+    assert _names(engine) <= {"one"}  # it died before the damage
+
+
 _CREATE = ("create", "--network", "none", "-v", "/data", "--name")
 _LOST = ("run", "-d", "--network", "none", "--restart", "always", "--name", "one", "busybox", "sleep", "1000")
 OPERATIONS = {
@@ -80,6 +96,7 @@ OPERATIONS = {
     ),
     "volume rm": Operation((("volume", "create", "kept"),), lambda engine: engine.volumes.remove("kept", ()), _removed),
     "container prune": Operation(((*_CREATE, "one", "busybox"),), lambda engine: engine.containers.prune(), _pruned),
+    "rm -f of a damaged one": Operation(((*_CREATE, "one", "busybox"),), _remove_damaged, _gone),
     "system restore": Operation((_LOST,), _restore, _restored),
 }
 

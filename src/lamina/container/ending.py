@@ -13,12 +13,13 @@ from lamina.container.parts import Parts
 from lamina.container.record import PAUSED, RESTARTING, Container
 from lamina.container.restarting import NO, RestartPolicy
 from lamina.container.states import NotRunning
-from lamina.container.store import NoSuchContainer
+from lamina.container.store import DamagedContainer, NoSuchContainer
 from lamina.contextlib import suppress
 from lamina.errors import Conflict, SystemFailure
 
 _STOP_SECONDS = 10
-_KILL_SECONDS = 30.0
+#: How long a killed container may take to end.
+KILL_SECONDS = 30.0
 
 
 class StillRunning(Conflict):
@@ -34,6 +35,9 @@ class StillRunning(Conflict):
 
 class WillNotDie(SystemFailure):
     """SIGKILL had no effect in time."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"Container {container_id} could not be killed in {KILL_SECONDS:.0f} seconds")
 
 
 def send_signal(parts: Parts, container_id: str, number: int) -> None:
@@ -72,8 +76,8 @@ def kill(parts: Parts, container_id: str, text: str = "KILL") -> None:
         raise SystemFailure(f"The linux daemon does not support signal {int(text)}")
     number = signals.number(text)
     send_signal(parts, container_id, number)
-    if number == signal.SIGKILL and not parts.run_directory(container_id).wait(_KILL_SECONDS)[0]:
-        raise WillNotDie(f"Container {container_id} could not be killed in {_KILL_SECONDS:.0f} seconds")
+    if number == signal.SIGKILL and not parts.run_directory(container_id).wait(KILL_SECONDS)[0]:
+        raise WillNotDie(container_id)
 
 
 def stop(parts: Parts, container_id: str, timeout: int | None = None) -> None:
@@ -118,10 +122,25 @@ def wait(parts: Parts, container_id: str) -> int:
 
 
 def remove(parts: Parts, container_id: str, *, force: bool = False, volumes: bool = False) -> None:
-    """Delete a container, with ``volumes`` also its anonymous volumes.
+    """Delete a container, with ``volumes`` also its anonymous volumes; a damaged one only with ``force``.
 
     :raises StillRunning: it runs and ``force`` is off.
+    :raises DamagedContainer: its files can't be understood and ``force`` is off.
     """
+    try:
+        container = _remove(parts, container_id, force=force, volumes=volumes)
+    except DamagedContainer:
+        if not force:
+            raise
+        from lamina.container import damaged  # after a power cut
+
+        container = damaged.remove(parts, container_id, volumes=volumes)
+    if container is not None:
+        events.note(parts.root, container, "destroy")
+
+
+def _remove(parts: Parts, container_id: str, *, force: bool, volumes: bool) -> Container | None:
+    """The container that was removed; ``None`` when its monitor has removed it."""
     killed = False
     while True:
         if force:
@@ -132,11 +151,10 @@ def remove(parts: Parts, container_id: str, *, force: bool = False, volumes: boo
             with held(parts, container_id) as container:
                 if not container.running:
                     removal.delete(parts, container, volumes=volumes)
-                    break
+                    return container
                 if not force:  # else it was about to start
                     raise StillRunning(container_id, container.status)
         except NoSuchContainer:
             if not killed:
                 raise
-            return  # made with --rm: its monitor has removed it, and told so
-    events.note(parts.root, container, "destroy")
+            return None  # made with --rm: its monitor has removed it, and told so

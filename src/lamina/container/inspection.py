@@ -38,7 +38,7 @@ def _container(parts: Parts, id: str) -> Iterator[Suspect]:
     except NoSuchContainer:
         return
     except DamagedContainer as error:
-        yield Suspect(DAMAGED, parts.store.directory(id), f"the container can't be used: {error}")
+        yield Suspect(DAMAGED, parts.store.directory(id), str(error))
         return
     if run.alive() or run.exists():
         return

@@ -13,7 +13,7 @@ from lamina.container.rundirectory import RunDirectory
 from lamina.container.standby import Standby
 from lamina.container.store import NoSuchContainer
 from lamina.contextlib import contextmanager
-from lamina.layer.database import MountNotFound
+from lamina.layer.database import DamagedLayer, MountNotFound
 from lamina.runtime import cgroup
 
 #: What a container that nobody watched to its end has, as after a crash of dockerd.
@@ -86,7 +86,7 @@ def reconcile(parts: Parts, container: Container) -> Container:
     if run.alive() or not (container.running or run.exists()) or parts.root.read_only:
         return container
     failure = run.failure()
-    _clean_up(parts, container, run)
+    clean_up(parts, container, run)
     if container.running:
         container.set_exited(LOST, error=failure)
         networking.forget(container)
@@ -95,8 +95,8 @@ def reconcile(parts: Parts, container: Container) -> Container:
     return container
 
 
-def _clean_up(parts: Parts, container: Container, run: RunDirectory) -> None:
-    """Undo what a monitor would have undone."""
+def clean_up(parts: Parts, container: Container, run: RunDirectory) -> None:
+    """Undo what a monitor would have undone. The caller holds the container's lock; its monitor does not live."""
     if run.exists():
         parts.runtime().delete(container.id, run.path)
         cgroup.destroy(controlgroup.of(container))
@@ -109,8 +109,8 @@ def unmount(parts: Parts, container_id: str) -> None:
     rare.leave(parts, container_id)
     try:
         parts.layers.unmount(container_id)
-    except MountNotFound:
-        return
+    except (DamagedLayer, MountNotFound):
+        return  # where a damaged one is mounted can't be told before it is removed
 
 
 def current(parts: Parts, container_id: str) -> Container:

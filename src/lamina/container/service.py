@@ -75,14 +75,23 @@ class ContainerService:
         """One container, its state put right where its monitor died."""
         return lifecycle.current(self._parts, self.id_of(text))
 
-    def listed(self, *, all: bool = True) -> Sequence[Container]:
-        """Newest first; only running ones without ``all``."""
+    def listed(self, *, all: bool = True, damaged: list[Corrupt] | None = None) -> Sequence[Container]:
+        """Newest first; only running ones without ``all``.
+
+        :param damaged: gets what is wrong with those that can't be listed.
+        """
         found = []
         for id in self._parts.store.ids():
-            with suppress(NoSuchContainer, DamagedContainer):
+            try:
                 container = lifecycle.current(self._parts, id)
-                if all or container.running:
-                    found.append(container)
+            except NoSuchContainer:
+                continue
+            except DamagedContainer as error:
+                if damaged is not None:
+                    damaged.append(error)
+                continue
+            if all or container.running:
+                found.append(container)
         found.sort(key=lambda container: container.created, reverse=True)
         return found
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from lamina import atomicfile, json
 from lamina.characters import is_hex
 from lamina.container.names import NameInUse
-from lamina.container.record import Container
+from lamina.container.record import Container, new_state
 from lamina.contextlib import AbstractContextManager, contextmanager, suppress
 from lamina.dataroot import DataRoot
 from lamina.errors import Corrupt, InvalidArgument, NotFound
@@ -41,7 +41,10 @@ class AmbiguousPrefix(InvalidArgument):
 
 
 class DamagedContainer(Corrupt):
-    """A container's files can't be understood."""
+    """A container's files can't be understood: it can only be removed, by force."""
+
+    def __init__(self, id: str, path: str, why: str) -> None:
+        super().__init__(f"container {id} is damaged: {path} {why}; 'lamina rm -f {id}' removes it")
 
 
 class ContainerStore:
@@ -68,6 +71,19 @@ class ContainerStore:
     def load(self, id: str) -> Container:
         """Raises :class:`NoSuchContainer`, :class:`DamagedContainer`."""
         return Container(self._read(id, CONFIG), self._read(id, HOST_CONFIG))
+
+    def remains(self, id: str) -> Container:
+        """What can be read of a damaged container, and for the rest a record that says nothing.
+
+        Raises :class:`NoSuchContainer`.
+        """
+        document: dict[str, Any] = {"ID": id, "Name": "", "Image": "", "Config": {}, "State": new_state()}
+        host_config: dict[str, Any] = {}
+        with suppress(DamagedContainer):
+            document |= self._read(id, CONFIG)
+        with suppress(DamagedContainer):
+            host_config = self._read(id, HOST_CONFIG)
+        return Container(document, host_config)
 
     def all(self) -> Iterator[Container]:
         """Every readable container; damaged ones and those that vanish meanwhile are skipped."""
@@ -134,13 +150,16 @@ class ContainerStore:
     def find(self, text: str) -> str:
         """Id of the container that ``text`` means: a full id, a name, or an unambiguous prefix of an id, in this order.
 
+        The name of a damaged container counts when no other has it.
+
         :raises NoSuchContainer: nothing fits. :raises AmbiguousPrefix: several do.
         """
         if is_hex(text) and os.path.exists(os.path.join(self.directory(text), CONFIG)):
             return text
         if not text or "\0" in text:
             raise NoSuchContainer(text)
-        named = self.named(text.removeprefix("/"))
+        healthy, damaged = self._named(text.removeprefix("/"))
+        named = healthy or damaged
         if named is not None:
             return named
         if "/" in text.strip("/"):
@@ -155,7 +174,12 @@ class ContainerStore:
         return matches[0]
 
     def named(self, name: str) -> str | None:
-        """Id of the container with exactly this name."""
+        """Id of the container with exactly this name, damaged ones left aside: what they are called is free again."""
+        return self._named(name)[0]
+
+    def _named(self, name: str) -> tuple[str | None, str | None]:
+        """Id of the container with exactly this name, and of a damaged one that seems to have it."""
+        damaged = None
         # Looking for the text first spares parsing every file.
         mark = b'"Name":%s' % gojson.encode(f"/{name}")
         for id in self.ids():
@@ -167,10 +191,12 @@ class ContainerStore:
             if mark in raw:
                 try:
                     if self.load(id).name == name:
-                        return id
-                except (NoSuchContainer, DamagedContainer):
+                        return id, None
+                except NoSuchContainer:
                     continue
-        return None
+                except DamagedContainer:
+                    damaged = id
+        return None, damaged
 
     def naming(self) -> AbstractContextManager[None]:
         """Held while a name is looked up and given, so that two processes can't give the same."""
@@ -207,15 +233,19 @@ class ContainerStore:
         path = os.path.join(self.directory(id), name)
         try:
             with open(path, "rb") as file:
-                document = json.loads(file.read())
+                content = file.read()
+            document = json.loads(content)
         except FileNotFoundError:
+            if name != CONFIG and self._root.has_container(id):
+                raise DamagedContainer(id, path, "is missing") from None
             raise NoSuchContainer(id) from None
         except (ValueError, RecursionError) as error:
-            raise DamagedContainer(f"{path}: {error}") from error
+            why = f"is no JSON: {error}" if content else "is empty"
+            raise DamagedContainer(id, path, why) from error
         if not isinstance(document, dict):
-            raise DamagedContainer(f"{path}: not a JSON object")
+            raise DamagedContainer(id, path, "is no JSON object")
         if name == CONFIG and not (document.get("ID") == id and isinstance(document.get("State"), dict)):
-            raise DamagedContainer(f"{path}: not the configuration of this container")
+            raise DamagedContainer(id, path, "is not the configuration of this container")
         return document
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from lamina.contextlib import contextmanager
 from lamina.errors import (
+    TELLS_MORE,
     Conflict,
     Corrupt,
     InvalidArgument,
@@ -28,6 +29,9 @@ class LayerMissing(NotFound):
 
 class LayerDamaged(Corrupt):
     """A layer's metadata in the driver's directory is empty, malformed or contradicts itself."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}{TELLS_MORE}")
 
 
 class DriverUnavailable(Unsupported):

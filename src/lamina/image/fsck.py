@@ -193,7 +193,8 @@ def _containers(images: FileImageStore) -> Iterator[Suspect]:
             what = "no container: its configuration is missing"
             yield Suspect(ORPHAN, path, what, partial(remove_tree, path), size_of(path))
         elif not images.layers.has_writable(name):
-            yield Suspect(MISSING, path, "the container has no writable layer: it can only be removed")
+            what = f"the container has no writable layer; 'lamina rm -f {name}' removes it"
+            yield Suspect(MISSING, path, what)
 
 
 def _unneeded_layers(images: FileImageStore) -> Iterator[Suspect]:

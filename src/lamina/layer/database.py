@@ -33,6 +33,9 @@ _NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
 
 TAR_SPLIT = "tar-split.json.gz"
 
+#: What the id of an ``-init`` layer has after that of the writable layer on top of it.
+INIT = "-init"
+
 #: Characters of a graph driver's id at the most.
 _LONGEST_ID = 201
 #: Most bytes of a metadata file; each holds one identifier.
@@ -42,8 +45,9 @@ _LIMIT = 4096
 class DamagedLayer(Corrupt):
     """A layer's metadata is missing or malformed."""
 
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(f"{what} is damaged: {why}{TELLS_MORE}")
+    def __init__(self, what: str, why: str, remedy: str = TELLS_MORE) -> None:
+        super().__init__(f"{what} is damaged: {why}{remedy}")
+        self.why = why
 
 
 class UnreadableLayer(DamagedLayer):
@@ -138,11 +142,17 @@ class LayerDatabase:
         directory, what = self.mount_path(container_id), f"writable layer of container {container_id}"
         if not os.path.isdir(directory):
             raise MountNotFound(container_id)
-        mount_id = _checked_driver_id(_read(directory, "mount-id", what), "mount-id", what)
-        init_id = _read(directory, "init-id", what, optional=True)
-        if init_id is not None:
-            _checked_driver_id(init_id, "init-id", what)
-        return MountedLayer(container_id, mount_id, init_id or "", _read_parent(directory, what))
+        try:
+            mount_id = _checked_driver_id(_read(directory, "mount-id", what), "mount-id", what)
+            init_id = _read(directory, "init-id", what, optional=True)
+            if init_id is not None and init_id != f"{mount_id}{INIT}":  # either may be another's
+                raise DamagedLayer(what, f"its 'init-id' holds {init_id!r}, its 'mount-id' {mount_id!r}")
+            return MountedLayer(container_id, mount_id, init_id or "", _read_parent(directory, what))
+        except UnreadableLayer:
+            raise
+        except DamagedLayer as error:
+            remedy = f" in {directory}; 'lamina rm -f {container_id}' removes the container"
+            raise DamagedLayer(what, error.why, remedy) from error
 
     def write_mount(self, directory: str, mounted: MountedLayer) -> list[str]:
         """Put a writable layer's metadata files into ``directory``, not synced; their names."""

@@ -26,7 +26,8 @@ from lamina.layer.database import (
 from lamina.layer.finding import DAMAGED, MISSING, ORPHAN, Suspect
 from lamina.layer.liveness import Running
 from lamina.layer.mending import content_problem, mend, mended
-from lamina.layer.recovery import homeless, referenced_ids, remove_unreferenced
+from lamina.layer.ownership import homeless, referenced_ids
+from lamina.layer.recovery import remove_unreferenced
 from lamina.layer.sizes import size_of
 from lamina.layer.workshop import Workshop
 

@@ -16,8 +16,8 @@ from lamina.errors import Corrupt, LaminaError, NotFound
 from lamina.layer.content import content_size
 from lamina.layer.contract import Layer
 from lamina.layer.database import driver_ids_in
+from lamina.layer.ownership import referenced_ids
 from lamina.layer.reading import layer_tar
-from lamina.layer.recovery import referenced_ids
 from lamina.layer.workshop import Workshop
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from lamina.atomicfile import TEMPORARY_PREFIX
 from lamina.errors import Corrupt
 from lamina.graphdriver.removal import remove_tree
-from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound, list_directory
+from lamina.layer.database import DamagedLayer, MountNotFound, UnreadableLayer, list_directory
 from lamina.layer.journal import Entry
+from lamina.layer.ownership import correct, homeless, referenced_ids
 from lamina.layer.workshop import Workshop
 from lamina.layer.writable import CONTAINER_NOTE
 from lamina.runtime import program
@@ -44,8 +45,10 @@ def _remove_container(workshop: Workshop, container_id: str) -> None:
     try:
         mounted = workshop.database.read_mount(container_id)
         workshop.driver.unmount(mounted.mount_id)
-    except (DamagedLayer, MountNotFound):
+    except (UnreadableLayer, MountNotFound):
         pass
+    except DamagedLayer:
+        correct(workshop, container_id)
     workshop.trash.discard(workshop.database.mount_path(container_id))
     workshop.trash.discard(workshop.root.sub("containers", container_id))
 
@@ -88,48 +91,3 @@ def _remove_unfinished_files(workshop: Workshop, token: str) -> None:
         for name in list_directory(directory):
             if name.startswith(TEMPORARY_PREFIX + token):
                 remove_tree(f"{directory}/{name}")
-
-
-def homeless(workshop: Workshop) -> list[str]:
-    """Layers and containers that do not say where their content is: nothing that might be theirs may be deleted."""
-    database = workshop.database
-    found = []
-    for chain in database.chain_ids():
-        try:
-            database.cache_id(chain)
-        except LayerNotFound:
-            continue
-        except DamagedLayer:
-            found.append(f"layer {chain}")
-    writable = frozenset(database.containers())
-    for container_id in {*writable, *list_directory(workshop.root.sub("containers"))}:
-        try:
-            if container_id in writable:
-                database.read_mount(container_id)
-            elif workshop.root.has_container(container_id):
-                found.append(f"container {container_id}")
-        except MountNotFound:
-            continue
-        except DamagedLayer:
-            found.append(f"container {container_id}")
-    return sorted(found)
-
-
-def referenced_ids(workshop: Workshop) -> set[str]:
-    """Graph driver ids that layers and writable layers name, damaged ones as far as they can be read."""
-    database = workshop.database
-    ids: set[str] = set()
-    for chain in database.chain_ids():
-        try:
-            ids.add(database.cache_id(chain))
-        except (DamagedLayer, LayerNotFound):
-            continue
-    for container_id in database.containers():
-        try:
-            mounted = database.read_mount(container_id)
-        except (DamagedLayer, MountNotFound):
-            continue
-        ids.add(mounted.mount_id)
-        if mounted.init_id:
-            ids.add(mounted.init_id)
-    return ids

@@ -17,7 +17,7 @@ from lamina.filelock import lock_directory
 from lamina.graphdriver.contract import Skeleton, prefilling
 from lamina.graphdriver.removal import remove_tree
 from lamina.layer.contract import MountedLayer
-from lamina.layer.database import DamagedLayer, LayerNotFound, MountNotFound
+from lamina.layer.database import INIT, DamagedLayer, LayerNotFound, MountNotFound, UnreadableLayer
 from lamina.layer.failure import space_checked
 from lamina.layer.journal import Entry
 from lamina.layer.workshop import Workshop
@@ -69,7 +69,7 @@ class WritableLayers:
             entry = workshop.journal.begin()
             entry.note(CONTAINER_NOTE, container_id)
             mount_id = entry.new_id()
-            mounted = MountedLayer(container_id, mount_id, f"{mount_id}-init" if initial else "", parent)
+            mounted = MountedLayer(container_id, mount_id, f"{mount_id}{INIT}" if initial else "", parent)
             try:
                 made = self._make(mounted, initial)
                 if not volatile:
@@ -184,8 +184,13 @@ class WritableLayers:
         with workshop.root.writing():
             try:
                 workshop.driver.unmount(workshop.database.read_mount(container_id).mount_id)
+            except UnreadableLayer:
+                pass  # it waits in the trash until the disk says which directories go with it
             except DamagedLayer:
-                pass  # what can be told of its directories goes with the trash
+                from lamina.layer import ownership  # after a power cut
+
+                self.settle(container_id)  # else what it was made with would be a running operation's
+                ownership.correct(workshop, container_id)
             except MountNotFound:
                 self.settle(container_id)
                 return

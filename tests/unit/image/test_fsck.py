@@ -15,6 +15,7 @@ import pytest
 
 from lamina.digest import ChainID
 from lamina.errors import Corrupt
+from lamina.graphdriver.contract import Skeleton
 from lamina.image.fsck import fsck
 from lamina.image.removal import remove
 from support.images import LayerTar, TestImage
@@ -304,6 +305,37 @@ def test_a_damaged_writable_layer_can_be_removed(storage: Storage) -> None:
     storage.layers.remove_writable("d" * 64)
     assert not storage.layers.driver.exists(mounted.mount_id)
     assert storage.findings() == []
+
+
+@pytest.mark.parametrize("content", ["", "e" * 20, "\x80\xff/..", "other"])
+@pytest.mark.parametrize("name", ["mount-id", "init-id", "parent"])
+def test_the_removal_of_a_damaged_writable_layer_takes_it_and_no_other(
+    storage: Storage, name: str, content: str
+) -> None:
+    image = storage.add(IMAGE, "name")
+    own, other = (
+        storage.layers.create_writable(id * 64, image.config.chain_id, Skeleton(("etc",), (), (), None))
+        for id in ("d", "f")
+    )
+    for id in ("d" * 64, "f" * 64):
+        storage.layers.settle(id)
+        os.makedirs(storage.root.sub("containers", id))
+        truncate(storage.root.sub("containers", id, "config.v2.json"))
+    text = {"mount-id": other.mount_id, "init-id": other.init_id}.get(name, "") if content == "other" else content
+    path = f"{storage.layers.workshop.database.mounts}/{'d' * 64}"
+    with open(f"{path}/{name}", "w") as file:
+        file.write(text)
+    with pytest.raises(Corrupt, match=rf"damaged: its .* in {path}; 'lamina rm -f d{{64}}' removes the container"):
+        storage.layers.writable("d" * 64)
+    assert any("lamina rm -f" in line for line in storage.findings(repair=True))
+    os.unlink(storage.root.sub("containers", "d" * 64, "config.v2.json"))
+    os.rmdir(storage.root.sub("containers", "d" * 64))
+    storage.layers.remove_writable("d" * 64)
+    assert not storage.layers.driver.exists(own.mount_id)
+    assert not storage.layers.driver.exists(own.init_id)
+    assert storage.layers.writable("f" * 64) == other
+    assert storage.findings(deep=True) == []
+    check_contents(storage)
 
 
 def test_temporary_files_in_use_are_left_alone(storage: Storage) -> None:

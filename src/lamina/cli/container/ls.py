@@ -8,10 +8,15 @@ from lamina.cli.command import NO_ARGUMENTS, Command, Context, Options
 from lamina.cli.flags import filters, integer, switch, text
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, ellipsis, human_size, local_time
-from lamina.typing import Any, NamedTuple
+from lamina.errors import Corrupt
+from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 from lamina.view import container as view
 from lamina.view import ports
 from lamina.view.containerlist import select
+
+if TYPE_CHECKING:
+    from lamina.container.record import Container
+    from lamina.container.service import ContainerService
 
 COMMAND = Command(
     usage="[OPTIONS]",
@@ -57,19 +62,34 @@ def run(context: Context, options: Options) -> int:
     listing = container_listing(truncate=not options.on("no-trunc"), size=with_size)
     if "{{" in template:
         listing.check(template, "*formatter.ContainerContext")
-    found = select(service.listed(), options.filters(), all=options.on("all"), last=max(last, 0), ancestors=ancestors)
+    damaged: list[Corrupt] = []
+    listed = service.listed(damaged=damaged)
+    found = select(listed, options.filters(), all=options.on("all"), last=max(last, 0), ancestors=ancestors)
     now = time.time()
     rows = []
     # Shortened, names that containers have by links of others are not shown.
     names = service.link_names(service.listed()) if options.on("no-trunc") else {}
     for container in found:
-        size = service.sizes(container) if with_size else None
+        size = _sizes(service, container, damaged) if with_size else None
         rows.append(Row(view.summary(container, now, size, names.get(container.id, ()))))
     if options.on("quiet") and template in ("", "table"):
         listing.write_column(context.stdout, rows, "ID")
     else:
         listing.write(context.stdout, rows, template)
+    if damaged and options.on("all"):
+        context.stdout.flush()
+        for error in damaged:
+            context.warn(str(error))
     return 0
+
+
+def _sizes(service: ContainerService, container: Container, damaged: list[Corrupt]) -> tuple[int, int]:
+    """``SizeRw`` and ``SizeRootFs``; of a container that has lost its layers none, and the reason is noted."""
+    try:
+        return service.sizes(container)
+    except Corrupt as error:
+        damaged.append(error)
+        return 0, 0
 
 
 def container_listing(*, truncate: bool, size: bool) -> Listing[Row]:

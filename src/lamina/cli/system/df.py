@@ -9,6 +9,7 @@ from lamina.cli.flags import switch, text
 from lamina.cli.image.ls import ImageRow, image_listing, image_rows
 from lamina.cli.listing import Column, Listing
 from lamina.cli.units import ago, human_size, short_id
+from lamina.errors import Corrupt
 from lamina.oci import timestamp
 from lamina.typing import TYPE_CHECKING, Any, NamedTuple
 from lamina.view.system import image_usage
@@ -17,6 +18,7 @@ from lamina.volume.usage import disk_usage
 if TYPE_CHECKING:
     from lamina.builder.cachelist import CacheEntry
     from lamina.container.record import Container
+    from lamina.container.service import ContainerService
     from lamina.engine import Engine
 
 COMMAND = Command(
@@ -86,13 +88,21 @@ def measure(engine: Engine) -> Usage:
     from lamina.builder.pruning import usage as build_cache_usage
 
     service = engine.container_service
-    containers = [ContainerUsage(container, service.size(container.id)) for container in service.listed()]
+    containers = [ContainerUsage(container, _written(service, container.id)) for container in service.listed()]
     layers_size, images = image_usage(engine, [usage.container.image_id for usage in containers])
     volumes = [
         VolumeUsage(volume.name, len(service.volume_users(volume.name)), disk_usage(volume.path))
         for volume in sorted(engine.volumes.all(), key=lambda volume: volume.name)
     ]
     return Usage(layers_size, images, containers, volumes, *build_cache_usage(engine.root))
+
+
+def _written(service: ContainerService, container_id: str) -> int:
+    """``SizeRw``; 0 of a container whose layer can't be told any more."""
+    try:
+        return service.size(container_id)
+    except Corrupt:
+        return 0
 
 
 def _kinds(usage: Usage) -> list[Kind]:

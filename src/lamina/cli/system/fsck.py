@@ -72,7 +72,9 @@ def _print_text(context: Context, report: Report, *, repair: bool) -> None:
     elif repairable := sum(finding.repairable for finding in report.findings):
         context.print(f"{repairable} of {len(report.findings)} can be repaired with --repair")
     if any(not finding.repairable for finding in report.findings):
-        context.print("What can't be repaired: remove the images that need it, and pull or load them again")
+        context.print(
+            "What can't be repaired: remove the containers and images that need it, and pull or load the images again"
+        )
 
 
 def _print_json(context: Context, report: Report) -> None:

@@ -228,11 +228,13 @@ class Overlay2Driver:
                 remove_tree(marks)
 
     def _remove_links(self, id: str) -> None:
-        """Remove the layer's name in ``l/``; without a readable ``link`` file every name that points at it."""
+        """Remove the layer's name in ``l/``; where its file ``link`` does not say that, every one that leads to it."""
         try:
             names = [self._layout.link(id)]
         except (LayerDamaged, LayerMissing):
+            names = []
+        if not names or self._layout.link_target(names[0]) != id:
             names = [name for name, target in self._layout.links() if target == id]
         for name in names:
-            if self._layout.link_target(name) == id:
+            with suppress(FileNotFoundError):
                 os.unlink(self._layout.link_path(name))
