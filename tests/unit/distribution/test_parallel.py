@@ -25,12 +25,14 @@ class Cancel:
 
 def test_no_more_tasks_run_at_once_than_allowed_and_each_runs_once() -> None:
     lock, running, most, done = threading.Lock(), 0, 0, []
+    all_begun = threading.Event()
 
     def task(number: int) -> None:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
+        assert all_begun.wait(10)
         time.sleep(0.005)
         with lock:
             running -= 1
@@ -39,6 +41,7 @@ def test_no_more_tasks_run_at_once_than_allowed_and_each_runs_once() -> None:
     cancel = Cancel()
     with Workers(3, cancel) as workers:
         begun = [workers.start(lambda number=number: task(number)) for number in range(12)]
+        all_begun.set()
         workers.finish()
     assert begun[:3] == [True] * 3
     assert not begun[3]
