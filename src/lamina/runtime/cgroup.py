@@ -24,8 +24,8 @@ _UNITS = ("", "name=systemd")
 _FREEZE_TIMEOUT = 10.0
 #: How long the end of killed processes is waited for, and how long between two looks.
 _END_SECONDS, _PAUSE = 1.0, 0.005
-#: A good part of a grace period.
-_WARM_SECONDS = 0.003
+#: The kernel was seen to remember a grace period for 12 ms, not for 20; and each move interrupts what goes on beside.
+_WARM_SECONDS = 0.008
 
 
 class Delegation(NamedTuple):
