@@ -25,10 +25,10 @@ def wait_for(box: Lamina, name: str, status: str) -> dict[str, Any]:
 
 def test_a_check_that_works_makes_it_healthy(box: Lamina) -> None:
     check = ("--health-cmd", "echo fine; echo bad >&2", "--health-interval", "200ms")
-    box("run", "-d", "--name", "good", *check, "busybox", "sleep", "1000")
+    id = box("run", "-d", "--name", "good", *check, "busybox", "sleep", "1000").strip()
     found = wait_for(box, "good", "healthy")
     assert found["FailingStreak"] == 0
-    shown = ("--filter", "container=good", "--format", "{{.Action}} {{.Actor.Attributes.exitCode}}")
+    shown = ("--filter", f"container={id}", "--format", "{{.Action}} {{.Actor.Attributes.exitCode}}")
     told = box("events", "--since", "1h", "--until", "0s", *shown).splitlines()
     command = "/bin/sh -c echo fine; echo bad >&2"
     assert told[2:6] == [
