@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from lamina import events
 from lamina.container import controlgroup, health, lifecycle, logdrivers, mounts, networking, preparing, removal
 from lamina.container.health import HealthCheck, Result
-from lamina.container.monitor import Plan
+from lamina.container.monitor import Plan, failure_code
 from lamina.container.parts import NetworkOpened, Parts
 from lamina.container.record import RUNNING, Container
 from lamina.container.restarting import RestartPolicy
@@ -16,7 +16,7 @@ from lamina.container.store import NoSuchContainer
 from lamina.contextlib import contextmanager, suppress
 from lamina.oci import timestamp
 from lamina.runtime import cgroup
-from lamina.runtime.program import ENGINE_FAILED, RuntimeFailed, RuntimeProgram
+from lamina.runtime.program import ENGINE_FAILED, RuntimeProgram
 from lamina.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class EngineHousehold:
                 raise
 
     def _note_failure(self, container: Container, error: BaseException) -> None:
-        code = error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED
+        code = failure_code(error)
         container.set_failed(lifecycle.NOT_STARTED if code == ENGINE_FAILED else code, str(error))
         self._parts.store.save(container)
 

@@ -73,7 +73,7 @@ def held(parts: Parts, container_id: str) -> Iterator[Container]:
             if container.running or not run.alive():
                 yield container
                 return
-        run.wait(_MOMENT)  # not to its end: where the starter was killed it is only beginning
+        run.wait(_MOMENT)  # not to its end: before that it frees the disk
 
 
 def reconcile(parts: Parts, container: Container) -> Container:

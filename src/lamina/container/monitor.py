@@ -264,10 +264,15 @@ class Monitor:
         self._clients.linger()
 
 
+def failure_code(error: BaseException) -> int:
+    """Exit code of ``run`` for an error that ended a start."""
+    return error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED
+
+
 def _failure(error: BaseException) -> Failure:
     """What is said of an error that ended a start, or this process."""
     if isinstance(error, LaminaError | OSError):
-        return Failure(str(error), error.code if isinstance(error, RuntimeFailed) else ENGINE_FAILED)
+        return Failure(str(error), failure_code(error))
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

@@ -45,7 +45,7 @@ class RunDirectory:
         self.path = path
 
     def claim(self) -> int:
-        """Make the directory afresh; a descriptor that holds the lock, to be inherited by the monitor.
+        """Make the directory afresh; a descriptor that holds the lock, which the monitor keeps.
 
         The caller has found :meth:`alive` false and holds the container's lock.
         """
